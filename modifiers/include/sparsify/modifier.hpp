@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+
+#include "sparsify/state.hpp"
+#include "sparsify/state_dict.hpp"
+
+namespace sparsify {
+
+/// One line of a recipe at work. The session calls the hooks in this order; each does nothing unless overridden:
+///
+///   Session session(recipe, net, optimizer, steps_per_epoch);       // attach
+///   for each optimizer step:
+///     auto step = session.begin_step();                             // begin_step: schedules act
+///     output = step.forward([&] { return net.forward(input); });    // forward: around the forward pass
+///     step.loss(criterion(output, target)).backward();              // loss: may add terms
+///     step.optimize();                                              // gradients (dense); masks; optimizer.step(); masks; end_step
+///   session.evaluate([&] { return net.forward(input); });           // forward, with state.training false
+///   session.finish();                                               // finish: verify that the target was reached
+class Modifier {
+ public:
+  explicit Modifier(Window window) : window_(window) {}
+  virtual ~Modifier() = default;
+  Modifier(const Modifier&) = delete;
+  Modifier& operator=(const Modifier&) = delete;
+
+  /// Once, when a session binds the recipe: select parameters, compile plans, claim what is set. May throw.
+  virtual void attach(Binding&) {}
+  /// Before the forward pass of every optimizer step. May be called again for the same step after an exception.
+  virtual void begin_step(State&) {}
+  /// Around every forward pass inside `step.forward` or `session.evaluate`; must call `run` exactly once.
+  virtual void forward(State&, const std::function<void()>& run) { run(); }
+  /// On every loss given to `step.loss`; returns the loss to differentiate.
+  virtual at::Tensor loss(State&, at::Tensor loss) { return loss; }
+  /// After backward, before gradients are masked and the optimizer steps.
+  virtual void gradients(State&) {}
+  /// After the optimizer step; masks already hold.
+  virtual void end_step(State&) {}
+  /// Once, at the end: throws Error when the target was not reached.
+  virtual void finish(State&) {}
+  /// State that cannot be derived from the step, by name; what `save` writes `load` reads back.
+  virtual void save(StateDict&) const {}
+  virtual void load(const StateDict&) {}
+
+  const Window& window() const { return window_; }
+
+ private:
+  Window window_;
+};
+
+}  // namespace sparsify

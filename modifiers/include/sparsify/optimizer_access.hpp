@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <torch/optim/optimizer.h>
+
+#include <functional>
+
+#include "sparsify/masks/apply.hpp"
+
+namespace torch::optim {
+struct SGDOptions;
+struct SGDParamState;
+struct AdamOptions;
+struct AdamParamState;
+struct AdamWOptions;
+struct AdamWParamState;
+struct RMSpropOptions;
+struct RMSpropParamState;
+struct AdagradOptions;
+struct AdagradParamState;
+}  // namespace torch::optim
+
+namespace sparsify {
+
+/// What modifiers need from an optimizer beyond its public interface; filled where the concrete types are known.
+struct OptimizerAccess {
+  /// Zeroes the state (momentum, moments) of a parameter where its mask is false.
+  std::function<void(const at::Tensor& parameter, const at::Tensor& mask)> mask_state;
+  /// Sets the weight decay of one group; false when the optimizer has none.
+  std::function<bool(torch::optim::OptimizerOptions& options, double weight_decay)> set_weight_decay;
+};
+
+namespace detail {
+
+// Names LibTorch's types only when a template is instantiated: our headers need not include torch/optim.h, the user's
+// source file, which owns an optimizer, already has.
+template <class T, class>
+struct Late {
+  using type = T;
+};
+
+template <class Options, class Late_>
+bool try_set_weight_decay(torch::optim::OptimizerOptions& options, double value) {
+  auto* known = dynamic_cast<typename Late<Options, Late_>::type*>(&options);
+  if (known) known->weight_decay(value);
+  return known != nullptr;
+}
+
+template <class State, class Late_, class Visit>
+bool try_visit(torch::optim::OptimizerParamState& state, Visit visit) {
+  auto* known = dynamic_cast<typename Late<State, Late_>::type*>(&state);
+  if (known) visit(*known);
+  return known != nullptr;
+}
+
+}  // namespace detail
+
+/// Access to LibTorch's own optimizers; `Net` only delays the lookup of their types to the caller's source file.
+/// State of optimizers not listed here is left alone: their masked gradients keep it clean from then on.
+template <class Net>
+OptimizerAccess make_optimizer_access(torch::optim::Optimizer& optimizer) {
+  namespace optim = torch::optim;
+  OptimizerAccess access;
+  access.mask_state = [&optimizer](const at::Tensor& parameter, const at::Tensor& mask) {
+    const auto found = optimizer.state().find(parameter.unsafeGetTensorImpl());
+    if (found == optimizer.state().end()) return;
+    auto& state = *found->second;
+    const auto clear = [&](const at::Tensor& moment) {
+      if (moment.defined() && moment.sizes() == mask.sizes()) apply_mask_(moment, mask);
+    };
+    const auto adam = [&](auto& s) { clear(s.exp_avg()), clear(s.exp_avg_sq()), clear(s.max_exp_avg_sq()); };
+    detail::try_visit<optim::SGDParamState, Net>(state, [&](auto& s) { clear(s.momentum_buffer()); }) ||
+        detail::try_visit<optim::AdamParamState, Net>(state, adam) ||
+        detail::try_visit<optim::AdamWParamState, Net>(state, adam) ||
+        detail::try_visit<optim::RMSpropParamState, Net>(state, [&](auto& s) { clear(s.momentum_buffer()); }) ||
+        detail::try_visit<optim::AdagradParamState, Net>(state, [&](auto& s) { clear(s.sum()); });
+  };
+  access.set_weight_decay = [](optim::OptimizerOptions& options, double value) {
+    return detail::try_set_weight_decay<optim::SGDOptions, Net>(options, value) ||
+           detail::try_set_weight_decay<optim::AdamOptions, Net>(options, value) ||
+           detail::try_set_weight_decay<optim::AdamWOptions, Net>(options, value) ||
+           detail::try_set_weight_decay<optim::RMSpropOptions, Net>(options, value) ||
+           detail::try_set_weight_decay<optim::AdagradOptions, Net>(options, value);
+  };
+  return access;
+}
+
+}  // namespace sparsify

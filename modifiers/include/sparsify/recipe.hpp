@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sparsify/fields.hpp"
+#include "sparsify/modifier.hpp"
+
+namespace sparsify {
+
+/// An ordered list of modifiers with their options: a value, bound to a model by a Session, as often as wanted.
+class Recipe {
+ public:
+  struct Entry {
+    std::string type;   ///< as in YAML, e.g. "MagnitudePruningModifier"
+    std::string where;  ///< "file:line:column", empty for recipes built in C++
+    std::function<std::unique_ptr<Modifier>()> make;
+    std::function<void(FieldVisitor&)> visit_fields;
+    Window window;
+
+    /// For messages: "pruned.yaml:7:5: MagnitudePruningModifier".
+    std::string label() const { return where.empty() ? type : where + ": " + type; }
+  };
+
+  /// Adds a modifier; throws InvalidField at once when an option is out of range.
+  template <class M>
+  Recipe& add(typename M::Options options = {}, std::string where = "") {
+    Entry entry;
+    entry.type = M::kName;
+    entry.where = std::move(where);
+    entry.window = M(options).window();
+    entry.make = [options] { return std::make_unique<M>(options); };
+    entry.visit_fields = [options](FieldVisitor& visit) mutable { options.fields(visit); };
+    entries_.push_back(std::move(entry));
+    return *this;
+  }
+
+  const std::vector<Entry>& entries() const { return entries_; }
+
+  /// Epochs until the last modifier has started and ended, rounded up; 0 for an empty recipe.
+  std::int64_t epochs() const {
+    double last = 0;
+    for (const auto& entry : entries_) last = std::max({last, entry.window.start_epoch, entry.window.end_epoch});
+    return static_cast<std::int64_t>(std::ceil(last));
+  }
+
+ private:
+  std::vector<Entry> entries_;
+};
+
+}  // namespace sparsify

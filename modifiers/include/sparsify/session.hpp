@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "sparsify/recipe.hpp"
+
+namespace torch::nn {
+class Conv1dImpl;
+class Conv2dImpl;
+class Conv3dImpl;
+}  // namespace torch::nn
+
+namespace sparsify {
+
+class Session;
+
+/// One optimizer step. Forward and loss may be called several times (accumulated micro-batches), optimize once.
+class Step {
+ public:
+  /// Runs the forward pass with quantizers active in it, and only in it; returns what `run` returns.
+  template <class Run>
+  auto forward(Run&& run) const;
+  /// Lets modifiers add to the loss; returns the loss to differentiate.
+  at::Tensor loss(at::Tensor loss) const;
+  /// Steps the optimizer; masks hold afterwards.
+  void optimize() const;
+  /// The same with a stepping of one's own: `step.optimize([&] { scaler.step(optimizer); })`.
+  template <class Stepper>
+  void optimize(Stepper&& stepper) const;
+
+ private:
+  friend class Session;
+  explicit Step(Session& session) : session_(&session) {}
+  Session* session_;
+};
+
+/// A recipe bound to one model and one optimizer for one run. The loop is drawn in modifier.hpp.
+class Session {
+ public:
+  /// Binds: selects parameters, compiles the step plan, finds conflicts. `steps_per_epoch` counts optimizer steps.
+  /// Model and optimizer must outlive the session. Throws Error naming the recipe's line when something does not fit.
+  template <class Net>
+  Session(const Recipe& recipe, Net& net, torch::optim::Optimizer& optimizer, std::int64_t steps_per_epoch) {
+    if (steps_per_epoch < 1) throw Error("steps_per_epoch: expected at least 1, got " + std::to_string(steps_per_epoch));
+    state_.parameters = collect_parameters(net);
+    for (const auto& buffer : net.named_buffers()) state_.buffers.push_back({buffer.key(), buffer.value()});
+    state_.optimizer = &optimizer;
+    state_.optimizer_access = make_optimizer_access<Net>(optimizer);
+    state_.steps_per_epoch = steps_per_epoch;
+    bind(recipe);
+  }
+  Session(const Session&) = delete;  // modifiers hold references into it
+  Session& operator=(const Session&) = delete;
+
+  Step begin_step() {
+    state_.training = true;
+    each([&](Modifier& modifier) { modifier.begin_step(state_); });
+    return Step(*this);
+  }
+
+  /// Runs a validation forward pass as the exported model will compute it: quantizers active, nothing observed.
+  template <class Run>
+  auto evaluate(Run&& run) {
+    state_.training = false;
+    const Restore restore{state_.training};
+    return run_forward(std::forward<Run>(run));
+  }
+
+  /// The same for another module with the same parameter names, such as an EMA copy.
+  template <class Net, class Run>
+  auto evaluate(Net& copy, Run&& run) {
+    const auto parameters = std::exchange(state_.parameters, collect_parameters(copy));
+    auto buffers = std::move(state_.buffers);
+    state_.buffers.clear();
+    for (const auto& buffer : copy.named_buffers()) state_.buffers.push_back({buffer.key(), buffer.value()});
+    const struct Back {
+      State& state;
+      const Parameters& parameters;
+      Parameters& buffers;
+      ~Back() { state.parameters = parameters, state.buffers = std::move(buffers); }
+    } back{state_, parameters, buffers};
+    return evaluate(std::forward<Run>(run));
+  }
+
+  /// Verifies that every target was reached; throws Error that names those that were not.
+  void finish() {
+    each([&](Modifier& modifier) { modifier.finish(state_); });
+  }
+
+  /// Everything needed to go on: step, masks with their hashes, and what modifiers save.
+  StateDict state_dict() const {
+    StateDict all;
+    all["step"] = at::scalar_tensor(state_.step, at::kLong);
+    all["steps_per_epoch"] = at::scalar_tensor(state_.steps_per_epoch, at::kLong);
+    state_.masks.save(all);
+    for (std::size_t i = 0; i < modifiers_.size(); ++i) {
+      StateDict own;
+      modifiers_[i]->save(own);
+      for (const auto& [name, tensor] : own) all[prefix(i) + name] = tensor;
+    }
+    return all;
+  }
+
+  /// Continues where `state_dict` was taken: load the model's and the optimizer's state first.
+  void load_state_dict(const StateDict& all) {
+    if (!all.count("step") || !all.count("steps_per_epoch")) throw Error("this is not a saved session: it has no step");
+    const auto saved = all.at("steps_per_epoch").item<std::int64_t>();
+    if (saved != state_.steps_per_epoch)
+      throw Error("the saved session counted " + std::to_string(saved) + " steps per epoch, this one " +
+                  std::to_string(state_.steps_per_epoch) + ": data or batch size changed");
+    state_.step = all.at("step").item<std::int64_t>();
+    state_.masks.load(all, state_.parameters);
+    for (std::size_t i = 0; i < modifiers_.size(); ++i) {
+      StateDict own;
+      const auto key = prefix(i);
+      for (auto it = all.lower_bound(key); it != all.end() && it->first.rfind(key, 0) == 0; ++it)
+        own[it->first.substr(key.size())] = it->second;
+      modifiers_[i]->load(own);
+    }
+  }
+
+  /// The epoch to begin or to go on with.
+  std::int64_t first_epoch() const { return state_.step / state_.steps_per_epoch; }
+  const State& state() const { return state_; }
+  const Masks& masks() const { return state_.masks; }
+
+  /// The bound modifier of a type, or null: `session.find<QuantizationModifier>()`.
+  template <class M>
+  M* find() const {
+    for (const auto& modifier : modifiers_)
+      if (auto* found = dynamic_cast<M*>(modifier.get())) return found;
+    return nullptr;
+  }
+
+ private:
+  friend class Step;
+  struct Restore {
+    bool& training;
+    ~Restore() { training = true; }
+  };
+
+  template <class Net>
+  static Parameters collect_parameters(Net& net) {
+    std::map<std::string, std::int64_t> groups;
+    for (const auto& module : net.named_modules()) {
+      const auto note = [&](auto* convolution) {
+        if (convolution) groups[(module.key().empty() ? "" : module.key() + ".") + "weight"] = convolution->options.groups();
+        return convolution != nullptr;
+      };
+      auto* any = module.value().get();
+      note(dynamic_cast<typename detail::Late<torch::nn::Conv2dImpl, Net>::type*>(any)) ||
+          note(dynamic_cast<typename detail::Late<torch::nn::Conv1dImpl, Net>::type*>(any)) ||
+          note(dynamic_cast<typename detail::Late<torch::nn::Conv3dImpl, Net>::type*>(any));
+    }
+    Parameters parameters;
+    for (const auto& parameter : net.named_parameters()) {
+      const auto found = groups.find(parameter.key());
+      parameters.push_back({parameter.key(), parameter.value(), found == groups.end() ? 1 : found->second});
+    }
+    return parameters;
+  }
+
+  void bind(const Recipe& recipe) {
+    std::vector<Binding::Claim> claims;
+    for (const auto& entry : recipe.entries()) {
+      labels_.push_back(entry.label());
+      modifiers_.push_back(entry.make());
+      Binding binding(state_, entry.label());
+      explain(entry.label(), [&] { modifiers_.back()->attach(binding); });
+      for (const auto& claim : binding.claims()) {
+        for (const auto& other : claims)
+          if (claim.what == other.what && claim.first < other.end && other.first < claim.end)
+            throw Error(claim.owner + ": sets " + claim.what + " while " + other.owner + " does too; their epochs overlap");
+        claims.push_back(claim);
+      }
+    }
+  }
+
+  template <class Act>
+  static void explain(const std::string& label, Act&& act) {
+    try {
+      act();
+    } catch (const Error& error) {
+      throw Error(label + ": " + error.what());
+    }
+  }
+
+  template <class Act>
+  void each(Act&& act) {
+    for (std::size_t i = 0; i < modifiers_.size(); ++i) explain(labels_[i], [&] { act(*modifiers_[i]); });
+  }
+
+  // Nests the modifiers' forward hooks around `run`, the first modifier outermost.
+  void nest_forward(std::size_t index, const std::function<void()>& run) {
+    if (index == modifiers_.size()) return run();
+    modifiers_[index]->forward(state_, [&] { nest_forward(index + 1, run); });
+  }
+
+  template <class Run>
+  auto run_forward(Run&& run) {
+    using Result = std::invoke_result_t<Run>;
+    if constexpr (std::is_void_v<Result>) {
+      nest_forward(0, [&] { run(); });
+    } else {
+      std::optional<Result> result;
+      nest_forward(0, [&] { result.emplace(run()); });
+      return std::move(*result);
+    }
+  }
+
+  template <class Stepper>
+  void optimize(Stepper&& stepper) {
+    each([&](Modifier& modifier) { modifier.gradients(state_); });
+    state_.masks.apply_to_gradients();
+    stepper();
+    state_.masks.apply_to_weights();
+    each([&](Modifier& modifier) { modifier.end_step(state_); });
+    ++state_.step;
+  }
+
+  std::string prefix(std::size_t index) const { return "modifiers." + std::to_string(index) + "."; }
+
+  State state_;
+  std::vector<std::unique_ptr<Modifier>> modifiers_;
+  std::vector<std::string> labels_;
+};
+
+template <class Run>
+auto Step::forward(Run&& run) const {
+  return session_->run_forward(std::forward<Run>(run));
+}
+
+inline at::Tensor Step::loss(at::Tensor loss) const {
+  session_->each([&](Modifier& modifier) { loss = modifier.loss(session_->state_, loss); });
+  return loss;
+}
+
+template <class Stepper>
+void Step::optimize(Stepper&& stepper) const {
+  session_->optimize(std::forward<Stepper>(stepper));
+}
+
+inline void Step::optimize() const {
+  session_->optimize([&] { session_->state_.optimizer->step(); });
+}
+
+}  // namespace sparsify
