@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "sparsify/registry.hpp"
+
+namespace sparsify {
+
+/// Keeps the zeros that weights have at `start_epoch`: for fine-tuning and quantizing a model pruned earlier.
+class ConstantPruning : public Modifier {
+ public:
+  static constexpr const char* kName = "ConstantPruningModifier";
+  struct Options {
+    Window window{};
+    std::vector<std::string> params = {"__ALL_PRUNABLE__"};
+    template <class Visitor>
+    void fields(Visitor& visit) {
+      window.fields(visit);
+      visit("params", params, "which parameters: names, globs, re:..., __ALL__, __ALL_PRUNABLE__");
+    }
+  };
+  explicit ConstantPruning(const Options& options) : Modifier(options.window), options_(options) { check(options.window); }
+
+  void attach(Binding& binding) override {
+    plan_ = binding.plan(window());
+    selected_ = binding.select(options_.params);
+    for (const auto& parameter : selected_) binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
+  }
+
+  void begin_step(State& state) override {
+    if (state.step == plan_.start) {
+      for (const auto& parameter : selected_) {
+        const auto mask = parameter.tensor.detach().ne(0);
+        state.masks.set(parameter, mask);
+        state.optimizer_access.mask_state(parameter.tensor, mask);
+      }
+    }
+    if (state.step == plan_.end)
+      for (const auto& parameter : selected_) state.masks.remove(parameter.name);
+  }
+
+  void finish(State& state) override {
+    if (state.step < plan_.start) throw Error("training stopped before start_epoch: nothing was held constant");
+  }
+
+ private:
+  Options options_;
+  StepPlan plan_;
+  Parameters selected_;
+};
+SPARSIFY_REGISTER_MODIFIER(ConstantPruning);
+
+}  // namespace sparsify

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "sparsify/registry.hpp"
+
+namespace sparsify {
+
+/// Says how long training lasts when no other modifier does.
+class EpochRange : public Modifier {
+ public:
+  static constexpr const char* kName = "EpochRangeModifier";
+  struct Options {
+    Window window{0, -1};
+    template <class Visitor>
+    void fields(Visitor& visit) {
+      window.fields(visit);
+    }
+  };
+  explicit EpochRange(const Options& options) : Modifier(options.window) { check(options.window, true); }
+};
+SPARSIFY_REGISTER_MODIFIER(EpochRange);
+
+}  // namespace sparsify

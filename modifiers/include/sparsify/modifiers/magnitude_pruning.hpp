@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "sparsify/modifiers/gradual_pruning.hpp"
+
+namespace sparsify {
+
+/// Gradual magnitude pruning, every layer to the same sparsity. In SparseML's recipes also `GMPruningModifier`.
+class MagnitudePruning : public GradualPruning {
+ public:
+  static constexpr const char* kName = "MagnitudePruningModifier";
+  using GradualPruning::GradualPruning;
+
+ protected:
+  std::vector<Parameters> competing_sets() const override {
+    std::vector<Parameters> sets;
+    for (const auto& parameter : selected()) sets.push_back({parameter});
+    return sets;
+  }
+};
+inline const bool sparsify_registered_MagnitudePruning = registry().add<MagnitudePruning>({"GMPruningModifier"});
+
+}  // namespace sparsify

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "sparsify/registry.hpp"
+
+namespace sparsify {
+
+namespace detail {
+inline void set_learning_rate(State& state, double rate) {
+  for (auto& group : state.optimizer->param_groups()) group.options().set_lr(rate);
+}
+}  // namespace detail
+
+/// Sets the learning rate of all parameter groups once, at `start_epoch`.
+class SetLearningRate : public Modifier {
+ public:
+  static constexpr const char* kName = "SetLearningRateModifier";
+  struct Options {
+    double start_epoch = -1;
+    double learning_rate = 0;
+    template <class Visitor>
+    void fields(Visitor& visit) {
+      visit("start_epoch", start_epoch, "epoch at which it is set; -1: from the beginning");
+      visit("learning_rate", learning_rate, "the learning rate, > 0");
+    }
+  };
+  explicit SetLearningRate(const Options& options) : Modifier({options.start_epoch, -1}), options_(options) {
+    check(window());
+    if (!(options.learning_rate > 0))
+      throw InvalidField("learning_rate", "expected a number > 0, got " + std::to_string(options.learning_rate));
+  }
+
+  void attach(Binding& binding) override {
+    plan_ = binding.plan(window());
+    binding.claim("the learning rate", plan_.start, plan_.start + 1);
+  }
+  void begin_step(State& state) override {
+    if (state.step == plan_.start) detail::set_learning_rate(state, options_.learning_rate);
+  }
+
+ private:
+  Options options_;
+  StepPlan plan_;
+};
+SPARSIFY_REGISTER_MODIFIER(SetLearningRate);
+
+}  // namespace sparsify
