@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <torch/torch.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include "sparsify/modifiers/constant_pruning.hpp"
+#include "sparsify/modifiers/global_magnitude_pruning.hpp"
+#include "sparsify/modifiers/magnitude_pruning.hpp"
+#include "sparsify/modifiers/nm_pruning.hpp"
+#include "sparsify/session.hpp"
+
+using namespace sparsify;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+torch::nn::Sequential conv_net() {
+  torch::manual_seed(1);
+  using namespace torch::nn;
+  return Sequential(Conv2d(Conv2dOptions(3, 16, 3).padding(1)), BatchNorm2d(16), ReLU(),
+                    Conv2d(Conv2dOptions(16, 32, 3).padding(1)), BatchNorm2d(32), ReLU(),
+                    Conv2d(Conv2dOptions(32, 32, 3).padding(1).groups(2)), AdaptiveAvgPool2d(1), Flatten(), Linear(32, 4));
+}
+
+// Four classes told apart by which quarter of the image is bright.
+std::pair<at::Tensor, at::Tensor> batch(int64_t n) {
+  const auto labels = torch::randint(4, {n});
+  auto images = torch::randn({n, 3, 8, 8}) * 0.5;
+  for (int64_t i = 0; i < n; ++i) {
+    const auto k = labels[i].item<int64_t>();
+    images[i].slice(1, k / 2 * 4, k / 2 * 4 + 4).slice(2, k % 2 * 4, k % 2 * 4 + 4) += 1;
+  }
+  return {images, labels};
+}
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const std::string& name, torch::nn::Sequential& net) {
+  if (name == "sgd")
+    return std::make_unique<torch::optim::SGD>(net->parameters(),
+                                               torch::optim::SGDOptions(0.02).momentum(0.9).weight_decay(1e-4).nesterov(true));
+  if (name == "adamw") return std::make_unique<torch::optim::AdamW>(net->parameters(), torch::optim::AdamWOptions(1e-3));
+  return std::make_unique<torch::optim::RMSprop>(net->parameters(), torch::optim::RMSpropOptions(1e-4).momentum(0.9));
+}
+
+double sparsity(const at::Tensor& tensor) { return tensor.eq(0).to(torch::kDouble).mean().item<double>(); }
+
+void train(Session& session, torch::nn::Sequential& net, torch::optim::Optimizer& optimizer, int steps,
+           const std::function<void()>& after_step = [] {}) {
+  for (int i = 0; i < steps; ++i) {
+    const auto [images, labels] = batch(16);
+    auto step = session.begin_step();
+    optimizer.zero_grad();
+    const auto logits = step.forward([&, images = images] { return net->forward(images); });
+    step.loss(torch::nn::functional::cross_entropy(logits, labels)).backward();
+    step.optimize();
+    after_step();
+  }
+}
+
+at::Tensor momentum_of(torch::optim::Optimizer& optimizer, const at::Tensor& parameter) {
+  auto& state = *optimizer.state().at(parameter.unsafeGetTensorImpl());
+  if (auto* sgd = dynamic_cast<torch::optim::SGDParamState*>(&state)) return sgd->momentum_buffer();
+  if (auto* adam = dynamic_cast<torch::optim::AdamWParamState*>(&state)) return adam->exp_avg();
+  return dynamic_cast<torch::optim::RMSpropParamState&>(state).momentum_buffer();
+}
+
+}  // namespace
+
+TEST_CASE("gradual pruning reaches its target when training stops exactly at end_epoch, masks hold every step") {
+  const auto optimizer_name = GENERATE("sgd", "adamw", "rmsprop");
+  const auto inter_func = GENERATE("linear", "cubic");
+  auto net = conv_net();
+  auto optimizer = make_optimizer(optimizer_name, net);
+  GradualPruningOptions options;
+  options.window = {1, 3}, options.update_frequency = 0.3, options.final_sparsity = 0.85, options.inter_func = inter_func;
+  Recipe recipe;
+  recipe.add<MagnitudePruning>(options);
+  Session session(recipe, *net, *optimizer, 7);
+  const auto weight = net->named_parameters()["3.weight"];
+  std::vector<double> history;
+  train(session, net, *optimizer, 21, [&] {
+    history.push_back(sparsity(weight));
+    const auto mask = session.masks().find("3.weight");
+    if (!mask.defined()) return;
+    CHECK((weight * mask.logical_not()).abs().max().item<float>() == 0);
+    CHECK((momentum_of(*optimizer, weight) * mask.logical_not()).abs().max().item<float>() == 0);
+  });
+  CHECK_NOTHROW(session.finish());
+  CHECK(history[6] == 0);
+  CHECK(history[7] == std::llround(0.05 * weight.numel()) / double(weight.numel()));
+  CHECK(std::is_sorted(history.begin(), history.end()));
+  for (const auto* name : {"0.weight", "3.weight", "6.weight", "9.weight"}) {
+    const auto w = net->named_parameters()[name];
+    CHECK(w.eq(0).sum().item<int64_t>() == std::llround(0.85 * w.numel()));
+  }
+  CHECK_FALSE(session.masks().find("1.weight").defined());
+}
+
+TEST_CASE("finish says when pruning did not finish, or was undone") {
+  auto net = conv_net();
+  auto sgd = make_optimizer("sgd", net);
+  GradualPruningOptions options;
+  options.window = {0, 2}, options.final_sparsity = 0.5;
+  Recipe recipe;
+  recipe.add<MagnitudePruning>(options);
+  Session session(recipe, *net, *sgd, 4);
+  train(session, net, *sgd, 7);
+  CHECK_THROWS_WITH(session.finish(), ContainsSubstring("before end_epoch"));
+  train(session, net, *sgd, 1);
+  CHECK_NOTHROW(session.finish());
+  torch::NoGradGuard no_grad;
+  net->named_parameters()["9.weight"].fill_(1);
+  CHECK_THROWS_WITH(session.finish(), ContainsSubstring("9.weight ended 0.0"));
+}
+
+TEST_CASE("global pruning meets the target over all weights, layers differ") {
+  auto net = conv_net();
+  auto sgd = make_optimizer("sgd", net);
+  GradualPruningOptions options;
+  options.window = {0, 1}, options.final_sparsity = 0.8, options.params = {"*.weight"};
+  options.params = {"__ALL_PRUNABLE__"};
+  Recipe recipe;
+  recipe.add<GlobalMagnitudePruning>(options);
+  Session session(recipe, *net, *sgd, 5);
+  train(session, net, *sgd, 5);
+  session.finish();
+  int64_t zeros = 0, total = 0;
+  for (const auto& parameter : session.state().parameters)
+    if (parameter.prunable()) zeros += parameter.tensor.eq(0).sum().item<int64_t>(), total += parameter.tensor.numel();
+  CHECK(zeros == std::llround(0.8 * total));
+  CHECK(sparsity(net->named_parameters()["9.weight"]) < 0.6);  // the classifier's weights are larger
+}
+
+TEST_CASE("leave_enabled: false lets weights grow back") {
+  auto net = conv_net();
+  auto sgd = make_optimizer("sgd", net);
+  GradualPruningOptions options;
+  options.window = {0, 1}, options.final_sparsity = 0.5, options.leave_enabled = false;
+  Recipe recipe;
+  recipe.add<MagnitudePruning>(options);
+  Session session(recipe, *net, *sgd, 4);
+  train(session, net, *sgd, 4);
+  CHECK(sparsity(net->named_parameters()["3.weight"]) == 0.5);
+  train(session, net, *sgd, 4);
+  CHECK(sparsity(net->named_parameters()["3.weight"]) < 0.1);
+}
+
+TEST_CASE("2:4 pruning: one shot, fixed mask, what GPUs cannot use stays dense and is noted") {
+  auto net = conv_net();
+  auto sgd = make_optimizer("sgd", net);
+  Recipe recipe;
+  recipe.add<NMPruning>({1});
+  Session session(recipe, *net, *sgd, 3);
+  const auto& notes = session.state().notes;
+  REQUIRE(notes.size() == 2);
+  CHECK(notes[0] == "2:4: 0.weight stays dense: 3 input channels are not a multiple of 4");
+  CHECK(notes[1] == "2:4: 6.weight stays dense: a grouped convolution");
+  at::Tensor first;
+  train(session, net, *sgd, 10, [&] {
+    const auto mask = session.masks().find("3.weight");
+    if (session.state().step <= 3) return CHECK_FALSE(mask.defined());
+    if (!first.defined()) first = mask.clone();
+    CHECK(torch::equal(mask, first));
+    CHECK(obeys(net->named_parameters()["3.weight"], {2, 4}));
+  });
+  session.finish();
+  CHECK(sparsity(net->named_parameters()["3.weight"]) == 0.5);
+  CHECK(sparsity(net->named_parameters()["6.weight"]) == 0);
+
+  Recipe nothing_fits;
+  nothing_fits.add<NMPruning>({0, "2:4", {"0.weight"}});
+  CHECK_THROWS_WITH(Session(nothing_fits, *net, *sgd, 3), ContainsSubstring("no selected weight can be pruned 2:4"));
+}
+
+TEST_CASE("constant pruning keeps the zeros it finds, and only those") {
+  auto net = conv_net();
+  auto sgd = make_optimizer("sgd", net);
+  const auto weight = net->named_parameters()["3.weight"];
+  {
+    torch::NoGradGuard no_grad;
+    weight.masked_fill_(weight.abs() < 0.05, 0);
+  }
+  const auto zeros = weight.eq(0);
+  REQUIRE(zeros.sum().item<int64_t>() > 1000);
+  Recipe recipe;
+  recipe.add<ConstantPruning>();
+  Session session(recipe, *net, *sgd, 5);
+  train(session, net, *sgd, 5);
+  session.finish();
+  CHECK(torch::equal(weight.eq(0), zeros));
+}
+
+TEST_CASE("a resumed session goes on exactly as the uninterrupted one") {
+  GradualPruningOptions options;
+  options.window = {0, 2}, options.final_sparsity = 0.9, options.update_frequency = 0.5;
+  Recipe recipe;
+  recipe.add<GlobalMagnitudePruning>(options);
+  const auto run = [&](int interruption) {
+    auto net = conv_net();
+    auto sgd = make_optimizer("sgd", net);
+    auto session = std::make_unique<Session>(recipe, *net, *sgd, 6);
+    torch::manual_seed(9);
+    train(*session, net, *sgd, interruption);
+    if (interruption < 12) {
+      std::stringstream weights, moments;
+      torch::serialize::OutputArchive weight_archive, moment_archive;
+      net->save(weight_archive), weight_archive.save_to(weights);
+      sgd->save(moment_archive), moment_archive.save_to(moments);
+      const auto saved = session->state_dict();
+      net = conv_net();
+      sgd = make_optimizer("sgd", net);
+      torch::serialize::InputArchive weights_in, moments_in;
+      weights_in.load_from(weights), net->load(weights_in);
+      moments_in.load_from(moments), sgd->load(moments_in);
+      session = std::make_unique<Session>(recipe, *net, *sgd, 6);
+      session->load_state_dict(saved);
+      torch::manual_seed(9);
+      for (int i = 0; i < interruption; ++i) batch(16);
+      train(*session, net, *sgd, 12 - interruption);
+    }
+    session->finish();
+    return net->named_parameters()["3.weight"].clone();
+  };
+  const auto whole = run(12);
+  CHECK(torch::equal(run(5), whole));
+  CHECK(torch::equal(run(6), whole));
+}
