@@ -92,9 +92,9 @@ TEST_CASE("masks keep the weight's layout and work on other types") {
 
 TEST_CASE("applying a mask clears NaN and keeps everything else") {
   for (const auto type : {torch::kFloat, torch::kBFloat16, torch::kDouble}) {
-    auto values = torch::tensor({1.0, NAN, -2.5, 4.0}).to(type);
+    auto values = torch::tensor({1.0f, NAN, -2.5f, 4.0f}).to(type);
     apply_mask_(values, torch::tensor({true, false, true, false}));
-    CHECK(torch::equal(values, torch::tensor({1.0, 0.0, -2.5, 0.0}).to(type)));
+    CHECK(torch::equal(values, torch::tensor({1.0f, 0.0f, -2.5f, 0.0f}).to(type)));
   }
   torch::manual_seed(6);
   auto weight = torch::randn({40, 64, 3, 3}).contiguous(at::MemoryFormat::ChannelsLast);

@@ -168,7 +168,7 @@ TEST_CASE("step plans: no drift, one update at both ends, never past the window"
   const auto endless = StepPlan::compile({-1, -1}, 10);
   CHECK(endless.start == 0);
   CHECK(endless.contains(1'000'000));
-  CHECK(endless.progress(1'000'000) == 0.0 * endless.progress(0));
+  CHECK(endless.progress(1'000'000) < 1e-9);
 
   const auto instant = StepPlan::compile({2, 2.01}, 10);  // shorter than a step
   CHECK(instant.start == 20);
