@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+
+namespace sparsify {
+
+/// Keeps fp16 gradients above underflow: scales the loss, unscales gradients, skips steps that overflowed, and adapts the
+/// scale (as torch.amp.GradScaler). With `enabled` false it does nothing.
+class GradientScaler {
+ public:
+  explicit GradientScaler(bool enabled) : enabled_(enabled) {}
+
+  torch::Tensor scale(const torch::Tensor& loss) const { return enabled_ ? loss * scale_ : loss; }
+
+  void step(torch::optim::Optimizer& optimizer) {
+    if (!enabled_) {
+      optimizer.step();
+      return;
+    }
+    bool finite = true;
+    for (auto& group : optimizer.param_groups())
+      for (auto& parameter : group.params())
+        if (auto& gradient = parameter.mutable_grad(); gradient.defined()) {
+          gradient.div_(scale_);
+          finite = finite && gradient.isfinite().all().item<bool>();
+        }
+    if (finite) optimizer.step();
+    if (!finite) scale_ /= 2, good_steps_ = 0;
+    else if (++good_steps_ % 2000 == 0) scale_ *= 2;
+  }
+
+ private:
+  bool enabled_;
+  double scale_ = 65536;
+  int64_t good_steps_ = 0;
+};
+
+}  // namespace sparsify

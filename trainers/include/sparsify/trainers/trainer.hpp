@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "sparsify/recipe.hpp"
+#include "sparsify/trainers/dataset.hpp"
+#include "sparsify/trainers/metrics.hpp"
+#include "sparsify/trainers/model.hpp"
+#include "sparsify/trainers/optimizers.hpp"
+#include "sparsify/trainers/precision.hpp"
+
+namespace sparsify {
+
+class Session;
+
+struct TrainOptions {
+  int64_t epochs = 10;
+  int64_t batch_size = 128;
+  OptimizerOptions optimizer{};
+  std::string lr_schedule = "cosine";  ///< used unless the recipe sets learning rates
+  double warmup_epochs = 0;
+  double label_smoothing = 0;
+  double ema_decay = 0;  ///< 0: no averaged weights
+  bool augment = true;
+  std::string precision = "auto";
+  std::string device = "auto";  ///< auto, cpu, cuda, cuda:<i>
+  int64_t workers = 2;          ///< threads that prepare batches
+  uint64_t seed = 0;
+  std::filesystem::path output{};  ///< run directory; empty: nothing is written
+  bool resume = false;             ///< go on from output/checkpoints/last.safetensors
+  std::map<std::string, std::string> metadata{};  ///< stored in checkpoints: model name, recipe text ...
+};
+
+/// Where a running epoch stands.
+struct TrainProgress {
+  int64_t epoch = 0, epochs = 0;
+  int64_t step = 0, steps = 0;  ///< within the epoch
+  double loss = 0;              ///< mean so far
+  double images_per_second = 0;
+};
+
+/// What the caller wants to hear. All optional; called on the training thread.
+struct TrainEvents {
+  std::function<void(const TrainProgress&)> progress{};
+  std::function<void(const EpochMetrics&)> epoch{};
+  std::function<void(const std::string&)> note{};
+  std::function<bool()> stop_requested{};  ///< true: save `last` after this step and return
+};
+
+struct TrainResult {
+  bool finished = false;  ///< false: stopped early, resumable
+  int64_t epochs_done = 0;
+  double seconds = 0;
+  EpochMetrics last{};
+};
+
+/// "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1"; throws Error for what is not there.
+torch::Device parse_device(const std::string& name);
+
+/// Top-1, top-5 and loss of anything that maps images to logits, over a whole data set, in order.
+/// `forward` gets [N, 3, H, W] float32 and returns [N, classes].
+Evaluation evaluate(const trainers::Dataset& dataset, const trainers::Datasets& set, int64_t batch_size, int64_t workers,
+                    const std::function<torch::Tensor(const torch::Tensor&)>& forward);
+
+/// Trains a classifier under a recipe.
+class Trainer {
+ public:
+  /// Binds the recipe and, with `resume`, loads the last checkpoint. Throws Error before anything is written.
+  Trainer(std::shared_ptr<Model> model, trainers::Datasets data, const Recipe& recipe, TrainOptions options,
+          TrainEvents events = {});
+  ~Trainer();
+
+  /// Trains to the end, verifies that the recipe's targets were reached, and leaves the final weights in the model
+  /// (the averaged ones when there are). Checkpoints: `last` after every epoch and when stopped, `best` by top-1 among
+  /// epochs of equal sparsity and precision, so that a dense model never counts as the best sparse one.
+  TrainResult run();
+
+  /// The model as it stands over the validation set, fp32, quantizers active: what the export is compared with.
+  Evaluation evaluate();
+
+  Model& model();
+  Session& session();
+  Precision precision() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sparsify
