@@ -4,10 +4,12 @@
 namespace sparsify {
 namespace {
 
-// Not Tensor::contiguous: it leaves a 1x1 kernel's ambiguous strides alone, and gradients come with the full ones.
+// Not Tensor::contiguous: it leaves a 1x1 kernel's ambiguous strides alone, and gradients come with the full
+// ones.
 void relayout(torch::Tensor& tensor) {
   if (tensor.dim() != 4) return;
-  auto laid_out = torch::empty(tensor.sizes(), tensor.options().requires_grad(false), torch::MemoryFormat::ChannelsLast);
+  auto laid_out =
+      torch::empty(tensor.sizes(), tensor.options().requires_grad(false), torch::MemoryFormat::ChannelsLast);
   laid_out.copy_(tensor.detach());
   tensor.set_data(laid_out);
 }

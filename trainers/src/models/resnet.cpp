@@ -24,7 +24,8 @@ torch::nn::Sequential make_stage(const ResNetSpec& spec, size_t stage, int64_t i
 
 }  // namespace
 
-ResNet::ResNet(const ResNetSpec& spec, const ModelOptions& options) : max_pool_(spec.stem == Stem::kImageNet) {
+ResNet::ResNet(const ResNetSpec& spec, const ModelOptions& options)
+    : max_pool_(spec.stem == Stem::kImageNet) {
   conv1_ = register_module("conv1", make_stem(spec, options.in_channels));
   bn1_ = register_module("bn1", torch::nn::BatchNorm2d(spec.stem_channels));
   const bool basic = spec.block == Block::kBasic;
@@ -48,7 +49,8 @@ torch::Tensor ResNet::forward(torch::Tensor images) {
   return classifier_(x);
 }
 
-// torchvision's: convolutions normal with variance 2 / fan_out; LibTorch's defaults fit for the rest (BN 1 and 0).
+// torchvision's: convolutions normal with variance 2 / fan_out; LibTorch's defaults fit for the rest (BN 1
+// and 0).
 void ResNet::initialise() {
   for (const auto& module : modules(/*include_self=*/false)) {
     if (const auto* convolution = module->as<torch::nn::Conv2d>()) {

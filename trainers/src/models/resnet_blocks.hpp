@@ -6,7 +6,8 @@
 namespace sparsify::models {
 
 /// A convolution without bias, padded so that stride 1 keeps the size.
-torch::nn::Conv2d convolution(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t groups = 1);
+torch::nn::Conv2d convolution(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1,
+                              int64_t groups = 1);
 
 /// What a residual block adds to its result: the input itself, projected, or sliced and zero-padded.
 class Residual : public torch::nn::Module {

@@ -22,7 +22,9 @@ struct Entry {
 };
 
 Entry resnet(const char* name, int64_t image_size, const char* description, const ResNetSpec& spec) {
-  auto build = [spec](const ModelOptions& options) { return std::make_shared<models::ResNet>(spec, options); };
+  auto build = [spec](const ModelOptions& options) {
+    return std::make_shared<models::ResNet>(spec, options);
+  };
   return {{name, image_size, description}, build};
 }
 
@@ -114,8 +116,9 @@ size_t edits(const std::string& a, const std::string& b) {
 
 [[noreturn]] void report_unknown(const std::string& name) {
   const auto names = model_names();
-  const auto nearest = *std::min_element(
-      names.begin(), names.end(), [&](const auto& a, const auto& b) { return edits(name, a) < edits(name, b); });
+  const auto nearest = *std::min_element(names.begin(), names.end(), [&](const auto& a, const auto& b) {
+    return edits(name, a) < edits(name, b);
+  });
   std::string list;
   for (const auto& known : names) list += (list.empty() ? "" : ", ") + known;
   throw Error("model '" + name + "' is not known; did you mean '" + nearest + "'? Known are " + list);

@@ -20,7 +20,8 @@ class Model : public torch::nn::Module {
 struct ModelOptions {
   int64_t num_classes = 1000;
   int64_t in_channels = 3;
-  /// Height and width in pixels. Only `linear` needs it, as its weights depend on it; 0 means the model's own size.
+  /// Height and width in pixels. Only `linear` needs it, as its weights depend on it; 0 means the model's own
+  /// size.
   int64_t image_size = 0;
 };
 
