@@ -13,6 +13,7 @@ namespace sparsify {
 /// A tensor of a recorded forward pass.
 struct GraphValue {
   std::string name;                 ///< of a parameter or buffer, else empty
+  bool is_parameter = false;
   std::vector<std::int64_t> sizes;
   at::ScalarType dtype = at::kFloat;
   int producer = -1;                ///< index of the node that computed it; -1 for inputs, parameters and constants
