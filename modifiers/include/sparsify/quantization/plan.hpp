@@ -9,30 +9,37 @@
 
 namespace sparsify {
 
-/// What one quantizer does: integers in [lowest, highest], real = scale * (integer - zero_point). Weights are always
-/// symmetric per output channel in [-127, 127]; this describes activations.
+/// What one quantizer does: integers in [lowest, highest], real = scale * (integer - zero_point). Weights are
+/// always symmetric per output channel in [-127, 127]; this describes activations.
 struct ActivationRange {
   std::int64_t lowest = 0;
   std::int64_t highest = 255;
-  bool symmetric = false;       ///< zero point fixed at 0 (signed) whatever was observed
+  bool symmetric = false;  ///< zero point fixed at 0 (signed) whatever was observed
 };
 
-/// One quantizer per tensor: the tensor is rounded once, where it is produced, and every reader sees the rounded one.
+/// One quantizer per tensor: the tensor is rounded once, where it is produced, and every reader sees the
+/// rounded one.
 struct ActivationQuantizer {
-  std::string site;             ///< of the producing node, as in GraphNode::site; "input#0" for a graph input
+  std::string site;  ///< of the producing node, as in GraphNode::site; "input#0" for a graph input
   ActivationRange range;
-  bool non_negative = false;    ///< follows a ReLU: the range starts at 0, so integer engines drop the ReLU
-  std::vector<std::string> shared_sites{};  ///< other tensors on the same grid: inputs of a concatenation, ends of a max-pool
+  bool non_negative = false;  ///< follows a ReLU: the range starts at 0, so integer engines drop the ReLU
+  std::vector<std::string>
+      shared_sites{};  ///< other tensors rounded to the same grid: the inputs of a concatenation
+  std::vector<std::string>
+      carried_sites{};  ///< nodes whose outputs lie on the grid without rounding: max-pool, slice,
+                        ///< flatten, concatenation ...; engines want equal quantizers there
 };
 
 /// One convolution or linear layer whose weight is rounded.
 struct WeightQuantizer {
-  std::string site;             ///< the parameter's name
-  int input = -1;               ///< index of the activation quantizer of its input
-  int output = -1;              ///< index of that of its (normalised, activated) output; -1: float output
-  std::string batch_norm{};     ///< name prefix of the batch-norm folded into it, e.g. "layer1.0.bn1"; empty: none
-  double eps = 0;               ///< of that batch-norm
-  std::string bias{};           ///< parameter name of its own bias; empty: none
+  std::string site;  ///< the parameter's name
+  int input = -1;    ///< index of the activation quantizer of its input
+  int output =
+      -1;  ///< index of that of its (normalised, activated) output; -1: float output, or summed first
+  std::string
+      batch_norm{};    ///< name prefix of the batch-norm folded into it, e.g. "layer1.0.bn1"; empty: none
+  double eps = 0;      ///< of that batch-norm
+  std::string bias{};  ///< parameter name of its own bias; empty: none
 };
 
 /// A layer left in floating point, and the rule that says why.
@@ -43,23 +50,25 @@ struct UnquantizedLayer {
 
 /// Where fake-quantization happens in one model under one scheme: computed once from the recorded graph.
 struct QuantizationPlan {
-  std::string scheme;           ///< "cpu" or "gpu"
+  std::string scheme;  ///< "cpu" or "gpu"
   std::vector<ActivationQuantizer> activations;
   std::vector<WeightQuantizer> weights;
   std::vector<UnquantizedLayer> unquantized;
 };
 
-/// The parameters of a trained quantizer, for export. Activations have one element, weights one per output channel.
+/// The parameters of a trained quantizer, for export. Activations have one element, weights one per output
+/// channel.
 struct QuantizerParameters {
-  at::Tensor scale;             ///< float32
-  at::Tensor zero_point;        ///< int32
+  at::Tensor scale;       ///< float32
+  at::Tensor zero_point;  ///< int32
 };
 
 /// A plan together with what training found: all an exporter needs beside the graph.
 struct TrainedQuantization {
   QuantizationPlan plan;
   std::vector<QuantizerParameters> activations;  ///< as plan.activations
-  std::vector<QuantizerParameters> weights;      ///< as plan.weights; the scale of the weight itself, before any folding
+  std::vector<QuantizerParameters>
+      weights;  ///< as plan.weights; the scale of the weight itself, before any folding
 };
 
 }  // namespace sparsify
