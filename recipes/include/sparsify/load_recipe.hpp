@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "sparsify/error.hpp"
+#include "sparsify/recipe.hpp"
+
+namespace sparsify {
+
+/// One mistake in a recipe. Line and column count from 1, columns in characters.
+struct RecipeProblem {
+  std::int64_t line = 0;
+  std::int64_t column = 0;
+  std::string message;
+};
+
+/// A recipe cannot be used. `what()` holds all problems found, in the file's order: each as
+/// "file:line:column: message" with the line itself and a caret below it.
+class RecipeError : public Error {
+ public:
+  explicit RecipeError(const std::string& what, std::vector<RecipeProblem> problems = {})
+      : Error(what), problems_(std::move(problems)) {}
+  const std::vector<RecipeProblem>& problems() const { return problems_; }
+
+ private:
+  std::vector<RecipeProblem> problems_;
+};
+
+/// New values for a recipe's variables by name, as text: {"num_epochs", "20"}.
+using RecipeArguments = std::map<std::string, std::string>;
+
+/// A default for a command-line flag: its text, and "file:line:column" for messages.
+struct RunDefault {
+  std::string value;
+  std::string where;
+};
+
+/// A whole recipe file.
+struct RecipeFile {
+  Recipe recipe;
+  std::map<std::string, RunDefault> run;  ///< the `run:` mapping, keys as in run_keys()
+  std::string version;
+  std::string description;
+  std::map<std::string, std::string> metadata;
+  std::filesystem::path path;  ///< where it was found; for parse_recipe the given name
+  std::string text;            ///< the source as it was read, without arguments
+};
+
+/// Loads a recipe by path or by name ("pruned_quant", "pruned_quant.yaml"): see find_recipe.
+/// Throws RecipeError when it is not found, cannot be read, or holds mistakes; nothing is ignored silently.
+Recipe load_recipe(const std::string& name_or_path, const RecipeArguments& arguments = {});
+
+/// The same with everything else the file says.
+RecipeFile load_recipe_file(const std::string& name_or_path, const RecipeArguments& arguments = {});
+
+/// Reads a recipe from text; `file_name` is for messages.
+RecipeFile parse_recipe(const std::string& text, const std::string& file_name,
+                        const RecipeArguments& arguments = {});
+
+/// The recipe in canonical YAML: every field of every modifier. Loading it gives the same fields.
+/// Throws Error for a value YAML recipes cannot express (not a finite number).
+std::string write_recipe(const Recipe& recipe);
+
+/// Where the recipe lies: the working directory first, then recipe_library(). ".yaml" may be left out.
+/// Throws RecipeError listing what there is, and the nearest name.
+std::filesystem::path find_recipe(const std::string& name_or_path);
+
+/// The folders ready-made recipes are looked up in, first match wins: those of $SPARSIFY_RECIPES (separated
+/// by ':'), share/sparsify/recipes beside the running program, this library's source and install folders.
+/// Only those that exist.
+std::vector<std::filesystem::path> recipe_library();
+
+enum class RunKeyKind { kText, kInteger, kNumber, kBoolean };
+
+/// A key of the `run:` mapping: the command-line flag of the same name ("batch_size" is --batch-size).
+struct RunKey {
+  std::string name;
+  RunKeyKind kind;
+};
+
+const std::vector<RunKey>& run_keys();
+
+/// Adds every modifier of this library to the registry; loading a recipe does so by itself.
+void register_builtin_modifiers();
+
+}  // namespace sparsify

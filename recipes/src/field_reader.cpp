@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "field_reader.hpp"
+
+#include <algorithm>
+
+#include "scalar_types.hpp"
+#include "sparsify/suggest.hpp"
+
+namespace sparsify {
+
+FieldReader::FieldReader(const yaml::Node* fields, Variables& variables, Diagnostics& diagnostics)
+    : fields_(fields), variables_(variables), diagnostics_(diagnostics) {}
+
+const yaml::Ref* FieldReader::find(const char* name) {
+  asked_.emplace_back(name);
+  if (!fields_) return nullptr;
+  for (const auto& [key, value] : fields_->entries)
+    if (key.node->text == name) return &value;
+  return nullptr;
+}
+
+void FieldReader::read(const char* name, const std::function<void(const yaml::Ref&)>& assign) {
+  const auto* value = find(name);
+  if (!value) return;
+  try {
+    assign(*value);
+  } catch (const ValueError& error) {
+    diagnostics_.add(error.mark(), std::string(name) + ": " + error.what());
+  }
+}
+
+void FieldReader::operator()(const char* name, bool& value, const char*) {
+  read(name, [&](const yaml::Ref& written) { value = read_boolean(written, variables_); });
+}
+
+void FieldReader::operator()(const char* name, std::int64_t& value, const char*) {
+  read(name, [&](const yaml::Ref& written) { value = read_integer(written, variables_); });
+}
+
+void FieldReader::operator()(const char* name, double& value, const char*) {
+  read(name, [&](const yaml::Ref& written) { value = read_number(written, variables_); });
+}
+
+void FieldReader::operator()(const char* name, std::string& value, const char*) {
+  read(name, [&](const yaml::Ref& written) { value = read_text(written, variables_); });
+}
+
+void FieldReader::operator()(const char* name, std::vector<std::string>& value, const char*) {
+  read(name, [&](const yaml::Ref& written) {
+    const auto& node = *written.node;
+    if (node.kind == yaml::Kind::kScalar) {  // `params: __ALL_PRUNABLE__` is a list of one
+      value = {read_text(written, variables_)};
+      return;
+    }
+    if (node.kind != yaml::Kind::kSequence || !node.tag.empty())
+      throw ValueError(written.mark, "expected a list of texts, got " + describe(written));
+    value.clear();
+    for (const auto& item : node.items) value.push_back(read_text(item, variables_));
+  });
+}
+
+void FieldReader::report_unknown(const std::string& modifier) {
+  if (!fields_) return;
+  for (const auto& [key, value] : fields_->entries) {
+    const auto& name = key.node->text;
+    if (std::find(asked_.begin(), asked_.end(), name) != asked_.end()) continue;
+    std::string known;
+    for (const auto& field : asked_) known += (known.empty() ? "" : ", ") + field;
+    diagnostics_.add(key.mark, "unknown field '" + name + "'; " +
+                                   (known.empty() ? modifier + " has none"
+                                                  : "expected one of " + known + " in " + modifier) +
+                                   suggestion(name, asked_));
+  }
+}
+
+yaml::Mark FieldReader::mark_of(const std::string& field, yaml::Mark otherwise) const {
+  if (!fields_) return otherwise;
+  for (const auto& [key, value] : fields_->entries)
+    if (key.node->text == field) return value.mark;
+  return otherwise;
+}
+
+}  // namespace sparsify

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "diagnostics.hpp"
+#include "node.hpp"
+#include "sparsify/recipe.hpp"
+#include "variables.hpp"
+
+namespace sparsify {
+
+/// Reads one group, a list of `- !XModifier` or `- XModifier: {...}`, onto the end of `recipe`.
+/// Mistakes are collected; an entry that has any is left out.
+void read_modifiers(const std::string& group, const yaml::Ref& list, Recipe& recipe, Variables& variables,
+                    Diagnostics& diagnostics);
+
+}  // namespace sparsify

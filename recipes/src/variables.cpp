@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "variables.hpp"
+
+#include <algorithm>
+
+#include "expression.hpp"
+#include "sparsify/suggest.hpp"
+
+namespace sparsify {
+namespace {
+
+constexpr std::size_t kMaxReferences = 32;
+
+std::string join(const std::vector<std::string>& names, const char* separator) {
+  std::string joined;
+  for (const auto& name : names) joined += (joined.empty() ? "" : separator) + name;
+  return joined;
+}
+
+}  // namespace
+
+void Variables::add(const std::string& name, const yaml::Ref& value, yaml::Mark name_mark) {
+  variables_[name] = {value, name_mark, false};
+}
+
+void Variables::override_with(const RecipeArguments& arguments, const std::string& file) {
+  for (const auto& [name, text] : arguments) {
+    const auto found = variables_.find(name);
+    if (found == variables_.end())
+      throw RecipeError(
+          file + ": --recipe-arg " + name + "=" + text + ": the recipe has no variable '" + name + "'; " +
+          (variables_.empty() ? "it has none" : "it has " + join(names(), ", ")) + suggestion(name, names()));
+    auto& value = found->second.value;
+    if (value.alias) {  // only this use changes, not the anchor's
+      value.node = std::make_shared<yaml::Node>(*value.node);
+      value.node->aliases = 0;
+      value.alias = false;
+    }
+    value.node->kind = yaml::Kind::kScalar;
+    value.node->text = text;
+    value.node->quoted = false;
+    value.node->argument = "--recipe-arg " + name + "=" + text;
+  }
+}
+
+Scalar Variables::resolve(const yaml::Ref& value, const std::string& expected) {
+  const auto& node = *value.node;
+  if (node.kind != yaml::Kind::kScalar)
+    throw ValueError(value.mark, "expected " + expected + ", got " + describe(value));
+  if (!node.tag.empty())
+    throw ValueError(value.mark, "the tag '" + node.tag + "' has no meaning here; expected " + expected);
+  if (const auto expression = expression_in(node.text)) return {run(*expression, value), false};
+  if (node.text.rfind("eval(", 0) == 0)
+    throw ValueError(value.mark, "'eval(' is not closed: expected ')' at the end");
+  return {node.text, node.quoted};
+}
+
+std::string Variables::run(const std::string& expression, const yaml::Ref& at) {
+  try {
+    return evaluate(expression,
+                    [&](const std::string& name, std::size_t offset) { return lookup(name, offset); });
+  } catch (const ExpressionError& error) {
+    auto mark = at.mark;
+    const bool in_source = !at.alias && at.node->argument.empty();
+    if (in_source) mark.column += static_cast<std::int64_t>(error.offset()) + 5 + (at.node->quoted ? 1 : 0);
+    throw ValueError(mark, describe(at) + ": " + error.what());
+  }
+}
+
+std::string Variables::lookup(const std::string& name, std::size_t offset) {
+  const auto found = variables_.find(name);
+  if (found == variables_.end())
+    throw ExpressionError(offset, "there is no variable '" + name + "'" + suggestion(name, names()));
+  found->second.used = true;
+  if (const auto known = results_.find(name); known != results_.end()) return known->second;
+  const bool cycle = std::find(pending_.begin(), pending_.end(), name) != pending_.end();
+  if (cycle || pending_.size() >= kMaxReferences) {
+    const auto chain = join(pending_, " -> ") + " -> " + name;
+    throw ExpressionError(offset, cycle ? "variables refer to each other in a circle: " + chain
+                                        : "variables refer to each other more than 32 times in a row");
+  }
+  const struct Pending {
+    std::vector<std::string>& names;
+    ~Pending() { names.pop_back(); }
+  } pending{pending_};
+  pending_.push_back(name);
+  return results_[name] = resolve(found->second.value, "a value").text;
+}
+
+void Variables::report_unused(Diagnostics& diagnostics) const {
+  for (const auto& [name, variable] : variables_)
+    if (!variable.used && (variable.value.alias || variable.value.node->aliases == 0))
+      diagnostics.add(variable.name_mark,
+                      "variable '" + name + "' is not used; expected a value that refers to it, as in " +
+                          "'eval(" + name + ")', or a key of recipes (modifiers, run, version, " +
+                          "description, metadata)" +
+                          suggestion(name, {"modifiers", "run", "version", "description", "metadata"}));
+}
+
+std::vector<std::string> Variables::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, variable] : variables_) names.push_back(name);
+  return names;
+}
+
+}  // namespace sparsify

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "sparsify/load_recipe.hpp"
+#include "sparsify/registry.hpp"
+
+namespace sparsify::test {
+
+/// Every field of an entry as text: doubles as "%.17g", lists joined by ','.
+inline std::map<std::string, std::string> fields_of(const Recipe::Entry& entry) {
+  struct Collect : FieldVisitor {
+    std::map<std::string, std::string> fields;
+    void operator()(const char* name, bool& value, const char*) override {
+      fields[name] = value ? "true" : "false";
+    }
+    void operator()(const char* name, std::int64_t& value, const char*) override {
+      fields[name] = std::to_string(value);
+    }
+    void operator()(const char* name, double& value, const char*) override {
+      char text[40];
+      std::snprintf(text, sizeof text, "%.17g", value);
+      fields[name] = text;
+    }
+    void operator()(const char* name, std::string& value, const char*) override { fields[name] = value; }
+    void operator()(const char* name, std::vector<std::string>& value, const char*) override {
+      for (const auto& item : value) fields[name] += (fields[name].empty() ? "" : ",") + item;
+    }
+  } collect;
+  entry.visit_fields(collect);
+  return collect.fields;
+}
+
+inline double number_of(const Recipe::Entry& entry, const std::string& field) {
+  return std::stod(fields_of(entry).at(field));
+}
+
+/// A user's own modifier, as short as they come, with every kind of field.
+class Probe : public Modifier {
+ public:
+  static constexpr const char* kName = "ProbeModifier";
+  struct Options {
+    bool flag = false;
+    std::int64_t count = 1;
+    double rate = 0.5;
+    std::string label = "none";
+    std::vector<std::string> names{};
+    template <class Visitor>
+    void fields(Visitor& visit) {
+      visit("flag", flag, "");
+      visit("count", count, "");
+      visit("rate", rate, "");
+      visit("label", label, "");
+      visit("names", names, "");
+    }
+  };
+  explicit Probe(const Options& options) : Modifier(Window{}) {
+    if (options.count < 0) throw InvalidField("count", "expected at least 0");
+    if (options.label == "trouble") throw Error("cannot be built");
+  }
+};
+SPARSIFY_REGISTER_MODIFIER(Probe);
+
+}  // namespace sparsify::test
