@@ -55,9 +55,11 @@ Entry resnet_small() {
   ResNetSpec spec;
   spec.stem = Stem::kCifar;
   spec.stem_channels = 32;
-  spec.planes = {32, 64, 128, 256};
-  spec.blocks = {1, 1, 1, 1};
-  return resnet("resnet10_cifar", 32, "ResNet-10 for 32-pixel images, 32 to 256 channels", spec);
+  spec.planes = {64, 128, 256};
+  spec.blocks = {1, 1, 1};
+  spec.strides = {2, 2, 2};
+  return resnet("resnet8_cifar", 32, "ResNet-8 for 32-pixel images, 64 to 256 channels, trains in minutes",
+                spec);
 }
 
 Entry resnext_small() {
@@ -67,11 +69,11 @@ Entry resnext_small() {
   spec.stem_channels = 32;
   spec.planes = {64, 128, 256};
   spec.blocks = {2, 2, 2};
-  spec.strides = {1, 2, 2};
-  spec.groups = 8;
-  spec.width_per_group = 8;
+  spec.strides = {2, 2, 2};
+  spec.groups = 4;
+  spec.width_per_group = 16;
   spec.expansion = 2;
-  return resnet("resnext20_8x8d", 32, "ResNeXt-20 for 32-pixel images", spec);
+  return resnet("resnext20_4x16d", 32, "ResNeXt-20 for 32-pixel images, 4 groups, trains in minutes", spec);
 }
 
 Entry linear() {

@@ -143,7 +143,8 @@ StateDict read_zip_format(std::string_view content, const std::string& name) {
   }
   if (folder.empty()) throw Error(name + ": is a zip archive without data.pkl; expected a PyTorch file");
   const auto order = records.find(folder + "byteorder");
-  if (order != records.end() && order->second.numel() == 3) throw Error(name + ": is big-endian; not supported");
+  if (order != records.end() && order->second.numel() == 3)
+    throw Error(name + ": is big-endian; not supported");
   for (const auto& [path, bytes] : records) {
     if (path.starts_with(folder + "data/")) storages[path.substr(folder.size() + 5)] = bytes;
   }

@@ -16,6 +16,7 @@ constexpr std::array kCallable = {"collections.OrderedDict",
                                   "torch._utils._rebuild_tensor",
                                   "torch._utils._rebuild_tensor_v2",
                                   "torch._utils._rebuild_parameter",
+                                  "torch.jit._pickle.restore_type_tag",
                                   "torch.Size",
                                   "argparse.Namespace"};
 constexpr std::array kStorageModules = {"torch.", "torch.cuda.", "torch.storage."};
@@ -281,6 +282,8 @@ class Machine {
     if (name == "argparse.Namespace" && items.empty()) return heap_.object(Kind::kDict);
     if (name == "torch.Size" && items.size() == 1) return items[0];
     if (name == "torch._utils._rebuild_parameter" && !items.empty()) return items[0];
+    if (name == "torch.jit._pickle.restore_type_tag" && items.size() == 2)
+      return items[0];  // C++ pickle_save
     if (name.starts_with("torch._utils._rebuild_tensor") && items.size() >= 4) {
       return heap_.object(Kind::kTensor, {items.begin(), items.begin() + 4});
     }
