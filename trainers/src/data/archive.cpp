@@ -26,7 +26,7 @@ void append_content(const Reader& reader, const std::string& path, std::vector<s
     int status = archive_read_data_block(reader.get(), &block, &size, &offset);
     if (status == ARCHIVE_EOF) return;
     if (status != ARCHIVE_OK) throw Error(path + ": broken archive: " + archive_error_string(reader.get()));
-    bytes.resize(begin + static_cast<size_t>(offset));   // a sparse entry's hole reads as zeros
+    bytes.resize(begin + static_cast<size_t>(offset));  // a sparse entry's hole reads as zeros
     const auto* data = static_cast<const std::byte*>(block);
     bytes.insert(bytes.end(), data, data + size);
   }
@@ -45,7 +45,8 @@ std::shared_ptr<const ArchiveFiles> read_archive(const std::string& path) {
   archive_read_support_format_tar(reader.get());
   archive_read_support_format_gnutar(reader.get());
   if (archive_read_open_filename(reader.get(), path.c_str(), 1 << 18) != ARCHIVE_OK)
-    throw Error(path + ": cannot be read as a .tar or .tar.gz archive: " + archive_error_string(reader.get()));
+    throw Error(path +
+                ": cannot be read as a .tar or .tar.gz archive: " + archive_error_string(reader.get()));
   auto files = std::make_shared<ArchiveFiles>();
   files->name = path;
   struct archive_entry* entry = nullptr;
@@ -72,7 +73,8 @@ std::shared_ptr<const ArchiveFiles> read_cifar_folder(const std::string& path) {
     auto size = static_cast<size_t>(file.file_size());
     files->bytes.resize(begin + size);
     std::ifstream stream(file.path(), std::ios::binary);
-    if (!stream.read(reinterpret_cast<char*>(files->bytes.data() + begin), static_cast<std::streamsize>(size)))
+    if (!stream.read(reinterpret_cast<char*>(files->bytes.data() + begin),
+                     static_cast<std::streamsize>(size)))
       throw Error(file.path().string() + ": cannot be read");
     files->entries.push_back({file.path().filename().string(), begin, size});
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// CIFAR-10/100, binary version (Krizhevsky 2009): records of one (CIFAR-100: two) label bytes and 3 x 32 x 32 planes.
+// CIFAR-10/100, binary version (Krizhevsky 2009): records of one (CIFAR-100: two) label bytes and 3 x 32 x 32
+// planes.
 #include <algorithm>
 #include <filesystem>
 #include <utility>
@@ -24,11 +25,12 @@ struct Layout {
 
 Layout layout_of(bool hundred) {
   if (hundred) return {2, 100, {"train.bin"}, "test.bin", "fine_label_names.txt"};
-  return {1,
-          10,
-          {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"},
-          "test_batch.bin",
-          "batches.meta.txt"};
+  return {
+      1,
+      10,
+      {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"},
+      "test_batch.bin",
+      "batches.meta.txt"};
 }
 
 const ArchiveEntry* find(const ArchiveFiles& files, const std::string& name) {
@@ -51,8 +53,8 @@ std::vector<std::string> read_names(const ArchiveFiles& files, const Layout& lay
     }
     if (!line.empty()) names.push_back(line);
     if (static_cast<int64_t>(names.size()) != layout.classes)
-      throw Error(files.name + ": " + entry->path + " lists " + std::to_string(names.size()) + " classes; expected " +
-                  std::to_string(layout.classes));
+      throw Error(files.name + ": " + entry->path + " lists " + std::to_string(names.size()) +
+                  " classes; expected " + std::to_string(layout.classes));
   } else {
     for (int64_t i = 0; i < layout.classes; ++i) names.push_back(std::to_string(i));
   }
@@ -67,7 +69,8 @@ class Records {
     const int64_t record = layout_.label_bytes + kImage;
     auto size = static_cast<int64_t>(bytes.size());
     if (size == 0 || size % record != 0)
-      throw Error(name + ": " + std::to_string(size) + " bytes; expected a multiple of " + std::to_string(record));
+      throw Error(name + ": " + std::to_string(size) + " bytes; expected a multiple of " +
+                  std::to_string(record));
     const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
     for (int64_t i = 0; i < size / record; ++i, data += record) {
       int32_t label = data[layout_.label_bytes - 1];
@@ -78,7 +81,8 @@ class Records {
     }
   }
 
-  std::shared_ptr<const Dataset> finish(const std::string& source, const std::vector<std::string>& class_names) {
+  std::shared_ptr<const Dataset> finish(const std::string& source,
+                                        const std::vector<std::string>& class_names) {
     return std::make_shared<MemoryDataset>(source, class_names, std::move(items_), std::move(pixels_));
   }
 
@@ -98,7 +102,8 @@ class Records {
 };
 
 std::shared_ptr<const Dataset> read(const ArchiveFiles& files, const Layout& layout,
-                                    const std::vector<std::string>& parts, const std::vector<std::string>& names) {
+                                    const std::vector<std::string>& parts,
+                                    const std::vector<std::string>& names) {
   Records records(layout);
   for (const auto& part : parts) {
     const auto* entry = find(files, part);

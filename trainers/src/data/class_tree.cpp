@@ -11,7 +11,8 @@ constexpr size_t kMaxListed = 20;
 void find_problems(const std::string& part, const ClassTree& tree, const std::string& other_part,
                    const ClassTree& other, std::vector<std::string>& problems) {
   for (const auto& [name, images] : tree) {
-    if (!other.contains(name)) problems.push_back("class '" + name + "' is in " + part + " but not in " + other_part);
+    if (!other.contains(name))
+      problems.push_back("class '" + name + "' is in " + part + " but not in " + other_part);
     if (images.empty()) problems.push_back("no images in " + part + "/" + name);
     for (const auto& image : images)
       if (image.bytes == 0) problems.push_back("empty file " + image.name);

@@ -22,15 +22,19 @@ enum Outline { kCircle, kCross, kRing, kSquare, kTriangle };
 
 const std::vector<std::string>& generated_class_names() {
   static const std::vector<std::string> names = {
-      "circle_dotted", "circle_striped", "cross_dotted",  "cross_striped",   "ring_dotted",
+      "circle_dotted", "circle_striped", "cross_dotted",   "cross_striped",   "ring_dotted",
       "ring_striped",  "square_dotted",  "square_striped", "triangle_dotted", "triangle_striped"};
   return names;
 }
 
 // How hard the set is; tuned so that a small ResNet ends between 90 and 97 %.
-constexpr float kAmbiguous = 0.06F;   // part of the samples that lie half-way between two classes
-constexpr float kOccluded = 0.5F;
-constexpr float kMaxNoise = 40.0F;    // grey levels
+constexpr float kAmbiguous = 0.06F;  // part of the samples that lie half-way between two classes
+constexpr float kOccluded = 0.3F;    // part of the samples with a bar across the figure
+constexpr float kMaxNoise = 22.0F;   // grey levels
+constexpr float kContrast = 200.0F;  // least sum of channel differences between a figure's two colours
+constexpr float kMaxTilt = 0.35F;    // sine of the largest rotation of a figure: 20 degrees
+constexpr float kPlay = 0.8F;        // 1: a figure may touch or slightly cross the border
+constexpr int64_t kMaxClutter = 3;
 
 struct Color {
   float rgb[3];
@@ -80,14 +84,20 @@ float box_distance(float x, float y, float half_width, float half_height) {
   return std::max(std::abs(x) - half_width, std::abs(y) - half_height);
 }
 
-// Distance to the outline in a frame where it fills about the unit circle; negative inside. All have similar areas.
+// Distance to the outline in a frame where it fills about the unit circle; negative inside. All have similar
+// areas.
 float outline_distance(int outline, float x, float y) {
   switch (outline) {
-    case kCircle: return std::sqrt(x * x + y * y) - 0.86F;
-    case kCross: return std::min(box_distance(x, y, 1.0F, 0.38F), box_distance(x, y, 0.38F, 1.0F));
-    case kRing: return std::abs(std::sqrt(x * x + y * y) - 0.68F) - 0.3F;
-    case kSquare: return box_distance(x, y, 0.76F, 0.76F);
-    default: return std::max({y, 0.866F * x - 0.5F * y, -0.866F * x - 0.5F * y}) - 0.58F;
+    case kCircle:
+      return std::sqrt(x * x + y * y) - 0.86F;
+    case kCross:
+      return std::min(box_distance(x, y, 1.0F, 0.38F), box_distance(x, y, 0.38F, 1.0F));
+    case kRing:
+      return std::abs(std::sqrt(x * x + y * y) - 0.68F) - 0.3F;
+    case kSquare:
+      return box_distance(x, y, 0.76F, 0.76F);
+    default:
+      return std::max({y, 0.866F * x - 0.5F * y, -0.866F * x - 0.5F * y}) - 0.58F;
   }
 }
 
@@ -124,8 +134,8 @@ class Canvas {
     Color to = random_color(rng);
     Direction along = random_direction(rng);
     Direction wave = random_direction(rng);
-    float frequency = rng.uniform(0.04F, 0.3F);
-    float strength = rng.uniform(0.0F, 0.35F);
+    float frequency = rng.uniform(0.04F, 0.1F);
+    float strength = rng.uniform(0.0F, 0.18F);
     float phase = rng.uniform();
     for (int y = 0; y < kSide; ++y)
       for (int x = 0; x < kSide; ++x) {
@@ -154,7 +164,8 @@ class Canvas {
   void paint_bar(float x0, float y0, Direction normal, float half_width, const Color& color) {
     for (int y = 0; y < kSide; ++y)
       for (int x = 0; x < kSide; ++x) {
-        float distance = std::abs(normal.x * (static_cast<float>(x) - x0) + normal.y * (static_cast<float>(y) - y0));
+        float distance =
+            std::abs(normal.x * (static_cast<float>(x) - x0) + normal.y * (static_cast<float>(y) - y0));
         float coverage = std::clamp(0.5F + half_width - distance, 0.0F, 1.0F);
         if (coverage > 0) at(x, y) = blend(at(x, y), color, coverage);
       }
@@ -196,13 +207,18 @@ class Canvas {
   Color pixels_[kSide * kSide];
 };
 
+Direction tilt(CounterRng& rng) {
+  float sine = rng.uniform(-kMaxTilt, kMaxTilt);
+  return {std::sqrt(1.0F - sine * sine), sine};
+}
+
 Figure random_figure(float min_radius, float max_radius, CounterRng& rng) {
   Figure f;
   f.radius = rng.uniform(min_radius, max_radius);
   f.stretch = rng.uniform(0.85F, 1.18F);
-  f.pose = random_direction(rng);
+  f.pose = tilt(rng);
   f.grain = random_direction(rng);
-  f.period = rng.uniform(3.4F, 5.6F);
+  f.period = rng.uniform(4.6F, 6.5F);
   f.phase_u = rng.uniform();
   f.phase_v = rng.uniform();
   f.softness = rng.uniform(0.8F, 1.6F);
@@ -211,7 +227,7 @@ Figure random_figure(float min_radius, float max_radius, CounterRng& rng) {
 
 // Small plain things that are no classes; they hide edges and imitate corners.
 void add_clutter(Canvas& canvas, CounterRng& rng) {
-  for (int64_t i = 1 + rng.below(4); i > 0; --i) {
+  for (int64_t i = rng.below(kMaxClutter + 1); i > 0; --i) {
     Figure f = random_figure(2.0F, 4.5F, rng);
     f.outline = static_cast<int>(rng.below(kOutlines));
     f.x = rng.uniform(0, kSide);
@@ -222,14 +238,14 @@ void add_clutter(Canvas& canvas, CounterRng& rng) {
 }
 
 Figure subject(int64_t label, CounterRng& rng) {
-  Figure f = random_figure(8.5F, 13.0F, rng);
+  Figure f = random_figure(10.5F, 14.0F, rng);
   f.outline = static_cast<int>(label / 2);
   f.stripes = static_cast<float>(label % 2);
-  float play = 15.5F - 0.8F * f.radius;
+  float play = kPlay * (15.5F - 0.8F * f.radius);
   f.x = 15.5F + rng.uniform(-play, play);
   f.y = 15.5F + rng.uniform(-play, play);
   f.ink = random_color(rng);
-  f.paper = contrasting_color(f.ink, 150.0F, rng);
+  f.paper = contrasting_color(f.ink, kContrast, rng);
   if (rng.chance(kAmbiguous)) {
     int64_t other = (label + 1 + rng.below(kClasses - 1)) % kClasses;
     f.other_outline = static_cast<int>(other / 2);
@@ -260,7 +276,8 @@ int64_t parse_count(const std::string& key, const std::string& text) {
   int64_t value = -1;
   auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (status != std::errc() || end != text.data() + text.size() || value < 0 || value > 100'000'000)
-    throw Error("data set 'generated': " + key + "=" + text + "; expected a whole number from 0 to 100000000");
+    throw Error("data set 'generated': " + key + "=" + text +
+                "; expected a whole number from 0 to 100000000");
   return value;
 }
 
@@ -277,13 +294,15 @@ std::map<std::string, int64_t> parse_parameters(const std::string& text) {
     begin = end + 1;
   }
   for (const char* key : {"train", "val"})
-    if (values[key] == 0) throw Error("data set 'generated': " + std::string(key) + "=0; expected at least 1");
+    if (values[key] == 0)
+      throw Error("data set 'generated': " + std::string(key) + "=0; expected at least 1");
   return values;
 }
 
 }  // namespace
 
-std::shared_ptr<const Dataset> generated_dataset(int64_t size, uint64_t seed, uint64_t split, int64_t threads) {
+std::shared_ptr<const Dataset> generated_dataset(int64_t size, uint64_t seed, uint64_t split,
+                                                 int64_t threads) {
   constexpr int64_t kBytes = int64_t{kSide} * kSide * 3;
   std::vector<uint8_t> pixels(static_cast<size_t>(size * kBytes));
   std::vector<MemoryDataset::Item> items(static_cast<size_t>(size));
@@ -292,7 +311,8 @@ std::shared_ptr<const Dataset> generated_dataset(int64_t size, uint64_t seed, ui
     draw_sample(label, CounterRng(seed, split, static_cast<uint64_t>(i)), pixels.data() + i * kBytes);
     items[static_cast<size_t>(i)] = {i * kBytes, kSide, kSide, static_cast<int32_t>(label)};
   });
-  return std::make_shared<MemoryDataset>("generated", generated_class_names(), std::move(items), std::move(pixels));
+  return std::make_shared<MemoryDataset>("generated", generated_class_names(), std::move(items),
+                                         std::move(pixels));
 }
 
 Datasets open_generated(const std::string& parameters, const DataOptions& options) {

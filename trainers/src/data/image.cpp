@@ -47,7 +47,7 @@ int reduction(int64_t shorter_side, int64_t at_least) {
 
 std::vector<uint8_t> cmyk_to_rgb(const std::vector<uint8_t>& cmyk) {
   std::vector<uint8_t> rgb(cmyk.size() / 4 * 3);
-  for (size_t i = 0; i < cmyk.size() / 4; ++i)   // Adobe stores CMYK inverted: 255 is no ink
+  for (size_t i = 0; i < cmyk.size() / 4; ++i)  // Adobe stores CMYK inverted: 255 is no ink
     for (size_t c = 0; c < 3; ++c)
       rgb[i * 3 + c] = static_cast<uint8_t>((cmyk[i * 4 + c] * cmyk[i * 4 + 3] + 127) / 255);
   return rgb;
@@ -97,9 +97,9 @@ Image decode_other(std::span<const std::byte> bytes, const std::string& name) {
 STBIR_RESIZE prepare(const uint8_t* input, int64_t height, int64_t width, int64_t row_bytes, uint8_t* output,
                      int64_t out_height, int64_t out_width) {
   STBIR_RESIZE job;
-  stbir_resize_init(&job, input, static_cast<int>(width), static_cast<int>(height), static_cast<int>(row_bytes),
-                    output, static_cast<int>(out_width), static_cast<int>(out_height), 0, STBIR_RGB,
-                    STBIR_TYPE_UINT8);
+  stbir_resize_init(&job, input, static_cast<int>(width), static_cast<int>(height),
+                    static_cast<int>(row_bytes), output, static_cast<int>(out_width),
+                    static_cast<int>(out_height), 0, STBIR_RGB, STBIR_TYPE_UINT8);
   stbir_set_filters(&job, STBIR_FILTER_TRIANGLE, STBIR_FILTER_TRIANGLE);
   return job;
 }
@@ -130,7 +130,7 @@ Image& Image::operator=(Image&& other) noexcept {
   height_ = std::exchange(other.height_, 0);
   width_ = std::exchange(other.width_, 0);
   rgb_ = std::exchange(other.rgb_, nullptr);
-  storage_ = std::move(other.storage_);   // a moved vector keeps its address
+  storage_ = std::move(other.storage_);  // a moved vector keeps its address
   return *this;
 }
 
@@ -162,7 +162,8 @@ Image resize(const Image& image, Box source, int64_t height, int64_t width) {
 
 Image resize_window(const Image& image, int64_t height, int64_t width, Box window) {
   std::vector<uint8_t> output(static_cast<size_t>(window.height * window.width * 3));
-  auto job = prepare(image.rgb(), image.height(), image.width(), 0, output.data(), window.height, window.width);
+  auto job =
+      prepare(image.rgb(), image.height(), image.width(), 0, output.data(), window.height, window.width);
   auto h = static_cast<double>(height);
   auto w = static_cast<double>(width);
   stbir_set_input_subrect(&job, window.left / w, window.top / h, (window.left + window.width) / w,

@@ -52,8 +52,8 @@ class CompressedDataset final : public Dataset {
 };
 
 // Equal images, as small sets have, are kept decoded; others stay compressed and are decoded when asked for.
-std::shared_ptr<const Dataset> decoded(const std::shared_ptr<const ArchiveFiles>& archive, const ClassTree& tree,
-                                       const DataOptions& options) {
+std::shared_ptr<const Dataset> decoded(const std::shared_ptr<const ArchiveFiles>& archive,
+                                       const ClassTree& tree, const DataOptions& options) {
   auto compressed = std::make_shared<CompressedDataset>(archive, tree);
   Image first = compressed->image(0, 0);
   const int64_t bytes_each = first.height() * first.width() * 3;
@@ -97,7 +97,8 @@ Datasets open_image_archive(const std::shared_ptr<const ArchiveFiles>& archive, 
   for (size_t i = 0; i < archive->entries.size(); ++i) {
     const auto& entry = archive->entries[i];
     auto path = split_class_name(entry.path);
-    if (!path.empty() && is_image_name(entry.path)) parts[path[0]][path[1]].push_back({entry.path, i, entry.size});
+    if (!path.empty() && is_image_name(entry.path))
+      parts[path[0]][path[1]].push_back({entry.path, i, entry.size});
   }
   std::string val_name = parts.contains("val") ? "val" : "test";
   if (!parts.contains("train") || !parts.contains(val_name))

@@ -25,7 +25,9 @@ class FolderDataset final : public Dataset {
 
   int64_t size() const override { return static_cast<int64_t>(items_.size()); }
   int64_t label(int64_t index) const override { return item(index).label; }
-  Image image(int64_t index, int64_t at_least) const override { return load_image(item(index).path, at_least); }
+  Image image(int64_t index, int64_t at_least) const override {
+    return load_image(item(index).path, at_least);
+  }
   std::string describe(int64_t index) const override { return item(index).path; }
 
  private:

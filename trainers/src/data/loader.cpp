@@ -28,7 +28,8 @@ void require(bool condition, const std::string& message) {
 }
 
 const LoaderOptions& checked(const LoaderOptions& options) {
-  require(options.batch_size > 0, "batch_size is " + std::to_string(options.batch_size) + "; expected at least 1");
+  require(options.batch_size > 0,
+          "batch_size is " + std::to_string(options.batch_size) + "; expected at least 1");
   require(options.workers >= 0, "workers is " + std::to_string(options.workers) + "; expected 0 or more");
   require(options.prefetch > 0, "prefetch is " + std::to_string(options.prefetch) + "; expected at least 1");
   require(options.shards > 0 && options.shard >= 0 && options.shard < options.shards,
@@ -82,8 +83,8 @@ class Loader::Impl {
 
   void start_epoch(int64_t epoch, int64_t first_batch) {
     require(first_batch >= 0 && first_batch <= steps_per_epoch(),
-            "first_batch is " + std::to_string(first_batch) + "; expected 0 to steps_per_epoch = " +
-                std::to_string(steps_per_epoch()));
+            "first_batch is " + std::to_string(first_batch) +
+                "; expected 0 to steps_per_epoch = " + std::to_string(steps_per_epoch()));
     auto order = std::make_shared<const std::vector<int64_t>>(order_of(epoch));
     {
       std::lock_guard lock(mutex_);
@@ -139,7 +140,8 @@ class Loader::Impl {
   }
 
   bool can_make_slot() const {
-    return order_ && next_to_make_ < steps_per_epoch() && static_cast<int64_t>(slots_.size()) < options_.prefetch;
+    return order_ && next_to_make_ < steps_per_epoch() &&
+           static_cast<int64_t>(slots_.size()) < options_.prefetch;
   }
 
   bool has_unclaimed() const { return !slots_.empty() && slots_.back()->claimed < slots_.back()->count; }
@@ -153,7 +155,7 @@ class Loader::Impl {
     slot->count = begin + present * (options_.shard + 1) / options_.shards - slot->first;
     try {
       allocate(*slot);
-    } catch (...) {   // reported by next(), like whatever else happens in a worker
+    } catch (...) {  // reported by next(), like whatever else happens in a worker
       slot->error = std::current_exception();
       slot->count = 0;
     }
@@ -226,13 +228,14 @@ class Loader::Impl {
   std::mutex mutex_;
   std::condition_variable work_available_;
   std::condition_variable batch_ready_;
-  std::deque<std::shared_ptr<Slot>> slots_;   // in the order they are given out; only the last has unclaimed samples
+  std::deque<std::shared_ptr<Slot>>
+      slots_;  // in the order they are given out; only the last has unclaimed samples
   std::shared_ptr<const std::vector<int64_t>> order_;
   int64_t epoch_ = 0;
   int64_t next_to_make_ = 0;
   int64_t next_to_give_ = 0;
   bool stopping_ = false;
-  std::vector<std::jthread> threads_;   // last, so that they are joined first
+  std::vector<std::jthread> threads_;  // last, so that they are joined first
 };
 
 Loader::Loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options)

@@ -23,8 +23,8 @@ Datasets open_folder(const std::string& path, const DataOptions& options) {
     if (fs::exists(folder / "data_batch_1.bin") || fs::exists(folder / "train.bin"))
       return open_cifar(*read_cifar_folder(folder.string()), options);
   }
-  throw Error(path + ": no data set in this folder: looked for " + (root / "train").string() + " with val or test " +
-              "beside it, and for CIFAR's data_batch_1.bin or train.bin");
+  throw Error(path + ": no data set in this folder: looked for " + (root / "train").string() +
+              " with val or test " + "beside it, and for CIFAR's data_batch_1.bin or train.bin");
 }
 
 Datasets open_archive(const std::string& path, const DataOptions& options) {

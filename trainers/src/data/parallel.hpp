@@ -11,8 +11,8 @@
 
 namespace sparsify::trainers {
 
-/// Calls work(index) for 0 <= index < count on `threads` threads (0: all cores), in chunks. The first exception stops
-/// the rest and is thrown here.
+/// Calls work(index) for 0 <= index < count on `threads` threads (0: all cores), in chunks. The first
+/// exception stops the rest and is thrown here.
 template <class Work>
 void for_each_index(int64_t count, int64_t threads, const Work& work) {
   constexpr int64_t kChunk = 64;

@@ -18,8 +18,8 @@ void require(bool condition, const std::string& message) {
 void check(const Augmentation& augmentation, int64_t image_size) {
   int64_t padding = augmentation.random_crop_padding;
   require(padding >= 0 && padding < image_size,
-          "random_crop_padding is " + std::to_string(padding) + "; expected 0 to image_size - 1 = " +
-              std::to_string(image_size - 1));
+          "random_crop_padding is " + std::to_string(padding) +
+              "; expected 0 to image_size - 1 = " + std::to_string(image_size - 1));
   if (const auto& crop = augmentation.random_resized_crop) {
     require(crop->min_scale > 0 && crop->min_scale <= crop->max_scale && crop->max_scale <= 1,
             "random_resized_crop scale; expected 0 < min <= max <= 1");
@@ -71,8 +71,8 @@ Augmentation Augmentation::large_images() {
 
 Transform::Transform(int64_t image_size, const Normalization& normalization, const Augmentation& augmentation)
     : image_size_(image_size), augmentation_(augmentation) {
-  require(image_size > 0 && image_size <= 16384, "image_size is " + std::to_string(image_size) +
-                                                     "; expected 1 to 16384 pixels");
+  require(image_size > 0 && image_size <= 16384,
+          "image_size is " + std::to_string(image_size) + "; expected 1 to 16384 pixels");
   check(augmentation, image_size);
   for (size_t c = 0; c < 3; ++c) {
     require(normalization.std[c] > 0, "normalization.std has to be positive");
@@ -134,7 +134,8 @@ Image Transform::jittered(const Image& image, CounterRng& rng) const {
     float rgb[3];
     for (int64_t c = 0; c < 3; ++c) rgb[c] = contrast * (brightness * in[i * 3 + c]) + (1 - contrast) * mean;
     float level = (1 - saturation) * grey(rgb);
-    for (int64_t c = 0; c < 3; ++c) output[static_cast<size_t>(i * 3 + c)] = to_byte(saturation * rgb[c] + level);
+    for (int64_t c = 0; c < 3; ++c)
+      output[static_cast<size_t>(i * 3 + c)] = to_byte(saturation * rgb[c] + level);
   }
   return {image.height(), image.width(), std::move(output)};
 }

@@ -5,8 +5,9 @@
 
 namespace sparsify::trainers {
 
-/// A stream of random numbers that depends on nothing but its key, so that a sample's augmentation is the same
-/// whichever thread makes it and in whatever order. SplitMix64 (Steele, Lea, Flood 2014) over key + counter.
+/// A stream of random numbers that depends on nothing but its key, so that a sample's augmentation is the
+/// same whichever thread makes it and in whatever order. SplitMix64 (Steele, Lea, Flood 2014) over key +
+/// counter.
 class CounterRng {
  public:
   explicit CounterRng(uint64_t seed, uint64_t epoch = 0, uint64_t index = 0)

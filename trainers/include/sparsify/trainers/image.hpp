@@ -10,7 +10,8 @@
 
 namespace sparsify::trainers {
 
-/// 8-bit RGB, interleaved, rows without padding. Owns its pixels or views those of a data set that outlives it.
+/// 8-bit RGB, interleaved, rows without padding. Owns its pixels or views those of a data set that outlives
+/// it.
 class Image {
  public:
   Image() = default;
@@ -45,14 +46,16 @@ struct Box {
 };
 
 /// Decodes a JPEG, PNG or BMP held in memory (told apart by content, not by name); grey and CMYK become RGB.
-/// `at_least`: when positive, a JPEG may be decoded at 1/2, 1/4 or 1/8 size as long as its shorter side stays at least
-/// that many pixels; this is several times faster. Throws Error naming `name` when broken or truncated.
+/// `at_least`: when positive, a JPEG may be decoded at 1/2, 1/4 or 1/8 size as long as its shorter side stays
+/// at least that many pixels; this is several times faster. Throws Error naming `name` when broken or
+/// truncated.
 Image decode_image(std::span<const std::byte> bytes, const std::string& name, int64_t at_least = 0);
 
 /// Reads and decodes a file; see decode_image.
 Image load_image(const std::string& path, int64_t at_least = 0);
 
-/// Resizes the pixels inside `source` to height x width. Triangle filter, widened when shrinking (antialiased bilinear).
+/// Resizes the pixels inside `source` to height x width. Triangle filter, widened when shrinking (antialiased
+/// bilinear).
 Image resize(const Image& image, Box source, int64_t height, int64_t width);
 
 /// The part `window` of the image resized to height x width, without computing the rest.

@@ -31,8 +31,8 @@ struct LoaderOptions {
   int64_t shards = 1;
 };
 
-/// Feeds a data set in batches. Order and augmentation depend only on (seed, epoch, index of the sample): the same
-/// whatever the number of workers. Not to be called from several threads.
+/// Feeds a data set in batches. Order and augmentation depend only on (seed, epoch, index of the sample): the
+/// same whatever the number of workers. Not to be called from several threads.
 class Loader {
  public:
   /// Throws Error on options outside their range or an empty data set.
@@ -45,12 +45,13 @@ class Loader {
   const LoaderOptions& options() const;
   int64_t steps_per_epoch() const;
 
-  /// Begins an epoch, dropping what is left of the one before. With `first_batch` it begins inside: the batches that
-  /// follow are those an undisturbed epoch would have given. Throws Error unless 0 <= first_batch <= steps_per_epoch().
+  /// Begins an epoch, dropping what is left of the one before. With `first_batch` it begins inside: the
+  /// batches that follow are those an undisturbed epoch would have given. Throws Error unless 0 <=
+  /// first_batch <= steps_per_epoch().
   void start_epoch(int64_t epoch, int64_t first_batch = 0);
 
-  /// The next batch, or nothing at the end of the epoch or before the first start_epoch(). Throws what reading a sample
-  /// threw (the first in the batch's order); the batch after that one follows.
+  /// The next batch, or nothing at the end of the epoch or before the first start_epoch(). Throws what
+  /// reading a sample threw (the first in the batch's order); the batch after that one follows.
   std::optional<Batch> next();
 
  private:

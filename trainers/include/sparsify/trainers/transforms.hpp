@@ -60,13 +60,13 @@ class Transform {
 
   int64_t image_size() const { return image_size_; }
 
-  /// Writes image_size * image_size * 3 floats (NHWC order) to `output`. Without a random resized crop an image of
-  /// another size is first resized (shorter side to image_size * 256 / 224) and cropped at its centre; an image of the
-  /// right size is used as it is. Everything random comes from `rng`.
+  /// Writes image_size * image_size * 3 floats (NHWC order) to `output`. Without a random resized crop an
+  /// image of another size is first resized (shorter side to image_size * 256 / 224) and cropped at its
+  /// centre; an image of the right size is used as it is. Everything random comes from `rng`.
   void apply(const Image& image, CounterRng rng, float* output) const;
 
-  /// How many pixels the shorter side must have so that nothing is enlarged: the `at_least` of decoding. The same
-  /// `rng` must then be given to apply().
+  /// How many pixels the shorter side must have so that nothing is enlarged: the `at_least` of decoding. The
+  /// same `rng` must then be given to apply().
   int64_t shorter_side_needed(CounterRng rng) const;
 
  private:
