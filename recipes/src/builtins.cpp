@@ -6,6 +6,7 @@
 #include "sparsify/modifiers/learning_rate_function.hpp"
 #include "sparsify/modifiers/magnitude_pruning.hpp"
 #include "sparsify/modifiers/nm_pruning.hpp"
+#include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/modifiers/set_learning_rate.hpp"
 #include "sparsify/modifiers/set_weight_decay.hpp"
 #include "sparsify/modifiers/trainable_params.hpp"
@@ -22,6 +23,7 @@ void register_builtin_modifiers() {
     known.add<LearningRateFunction>();
     known.add<MagnitudePruning>({"GMPruningModifier"});
     known.add<NMPruning>();
+    known.add<Quantization>();
     known.add<SetLearningRate>();
     known.add<SetWeightDecay>();
     known.add<TrainableParams>();
