@@ -148,16 +148,17 @@ class Session {
   template <class Net>
   static Parameters collect_parameters(Net& net) {
     std::map<std::string, std::int64_t> groups;
-    for (const auto& module : net.named_modules()) {
+    const auto look = [&](const std::string& name, auto* any) {
       const auto note = [&](auto* convolution) {
-        if (convolution) groups[(module.key().empty() ? "" : module.key() + ".") + "weight"] = convolution->options.groups();
+        if (convolution) groups[(name.empty() ? "" : name + ".") + "weight"] = convolution->options.groups();
         return convolution != nullptr;
       };
-      auto* any = module.value().get();
       note(dynamic_cast<typename detail::Late<torch::nn::Conv2dImpl, Net>::type*>(any)) ||
           note(dynamic_cast<typename detail::Late<torch::nn::Conv1dImpl, Net>::type*>(any)) ||
           note(dynamic_cast<typename detail::Late<torch::nn::Conv3dImpl, Net>::type*>(any));
-    }
+    };
+    look("", &net);  // apart from the others: as one of its own modules it would have to be held by a shared_ptr
+    for (const auto& module : net.named_modules("", false)) look(module.key(), module.value().get());
     Parameters parameters;
     for (const auto& parameter : net.named_parameters()) {
       const auto found = groups.find(parameter.key());

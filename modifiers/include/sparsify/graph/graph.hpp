@@ -12,25 +12,27 @@ namespace sparsify {
 
 /// A tensor of a recorded forward pass.
 struct GraphValue {
-  std::string name;                 ///< of a parameter or buffer, else empty
+  std::string name;  ///< of a parameter or buffer, else empty
   bool is_parameter = false;
   std::vector<std::int64_t> sizes;
   at::ScalarType dtype = at::kFloat;
-  int producer = -1;                ///< index of the node that computed it; -1 for inputs, parameters and constants
-  at::Tensor tensor;                ///< of parameters, buffers and constants; undefined for what nodes compute
+  int producer = -1;  ///< index of the node that computed it; -1 for inputs, parameters and constants
+  at::Tensor tensor;  ///< of parameters, buffers and constants; undefined for what nodes compute
 };
 
 /// One argument of an operator call: tensors (one, or a list) or a constant.
 struct GraphArgument {
-  std::string name;             ///< as in the operator's schema: "input", "weight", "stride" ...
-  std::vector<int> values{};    ///< indices of values; -1 for an absent optional tensor; empty for constants
-  c10::IValue constant{};       ///< everything that is not a tensor
+  std::string name;           ///< as in the operator's schema: "input", "weight", "stride" ...
+  std::vector<int> values{};  ///< indices of values; -1 for an absent optional tensor; empty for constants
+  c10::IValue constant{};     ///< everything that is not a tensor
 };
 
-/// One operator call, as the module made it: composite operators (conv2d, batch_norm, linear) are not taken apart.
+/// One operator call, as the module made it: composite operators (conv2d, batch_norm, linear) are not taken
+/// apart.
 struct GraphNode {
-  std::string op;               ///< "aten::conv2d", without the overload; in-place calls appear under their pure name
-  std::string site;             ///< stable name of the call site, e.g. "layer1.0.conv1.weight" or "layer1.0.conv2.weight/add#0"
+  std::string op;  ///< "aten::conv2d", without the overload; in-place calls appear under their pure name
+  std::string
+      site;  ///< stable name of the call site, e.g. "layer1.0.conv1.weight" or "layer1.0.conv2.weight/add#0"
   std::vector<GraphArgument> arguments;
   std::vector<int> outputs;
 
@@ -46,12 +48,13 @@ struct GraphNode {
   }
 };
 
-/// A forward pass, recorded: nodes in the order of execution, over single-assignment values (in-place calls make new ones).
-/// C++ `torch::nn::Linear` (addmm or matmul with a transposed weight, then a bias added) appears as aten::linear.
+/// A forward pass, recorded: nodes in the order of execution, over single-assignment values (in-place calls
+/// make new ones). C++ `torch::nn::Linear` (addmm or matmul with a transposed weight, then a bias added)
+/// appears as aten::linear.
 struct Graph {
   std::vector<GraphNode> nodes;
   std::vector<GraphValue> values;
-  std::vector<int> inputs;   ///< in the order of first use
+  std::vector<int> inputs;  ///< in the order of first use
   std::vector<int> outputs;
 
   /// The nodes that read a value, in order.

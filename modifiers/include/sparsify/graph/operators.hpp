@@ -16,6 +16,7 @@ namespace sparsify {
 struct OperatorFacts {
   std::string name;          ///< "aten::conv2d": without overload, in-place operators under their pure name
   std::string short_name;    ///< "conv2d"
+  bool is_view = false;      ///< gives a view of its input (or the input itself)
   bool in_place = false;     ///< writes its first argument
   bool decompose = false;    ///< to be seen as the operators it is made of
   int weight_argument = -1;  ///< index of the weight of a weighted operator
@@ -103,6 +104,8 @@ class Operators {
     facts.in_place = !arguments.empty() && arguments[0].alias_info() && arguments[0].alias_info()->isWrite();
     if (facts.in_place && facts.name.back() == '_') facts.name.pop_back();
     facts.short_name = facts.name.substr(facts.name.find("::") + 2);
+    const auto& returns = schema.returns();
+    facts.is_view = !returns.empty() && returns[0].alias_info() && !returns[0].alias_info()->isWrite();
     facts.weight_argument = detail::weight_argument(facts.short_name);
     facts.may_transpose =
         facts.short_name == "matmul" || facts.short_name == "mm" || facts.short_name == "addmm";

@@ -30,11 +30,13 @@ class Recorder : public ForwardMode {
   void add_input(const at::Tensor& tensor) {
     declared_inputs_ = true;
     graph_.inputs.push_back(bind_new(tensor));
+    captured_[storage_of(tensor)] = -1;
   }
 
   void call(const c10::OperatorHandle& op, c10::DispatchKeySet keys, c10::Stack* stack) override {
     const auto& facts = operators_(op);
     if (facts.decompose) return run_inside(op, keys, stack);
+    const c10::impl::ExcludeDispatchKeyGuard without_mode(kModeKey);
     const auto& schema = op.schema();
     const std::size_t count = schema.arguments().size();
     GraphNode node;
@@ -49,6 +51,8 @@ class Recorder : public ForwardMode {
       node.arguments.push_back(describe(argument.name(), value, facts, inputs));
     }
     sites_.enter(facts, stack->data() + stack->size() - count);
+    for (const auto& input : inputs)
+      if (sites_.number_input(facts, input) >= 0) make_input(input);
     run_below(op, stack);
 
     std::vector<at::Tensor> outputs;
@@ -154,9 +158,18 @@ class Recorder : public ForwardMode {
       }
       return tensor.is_same(found.named->tensor) ? entry->second : bind(tensor, entry->second);
     }
-    if (declared_inputs_ || !tensor.is_floating_point() || tensor.dim() < 2) return bind_constant(tensor);
-    graph_.inputs.push_back(bind_new(tensor));
-    return graph_.inputs.back();
+    const int value = bind_constant(tensor);
+    if (!declared_inputs_ && tensor.is_floating_point() && tensor.dim() >= 2)
+      captured_.emplace(storage_of(tensor), value);
+    return value;
+  }
+
+  void make_input(const at::Tensor& tensor) {
+    const auto captured = captured_.find(storage_of(tensor));
+    if (captured == captured_.end() || captured->second < 0) return;
+    graph_.values[captured->second].tensor = at::Tensor();
+    graph_.inputs.push_back(captured->second);
+    captured->second = -1;
   }
 
   void note_computed(const std::vector<at::Tensor>& inputs, const std::vector<at::Tensor>& outputs) {
@@ -181,9 +194,15 @@ class Recorder : public ForwardMode {
   bool is_constant(const GraphNode& node) const {
     for (const auto& argument : node.arguments)
       for (const int value : argument.values)
-        if (value >= 0 && (!graph_.values[value].tensor.defined() || graph_.values[value].is_parameter))
+        if (value >= 0 && (!graph_.values[value].tensor.defined() || graph_.values[value].is_parameter ||
+                           may_be_input(value)))
           return false;
     return true;
+  }
+
+  bool may_be_input(int value) const {
+    const auto captured = captured_.find(storage_of(graph_.values[value].tensor));
+    return captured != captured_.end() && captured->second == value;
   }
 
   struct Binding {
@@ -198,6 +217,8 @@ class Recorder : public ForwardMode {
   bool declared_inputs_ = false;
   std::unordered_map<const c10::TensorImpl*, Binding> current_;
   std::unordered_map<const void*, std::vector<const c10::TensorImpl*>> aliases_;
+  std::unordered_map<const void*, int>
+      captured_;  ///< by memory: values that become inputs once the model computes with them
   std::unordered_map<std::string, int> named_;
   std::vector<at::Tensor> kept_;
 };

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "sparsify/graph/operators.hpp"
@@ -35,7 +36,7 @@ class SiteNames {
     }
     // The product of two activations is no weighted call, and a weight that was computed here belongs to the
     // model.
-    if (!weight.has_storage() || computed_.count(weight.storage().unsafeGetStorageImpl())) return {};
+    if (!weight.has_storage() || is_computed(weight)) return {};
     if (facts.may_transpose && weight.dim() != 2) return {};
     start("foreign");
     return {};
@@ -47,7 +48,13 @@ class SiteNames {
     if (is_weighted_) return section_;
     const bool counts = first_output.defined() && first_output.is_floating_point() && first_output.dim() >= 2;
     const auto kind = counts ? facts.short_name : facts.short_name + "~";
-    return section_ + "/" + kind + "#" + std::to_string(ordinals_[kind]++);
+    return name(kind, ordinals_[kind]++);
+  }
+
+  /// The name that `leave` will give, should the call count.
+  std::string peek(const OperatorFacts& facts) const {
+    const auto made = ordinals_.find(facts.short_name);
+    return name(facts.short_name, made == ordinals_.end() ? 0 : made->second);
   }
 
   /// Remembers that this pass computed a tensor (and not only took a view of something older).
@@ -59,7 +66,27 @@ class SiteNames {
   /// The weighted call that came last, for messages.
   const std::string& here() const { return section_; }
 
+  /// The number of a tensor among the inputs of the pass, or -1: captured floating-point tensors of two
+  /// dimensions or more that the model's own calls (other than views) read, in that order. A teacher's
+  /// reading does not count.
+  int number_input(const OperatorFacts& facts, const at::Tensor& tensor) {
+    if (is_foreign() || facts.is_view || !tensor.has_storage() || !tensor.is_floating_point() ||
+        tensor.dim() < 2)
+      return -1;
+    if (is_computed(tensor) || names_.own(tensor)) return -1;
+    return inputs_.emplace(tensor.storage().unsafeGetStorageImpl(), static_cast<int>(inputs_.size()))
+        .first->second;
+  }
+
  private:
+  std::string name(const std::string& kind, int ordinal) const {
+    return section_ + "/" + kind + "#" + std::to_string(ordinal);
+  }
+
+  bool is_computed(const at::Tensor& tensor) const {
+    return tensor.has_storage() && computed_.count(tensor.storage().unsafeGetStorageImpl()) > 0;
+  }
+
   void start(std::string section) {
     section_ = std::move(section);
     ordinals_.clear();
@@ -71,6 +98,7 @@ class SiteNames {
   std::map<std::string, int> uses_;
   std::map<std::string, int> ordinals_;
   std::unordered_set<const void*> computed_;
+  std::unordered_map<const void*, int> inputs_;
 };
 
 }  // namespace sparsify

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <unordered_map>
+#include <unordered_set>
 
 #include "sparsify/parameters.hpp"
 
@@ -41,14 +42,22 @@ class TensorNames {
     return found;
   }
 
+  /// Whether a tensor lies in the memory of a parameter or buffer.
+  bool own(const at::Tensor& tensor) const {
+    return tensor.has_storage() && storages_.count(tensor.storage().unsafeGetStorageImpl()) > 0;
+  }
+
  private:
   void add(const Parameters& tensors, bool is_parameter) {
     for (const auto& named : tensors)
-      if (named.tensor.defined() && named.tensor.has_storage() && named.tensor.numel() > 0)
+      if (named.tensor.defined() && named.tensor.has_storage() && named.tensor.numel() > 0) {
         entries_.emplace(named.tensor.const_data_ptr(), Found{&named, is_parameter, false});
+        storages_.insert(named.tensor.storage().unsafeGetStorageImpl());
+      }
   }
 
   std::unordered_map<const void*, Found> entries_;
+  std::unordered_set<const void*> storages_;
 };
 
 }  // namespace sparsify

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "sparsify/graph/recorder.hpp"
+#include "sparsify/quantization/make_plan.hpp"
+#include "sparsify/quantization/mode.hpp"
+#include "sparsify/quantization/plan_text.hpp"
+#include "sparsify/registry.hpp"
+
+namespace sparsify {
+
+/// Quantization-aware training (Jacob et al. 2018, arXiv 1712.05877): from `start_epoch` on, forward passes
+/// round weights and activations to 8-bit grids as the target engine will. The first training pass of the
+/// session is recorded, in floating point, and decides where.
+class Quantization : public Modifier {
+ public:
+  static constexpr const char* kName = "QuantizationModifier";
+  struct Options {
+    double start_epoch = 0;
+    std::string scheme = "cpu";
+    std::vector<std::string> ignore;
+    double disable_quantization_observer_epoch = -1;
+    double freeze_bn_stats_epoch = -1;
+    double averaging_constant = 0.05;
+    template <class Visitor>
+    void fields(Visitor& visit) {
+      visit("start_epoch", start_epoch, "epoch at which rounding begins");
+      visit("scheme", scheme, "target: cpu (also default, deepsparse) or gpu (also tensorrt)");
+      visit("ignore", ignore,
+            "layers left in floating point: parameter patterns, module names, Conv2d, Linear");
+      visit("disable_quantization_observer_epoch", disable_quantization_observer_epoch,
+            "epoch at which activation ranges stop moving; -1: never");
+      visit("freeze_bn_stats_epoch", freeze_bn_stats_epoch,
+            "epoch at which batch-norm statistics stop moving; -1: never");
+      visit("averaging_constant", averaging_constant,
+            "weight of each new batch in the moving average of a range");
+    }
+  };
+
+  explicit Quantization(const Options& options)
+      : Modifier({options.start_epoch, -1}), options_(options), scheme_(scheme_of(options.scheme)) {
+    check(window());
+    check_later("disable_quantization_observer_epoch", options.disable_quantization_observer_epoch);
+    check_later("freeze_bn_stats_epoch", options.freeze_bn_stats_epoch);
+    if (!(options.averaging_constant > 0 && options.averaging_constant <= 1))
+      throw InvalidField("averaging_constant", "expected a number above 0, at most 1");
+  }
+
+  void attach(Binding& binding) override {
+    start_ = binding.plan(window()).start;
+    const auto step_of = [&](double epoch) {
+      return epoch < 0 ? StepPlan::kNever : binding.plan({epoch, -1}).start;
+    };
+    frozen_ranges_ = step_of(options_.disable_quantization_observer_epoch);
+    frozen_statistics_ = step_of(options_.freeze_bn_stats_epoch);
+    binding.claim("quantizers", start_, StepPlan::kNever);
+  }
+
+  void forward(State& state, const std::function<void()>& run) override {
+    if (!planned_ && state.training) return record_and_plan(state, run);
+    if (!planned_ || (state.training ? state.step < start_ : !quantizers_.saw_data())) return run();
+    const QuantizationMode::Settings settings{state.training, state.step < frozen_ranges_,
+                                              state.step >= frozen_statistics_};
+    QuantizationMode mode(quantizers_, state.parameters, state.buffers, settings);
+    {
+      const ModeGuard guard(mode);
+      run();
+    }
+    const auto& seen = mode.finish();
+    if (!settings.training || !settings.observe) return;
+    for (std::size_t i = 0; i < seen.size(); ++i)
+      quantizers_.ranges()[i].update(seen[i], options_.averaging_constant);
+  }
+
+  void finish(State&) override {
+    if (!planned_) throw Error("no forward pass ran inside step.forward: there is nothing quantized");
+    if (!quantizers_.saw_data()) throw Error("no training step ran after start_epoch: nothing was quantized");
+    for (std::size_t i = 0; i < quantizers_.ranges().size(); ++i) quantizers_.grid(static_cast<int>(i));
+  }
+
+  void save(StateDict& state) const override {
+    if (!planned_) return;
+    const auto text = to_text(quantizers_.plan());
+    auto bytes = at::empty({static_cast<std::int64_t>(text.size())}, at::kByte);
+    std::memcpy(bytes.mutable_data_ptr(), text.data(), text.size());
+    const auto count = static_cast<std::int64_t>(quantizers_.ranges().size());
+    auto extents = at::empty({count, 2}, at::kFloat);
+    auto batches = at::empty({count}, at::kLong);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto& range = quantizers_.ranges()[i];
+      extents.mutable_data_ptr<float>()[2 * i] = range.extent.low;
+      extents.mutable_data_ptr<float>()[2 * i + 1] = range.extent.high;
+      batches.mutable_data_ptr<std::int64_t>()[i] = range.batches;
+    }
+    state["plan"] = bytes, state["ranges"] = extents, state["batches"] = batches;
+  }
+
+  void load(const StateDict& state) override {
+    planned_ = false;
+    if (!state.count("plan")) return;
+    const auto bytes = state.at("plan").cpu().contiguous();
+    auto plan = plan_from_text(std::string(static_cast<const char*>(bytes.const_data_ptr()), bytes.numel()));
+    if (plan.scheme != scheme_)
+      throw Error("the saved session was quantized for " + plan.scheme + ", the recipe says " + scheme_);
+    Quantizers loaded(std::move(plan));
+    const auto count = static_cast<std::int64_t>(loaded.ranges().size());
+    if (!state.count("ranges") || !state.count("batches") || state.at("ranges").numel() != 2 * count ||
+        state.at("batches").numel() != count)
+      throw Error("the saved session's quantizer ranges do not fit its plan");
+    const auto extents = state.at("ranges").cpu().contiguous(),
+               batches = state.at("batches").cpu().contiguous();
+    for (std::int64_t i = 0; i < count; ++i)
+      loaded.ranges()[i] = {
+          {extents.const_data_ptr<float>()[2 * i], extents.const_data_ptr<float>()[2 * i + 1]},
+          batches.const_data_ptr<std::int64_t>()[i]};
+    quantizers_ = std::move(loaded);
+    planned_ = true;
+  }
+
+  /// Whether the model's forward pass has been recorded, so that there is a plan.
+  bool is_planned() const { return planned_; }
+  /// Where quantizers are; empty before the first training pass.
+  const QuantizationPlan& plan() const { return quantizers_.plan(); }
+
+  /// The plan with all scales and zero points, as evaluation uses them. `state`: of the session, or with the
+  /// parameters and buffers of an averaged copy.
+  TrainedQuantization trained(const State& state) const {
+    TrainedQuantization result{quantizers_.plan(), {}, {}};
+    for (std::size_t i = 0; i < quantizers_.ranges().size(); ++i) {
+      const auto grid = quantizers_.grid(static_cast<int>(i));
+      result.activations.push_back(
+          {at::full({1}, grid.scale, at::kFloat), at::full({1}, grid.zero_point, at::kInt)});
+    }
+    for (std::size_t i = 0; i < result.plan.weights.size(); ++i) {
+      const auto name = Quantizers::parameter_of(result.plan.weights[i].site);
+      const auto weight = detail::tensor_named(state.parameters, name);
+      if (!weight.defined())
+        throw Error("the quantization plan names " + name + ", which the model does not have");
+      const auto scales =
+          layer_scales(quantizers_, static_cast<int>(i), weight, state.parameters, state.buffers);
+      result.weights.push_back({scales, at::zeros_like(scales, at::kInt)});
+    }
+    return result;
+  }
+
+  /// "20 of 21 layers quantized for cpu, 30 activation quantizers", then one line for each layer left out,
+  /// with the reason.
+  std::string summary() const {
+    const auto& plan = quantizers_.plan();
+    std::string text = std::to_string(plan.weights.size()) + " of " +
+                       std::to_string(plan.weights.size() + plan.unquantized.size()) +
+                       " layers quantized for " + plan.scheme + ", " +
+                       std::to_string(plan.activations.size()) + " activation quantizers";
+    for (const auto& layer : plan.unquantized) text += "\n" + layer.site + " stays float: " + layer.reason;
+    return text;
+  }
+
+ private:
+  static std::string scheme_of(const std::string& name) {
+    if (name == "cpu" || name == "default" || name == "deepsparse") return "cpu";
+    if (name == "gpu" || name == "tensorrt") return "gpu";
+    throw InvalidField("scheme",
+                       "expected cpu (also default, deepsparse) or gpu (also tensorrt), got '" + name + "'");
+  }
+
+  void check_later(const char* field, double epoch) const {
+    if (epoch == -1) return;
+    if (!(epoch >= 0)) throw InvalidField(field, "expected an epoch >= 0, or -1");
+    if (epoch < options_.start_epoch) throw InvalidField(field, "must not lie before start_epoch");
+  }
+
+  void record_and_plan(State& state, const std::function<void()>& run) {
+    const auto graph = record(state.parameters, state.buffers, run);
+    quantizers_ = Quantizers(make_plan(graph, scheme_, options_.ignore));
+    if (quantizers_.plan().weights.empty()) {
+      std::string reasons;
+      for (const auto& layer : quantizers_.plan().unquantized)
+        reasons += "\n  " + layer.site + ": " + layer.reason;
+      throw Error("no layer of the model can be quantized: " +
+                  (reasons.empty() ? std::string("the forward pass used none of its weights") : reasons));
+    }
+    for (const auto& layer : quantizers_.plan().unquantized)
+      state.notes.push_back("quantization: " + layer.site + " stays float: " + layer.reason);
+    planned_ = true;
+  }
+
+  Options options_;
+  std::string scheme_;
+  std::int64_t start_ = 0, frozen_ranges_ = StepPlan::kNever, frozen_statistics_ = StepPlan::kNever;
+  bool planned_ = false;
+  Quantizers quantizers_;
+};
+SPARSIFY_REGISTER_MODIFIER(Quantization);
+
+}  // namespace sparsify

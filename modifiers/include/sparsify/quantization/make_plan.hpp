@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "sparsify/error.hpp"
+#include "sparsify/parameters.hpp"
+#include "sparsify/quantization/node_kinds.hpp"
+#include "sparsify/quantization/plan.hpp"
+
+namespace sparsify {
+namespace detail {
+
+/// Follows the data from the layers that should compute in integers to the tensors that must lie on a grid
+/// for that.
+class PlanMaker {
+ public:
+  PlanMaker(const Graph& graph, const std::string& scheme, const std::vector<std::string>& ignore)
+      : graph_(graph), is_cpu_(scheme == "cpu"), ignore_(ignore), ignore_used_(ignore.size(), false) {
+    if (scheme != "cpu" && scheme != "gpu")
+      throw InvalidField("scheme", "expected cpu or gpu, got '" + scheme + "'");
+    plan_.scheme = scheme;
+    const auto count = graph.values.size();
+    readers_.resize(count);
+    is_output_.resize(count, false);
+    demanded_.resize(count, false);
+    rounded_.resize(count, false);
+    class_.resize(count);
+    std::iota(class_.begin(), class_.end(), 0);
+    for (int i = 0; i < static_cast<int>(graph.nodes.size()); ++i)
+      for (const auto& argument : graph.nodes[i].arguments)
+        for (const int value : argument.values)
+          if (value >= 0 && (readers_[value].empty() || readers_[value].back() != i))
+            readers_[value].push_back(i);
+    for (const int output : graph.outputs) is_output_[output] = true;
+  }
+
+  QuantizationPlan make() {
+    find_layers();
+    for (std::size_t i = 0; i < ignore_.size(); ++i)
+      if (!ignore_used_[i])
+        throw InvalidField("ignore", "'" + ignore_[i] + "' matches no convolution or linear layer");
+    for (const auto& layer : layers_) {
+      demand(graph_.nodes[layer.node].value("input"));
+      // On the CPU a convolution is integer only when its output is rounded as well; a linear layer needs no
+      // output.
+      if (is_cpu_ && graph_.nodes[layer.node].op != "aten::linear") demand(layer.end);
+    }
+    number_quantizers();
+    for (const auto& layer : layers_) {
+      auto weight = describe(layer);
+      if (weight.input >= 0)
+        plan_.weights.push_back(std::move(weight));
+      else
+        plan_.unquantized.push_back({weight.site, "its input is a constant"});
+    }
+    return std::move(plan_);
+  }
+
+ private:
+  struct Layer {
+    int node = -1;
+    int batch_norm = -1;  ///< the node that is folded into it
+    int end = -1;         ///< the value after batch-norm and activation
+  };
+
+  // --- layers ---
+
+  void find_layers() {
+    for (int i = 0; i < static_cast<int>(graph_.nodes.size()); ++i) {
+      const auto& node = graph_.nodes[i];
+      if (!is_weighted(node) && !is_product_with_parameter(node)) continue;
+      const auto layer = follow(i);
+      const auto reason = why_float(node, layer);
+      if (reason.empty())
+        layers_.push_back(layer);
+      else
+        plan_.unquantized.push_back({node.site, reason});
+    }
+  }
+
+  bool is_product_with_parameter(const GraphNode& node) const {
+    if (!op_is(node, {"matmul", "mm", "addmm"})) return false;
+    const int right = node.value(node.op == "aten::matmul" ? "other" : "mat2");
+    return right >= 0 && graph_.values[right].is_parameter;
+  }
+
+  // The node that alone reads a value, or -1.
+  int sole_reader(int value) const {
+    return is_output_[value] || readers_[value].size() != 1 ? -1 : readers_[value].front();
+  }
+
+  Layer follow(int node) const {
+    Layer layer{node, -1, graph_.nodes[node].outputs.front()};
+    int next = sole_reader(layer.end);
+    if (next >= 0 && graph_.nodes[node].op == "aten::conv2d" && graph_.nodes[next].op == "aten::batch_norm" &&
+        graph_.nodes[next].value("input") == layer.end && !batch_norm_name(graph_.nodes[next]).empty()) {
+      layer.batch_norm = next;
+      layer.end = graph_.nodes[next].outputs.front();
+      next = sole_reader(layer.end);
+    }
+    if (next >= 0 && belongs_to_layer(graph_.nodes[next])) layer.end = graph_.nodes[next].outputs.front();
+    return layer;
+  }
+
+  bool belongs_to_layer(const GraphNode& node) const {
+    return is_cpu_ ? clips_at_zero(node) : is_activation(node);
+  }
+
+  // "layer1.0.bn1" of a batch-norm with running statistics that are the model's.
+  std::string batch_norm_name(const GraphNode& node) const {
+    const int mean = node.value("running_mean");
+    if (mean < 0 || node.value("running_var") < 0) return "";
+    const std::string& name = graph_.values[mean].name;
+    const std::string suffix = "running_mean";
+    if (name.size() < suffix.size() || name.compare(name.size() - suffix.size(), suffix.size(), suffix) != 0)
+      return "";
+    return name == suffix ? "." : name.substr(0, name.size() - suffix.size() - 1);
+  }
+
+  std::string why_float(const GraphNode& node, const Layer& layer) {
+    const int weight = node.value("weight");
+    if (is_product_with_parameter(node)) return "its weight is not transposed, as a linear layer's is";
+    if (weight < 0) return "it has no weight";
+    const auto& value = graph_.values[weight];
+    if (value.producer >= 0) return "its weight is computed in the forward pass";
+    if (value.name.empty()) return "its weight is not the model's";
+    if (!value.is_parameter) return "its weight is a buffer";
+    if (is_captured(node.value("input"))) return "its input is a constant";
+    if (is_ignored(node, value)) return "ignored by the recipe";
+    if (node.op != "aten::conv2d" && node.op != "aten::linear")
+      return "no integer kernel for " + node.op.substr(node.op.find("::") + 2);
+    if (node.op == "aten::conv2d" && is_output_[layer.end]) return "its output is an output of the model";
+    return "";
+  }
+
+  // Targets as for pruning, a module's name or prefix ("fc", "model.24"), or a kind (Conv2d, Linear).
+  bool is_ignored(const GraphNode& node, const GraphValue& weight) {
+    bool ignored = false;
+    for (std::size_t i = 0; i < ignore_.size(); ++i) {
+      const auto& target = ignore_[i];
+      const bool kind = (target == "Conv2d" && node.op == "aten::conv2d") ||
+                        (target == "Linear" && node.op == "aten::linear");
+      if (!kind && !selects(target, {weight.name, weight.tensor}) && weight.name.rfind(target + ".", 0) != 0)
+        continue;
+      ignored = ignore_used_[i] = true;
+    }
+    return ignored;
+  }
+
+  // --- demands ---
+
+  int find(int value) {
+    while (class_[value] != value) value = class_[value] = class_[class_[value]];
+    return value;
+  }
+
+  int producer(int value) const { return graph_.values[value].producer; }
+  bool is_captured(int value) const { return value < 0 || graph_.values[value].tensor.defined(); }
+
+  void demand(int value) {
+    if (is_captured(value) || demanded_[value]) return;
+    demanded_[value] = true;
+    if (producer(value) < 0) {
+      rounded_[value] = true;
+      return;
+    }
+    const auto& node = graph_.nodes[producer(value)];
+    if (passes_values(node)) return share(value, {node.arguments.front().values.front()});
+    if (is_concatenation(node)) return share(value, node.arguments.front().values);
+    rounded_[value] = true;
+    demand_inputs(source(node));
+  }
+
+  void share(int value, const std::vector<int>& sources) {
+    for (const int source : sources) {
+      if (is_captured(source)) continue;
+      demand(source);
+      class_[find(source)] = find(value);
+    }
+  }
+
+  // A ReLU belongs to what computes its input: the sum, for one.
+  const GraphNode& source(const GraphNode& node) const {
+    if (!belongs_to_layer(node)) return node;
+    const int input = node.arguments.front().values.front();
+    return input >= 0 && producer(input) >= 0 && sole_reader(input) >= 0 ? graph_.nodes[producer(input)]
+                                                                         : node;
+  }
+
+  // What must be on a grid so that the node itself computes in integers.
+  void demand_inputs(const GraphNode& node) {
+    if (averages(node)) return demand(node.arguments.front().values.front());
+    if (is_residual(node)) {
+      const int left = node.value("self"), right = node.value("other");
+      if (is_cpu_) return demand(left), demand(right);
+      return demand(is_main_branch(left, right) ? right : left);
+    }
+    if (!is_cpu_) return;
+    if (op_is(node, {"leaky_relu", "silu", "sigmoid"})) demand(node.arguments.front().values.front());
+    if (op_is(node, {"mul"}) && !is_captured(node.value("self")) && !is_captured(node.value("other")))
+      demand(node.value("self")), demand(node.value("other"));
+  }
+
+  bool is_residual(const GraphNode& node) const {
+    return node.op == "aten::add" && !is_captured(node.value("self")) && !is_captured(node.value("other")) &&
+           number(node, "alpha", 1) == 1;
+  }
+
+  // Engines fuse the sum into the convolution of the longer branch; the other one, the skip side, is what
+  // gets rounded.
+  bool is_main_branch(int left, int right) const {
+    const int left_length = branch_length(left), right_length = branch_length(right);
+    return left_length != right_length ? left_length > right_length : true;
+  }
+
+  // Weighted layers from a value back to where it forks off; 0 when the value itself has other readers.
+  int branch_length(int value) const {
+    int length = 0;
+    while (value >= 0 && sole_reader(value) >= 0 && producer(value) >= 0) {
+      const auto& node = graph_.nodes[producer(value)];
+      length += is_weighted(node);
+      value = node.arguments.empty() || node.arguments.front().values.empty()
+                  ? -1
+                  : node.arguments.front().values.front();
+    }
+    return length;
+  }
+
+  // --- result ---
+
+  bool non_negative(int value) const {
+    if (value < 0) return false;
+    if (graph_.values[value].tensor.defined())
+      return graph_.values[value].tensor.numel() == 0 ||
+             graph_.values[value].tensor.min().item<double>() >= 0;
+    if (producer(value) < 0) return false;
+    const auto& node = graph_.nodes[producer(value)];
+    if (never_negative(node)) return true;
+    if (!keeps_sign(node)) return false;
+    for (const auto& argument : node.arguments) {
+      for (const int input : argument.values)
+        if (!non_negative(input)) return false;
+      if (argument.values.empty() && argument.constant.isScalar() && argument.name != "dim" &&
+          argument.constant.toScalar().toDouble() < 0 && op_is(node, {"add", "mul"}))
+        return false;
+    }
+    return true;
+  }
+
+  std::string site_of(int value) const {
+    if (producer(value) >= 0) {
+      const auto& site = graph_.nodes[producer(value)].site;
+      if (site.rfind("foreign/", 0) == 0)
+        throw Error("a quantized layer reads what " + graph_.nodes[producer(value)].op +
+                    " computes right after a layer that is not the model's: run the teacher before or after "
+                    "the model, or outside "
+                    "step.forward");
+      return site;
+    }
+    const auto input = std::find(graph_.inputs.begin(), graph_.inputs.end(), value) - graph_.inputs.begin();
+    return "input#" + std::to_string(input);
+  }
+
+  void number_quantizers() {
+    std::vector<int> order(graph_.values.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return producer(a) < producer(b); });
+    const auto add_once = [](std::vector<std::string>& list, const std::string& site) {
+      if (std::find(list.begin(), list.end(), site) == list.end()) list.push_back(site);
+    };
+    for (const int value : order) {
+      if (!rounded_[value]) continue;
+      const auto [entry, is_new] = numbers_.emplace(find(value), static_cast<int>(plan_.activations.size()));
+      if (is_new) {
+        ActivationQuantizer quantizer{site_of(value), {}, non_negative(value)};
+        quantizer.range = is_cpu_ ? ActivationRange{0, 255, false} : ActivationRange{-128, 127, true};
+        plan_.activations.push_back(quantizer);
+      } else {
+        auto& quantizer = plan_.activations[entry->second];
+        quantizer.non_negative = quantizer.non_negative && non_negative(value);
+        if (site_of(value) != quantizer.site) add_once(quantizer.shared_sites, site_of(value));
+      }
+      add_sigmoid(value);
+    }
+    for (const int value : order)
+      if (demanded_[value] && !rounded_[value] && numbers_.count(find(value)))
+        add_once(plan_.activations[numbers_.at(find(value))].carried_sites, site_of(value));
+  }
+
+  // Integer engines compute x * sigmoid(x) in two steps, and round in between.
+  void add_sigmoid(int value) {
+    if (!is_cpu_ || producer(value) < 0 || graph_.nodes[producer(value)].op != "aten::silu") return;
+    plan_.activations.push_back({site_of(value) + ".sigmoid", {0, 255, false}, true});
+  }
+
+  int quantizer_of(int value) {
+    const auto found = demanded_[value] ? numbers_.find(find(value)) : numbers_.end();
+    return found == numbers_.end() ? -1 : found->second;
+  }
+
+  WeightQuantizer describe(const Layer& layer) {
+    const auto& node = graph_.nodes[layer.node];
+    WeightQuantizer weight;
+    weight.site = node.site;
+    weight.input = quantizer_of(node.value("input"));
+    weight.output = quantizer_of(layer.end);
+    if (layer.batch_norm >= 0) {
+      weight.batch_norm = batch_norm_name(graph_.nodes[layer.batch_norm]);
+      weight.eps = number(graph_.nodes[layer.batch_norm], "eps", 1e-5);
+    }
+    if (node.value("bias") >= 0) weight.bias = graph_.values[node.value("bias")].name;
+    return weight;
+  }
+
+  const Graph& graph_;
+  const bool is_cpu_;
+  std::vector<std::string> ignore_;
+  std::vector<bool> ignore_used_;
+  QuantizationPlan plan_;
+  std::vector<Layer> layers_;
+  std::vector<std::vector<int>> readers_;
+  std::vector<bool> is_output_, demanded_, rounded_;
+  std::vector<int> class_;      ///< values that share a grid, as a union-find forest
+  std::map<int, int> numbers_;  ///< quantizer of each class
+};
+
+}  // namespace detail
+
+/// Decides which tensors of a recorded forward pass are rounded, so that engines run it in integers.
+/// `scheme`: "cpu" (unsigned activations, every sum and concatenation on grids) or "gpu" (signed symmetric,
+/// only the skip side of sums). `ignore`: layers to leave in floating point; throws InvalidField for an entry
+/// that matches none.
+inline QuantizationPlan make_plan(const Graph& graph, const std::string& scheme,
+                                  const std::vector<std::string>& ignore = {}) {
+  return detail::PlanMaker(graph, scheme, ignore).make();
+}
+
+}  // namespace sparsify

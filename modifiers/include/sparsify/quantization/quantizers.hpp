@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "sparsify/error.hpp"
+#include "sparsify/parameters.hpp"
+#include "sparsify/quantization/plan.hpp"
+#include "sparsify/quantization/weights.hpp"
+
+namespace sparsify {
+
+/// The range of one activation quantizer: a moving average over the batches that it saw.
+struct MovingRange {
+  Extent extent;
+  std::int64_t batches = 0;
+
+  void update(const Extent& batch, double averaging_constant) {
+    if (batch.empty()) return;
+    const auto move = [&](float old, float seen) {
+      return batches == 0 ? seen
+                          : static_cast<float>(old + averaging_constant * (static_cast<double>(seen) - old));
+    };
+    extent = {move(extent.low, batch.low), move(extent.high, batch.high)};
+    ++batches;
+  }
+};
+
+/// A plan at work: the range of every activation, and where each quantizer is found during a forward pass.
+class Quantizers {
+ public:
+  Quantizers() = default;
+  explicit Quantizers(QuantizationPlan plan) : plan_(std::move(plan)), ranges_(plan_.activations.size()) {
+    for (int i = 0; i < static_cast<int>(plan_.activations.size()); ++i) {
+      activations_[plan_.activations[i].site] = i;
+      for (const auto& site : plan_.activations[i].shared_sites) activations_[site] = i;
+    }
+    for (int i = 0; i < static_cast<int>(plan_.weights.size()); ++i) {
+      const auto& weight = plan_.weights[i];
+      weights_[weight.site] = i;
+      if (!weight.batch_norm.empty())
+        batch_norms_[batch_norm_tensor(weight, "running_mean")] = i;
+      else if (!weight.bias.empty())
+        biases_[weight.bias] = i;
+    }
+    for (const auto& layer : plan_.unquantized) left_alone_.insert(parameter_of(layer.site));
+  }
+
+  const QuantizationPlan& plan() const { return plan_; }
+  std::vector<MovingRange>& ranges() { return ranges_; }
+  const std::vector<MovingRange>& ranges() const { return ranges_; }
+
+  int activation_at(const std::string& site) const { return at(activations_, site); }
+  int weight_at(const std::string& site) const { return at(weights_, site); }
+  /// The layer into which the batch-norm with this running mean is folded, or -1.
+  int layer_of_batch_norm(const std::string& running_mean) const { return at(batch_norms_, running_mean); }
+  /// The layer without batch-norm that has this bias, or -1.
+  int layer_of_bias(const std::string& bias) const { return at(biases_, bias); }
+  bool leaves_alone(const std::string& parameter) const { return left_alone_.count(parameter) > 0; }
+
+  /// Throws when the quantizer has seen no batch.
+  Grid grid(int activation) const {
+    const auto& quantizer = plan_.activations[activation];
+    if (ranges_[activation].batches == 0)
+      throw Error("the quantizer of " + quantizer.site +
+                  " has seen no data: run training steps with step.forward first");
+    return make_grid(ranges_[activation].extent, quantizer.range, quantizer.non_negative);
+  }
+
+  bool saw_data() const {
+    for (const auto& range : ranges_)
+      if (range.batches > 0) return true;
+    return false;
+  }
+
+  /// The parameter of a weighted call site: "fc.weight@1" is its second use.
+  static std::string parameter_of(const std::string& site) { return site.substr(0, site.find('@')); }
+
+  static std::string batch_norm_tensor(const WeightQuantizer& weight, const std::string& name) {
+    return weight.batch_norm == "." ? name : weight.batch_norm + "." + name;
+  }
+
+ private:
+  static int at(const std::unordered_map<std::string, int>& map, const std::string& key) {
+    const auto found = map.find(key);
+    return found == map.end() ? -1 : found->second;
+  }
+
+  QuantizationPlan plan_;
+  std::vector<MovingRange> ranges_;
+  std::unordered_map<std::string, int> activations_, weights_, batch_norms_, biases_;
+  std::unordered_set<std::string> left_alone_;
+};
+
+namespace detail {
+
+inline at::Tensor tensor_named(const Parameters& tensors, const std::string& name) {
+  for (const auto& candidate : tensors)
+    if (candidate.name == name) return candidate.tensor;
+  return {};
+}
+
+}  // namespace detail
+
+/// What a layer's running statistics make of each output channel once its batch-norm is folded into it.
+inline Folded fold(const WeightQuantizer& layer, std::int64_t channels, const Parameters& parameters,
+                   const Parameters& buffers) {
+  const auto values = [&](const Parameters& from, const std::string& name, double otherwise) {
+    const auto tensor = name.empty() ? at::Tensor() : detail::tensor_named(from, name);
+    return tensor.defined() ? detail::channel_values(tensor) : std::vector<double>(channels, otherwise);
+  };
+  Folded folded{std::vector<double>(channels, 1), values(parameters, layer.bias, 0)};
+  if (layer.batch_norm.empty()) return folded;
+  const auto named = [&](const char* name) { return Quantizers::batch_norm_tensor(layer, name); };
+  const auto gamma = values(parameters, named("weight"), 1), beta = values(parameters, named("bias"), 0);
+  const auto mean = values(buffers, named("running_mean"), 0),
+             variance = values(buffers, named("running_var"), 1);
+  for (std::int64_t c = 0; c < channels; ++c) {
+    folded.k[c] = gamma[c] / std::sqrt(variance[c] + layer.eps);
+    folded.b[c] = beta[c] + (folded.b[c] - mean[c]) * folded.k[c];
+  }
+  return folded;
+}
+
+/// The scales a layer's weight is rounded with: in training, in evaluation, and in the exported model.
+inline at::Tensor layer_scales(const Quantizers& quantizers, int layer, const at::Tensor& weight,
+                               const Parameters& parameters, const Parameters& buffers) {
+  const auto& entry = quantizers.plan().weights[layer];
+  const bool integer_bias = quantizers.plan().scheme == "cpu" && quantizers.ranges()[entry.input].batches > 0;
+  if (!integer_bias) return weight_scales(weight, nullptr, 0);
+  const auto folded = fold(entry, weight.size(0), parameters, buffers);
+  return weight_scales(weight, &folded, quantizers.grid(entry.input).scale);
+}
+
+}  // namespace sparsify

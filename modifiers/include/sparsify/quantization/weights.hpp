@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+
+#include "sparsify/quantization/fake_quantize.hpp"
+
+namespace sparsify {
+
+/// What the batch-norm behind a layer makes of one output channel, y = k * (w x) + b; without one, k is 1 and
+/// b the layer's bias.
+struct Folded {
+  std::vector<double> k;
+  std::vector<double> b;
+};
+
+namespace detail {
+
+// float32 copies on the CPU of per-channel vectors.
+inline std::vector<double> channel_values(const at::Tensor& tensor) {
+  const auto plain = tensor.detach().to(at::kCPU, at::kDouble).contiguous();
+  return {plain.const_data_ptr<double>(), plain.const_data_ptr<double>() + plain.numel()};
+}
+
+// Every output channel is one block of memory, in the plain and in the channels_last layout alike.
+inline bool has_channel_blocks(const at::Tensor& weight) {
+  return weight.device().is_cpu() && weight.scalar_type() == at::kFloat &&
+         weight.is_non_overlapping_and_dense() &&
+         (weight.size(0) == 1 || weight.stride(0) * weight.size(0) == weight.numel());
+}
+
+template <class Act>
+void over_channels(const at::Tensor& weight, const Act& act) {
+  const std::int64_t channels = weight.size(0), block = weight.numel() / channels;
+#pragma omp parallel for schedule(static) if (weight.numel() > 32768)
+  for (std::int64_t c = 0; c < channels; ++c) act(c, c * block, block);
+}
+
+struct RoundWeight : torch::autograd::Function<RoundWeight> {
+  static at::Tensor forward(torch::autograd::AutogradContext*, const at::Tensor& weight,
+                            const at::Tensor& scale) {
+    auto out = at::empty_like(weight);
+    const auto* in = weight.const_data_ptr<float>();
+    auto* result = out.mutable_data_ptr<float>();
+    const auto* scales = scale.const_data_ptr<float>();
+    over_channels(weight, [&](std::int64_t c, std::int64_t begin, std::int64_t count) {
+      Extent unused;
+      const RoundTo to{scales[c], 1.0f / scales[c], -127, 127};
+      run_best([&]() __attribute__((always_inline)) {
+        round_span<false, false>(in + begin, result + begin, nullptr, count, to, unused);
+      });
+    });
+    return out;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext*,
+                                                 torch::autograd::variable_list gradients) {
+    return {gradients[0], {}};  // scales are never smaller than max|w| / 127: nothing was clipped
+  }
+};
+
+}  // namespace detail
+
+/// Largest magnitude of each output channel (dimension 0), float32.
+inline at::Tensor channel_maxima(const at::Tensor& weight) {
+  if (!detail::has_channel_blocks(weight))
+    return weight.detach().to(at::kFloat).abs().flatten(1).amax(1).cpu().contiguous();
+  auto maxima = at::empty({weight.size(0)}, weight.options().requires_grad(false));
+  auto* result = maxima.mutable_data_ptr<float>();
+  const auto* in = weight.const_data_ptr<float>();
+  detail::over_channels(weight, [&](std::int64_t c, std::int64_t begin, std::int64_t count) {
+    Extent seen;
+    detail::run_best([&]() __attribute__((always_inline)) { detail::extent_span(in + begin, count, seen); });
+    result[c] = std::max({-seen.low, seen.high, 0.0f});
+  });
+  return maxima;
+}
+
+/// Scales of the weight's output channels, float32 on the CPU: max|w| / 127, raised where the folded bias
+/// would not fit its 32-bit integer, |b| <= 2^30 * input_scale * scale * |k|, as in channels that pruning has
+/// nearly emptied. The scale of a channel of zeros is free: it gives the bias 20 bits. `folded` null: the
+/// bias stays in floating point.
+inline at::Tensor weight_scales(const at::Tensor& weight, const Folded* folded, double input_scale) {
+  constexpr double kFinest = 1.0 / (1 << 20), kSmallest = 1.0 / (1 << 30);
+  auto scales = channel_maxima(weight);
+  auto* scale = scales.mutable_data_ptr<float>();
+  for (std::int64_t c = 0; c < scales.numel(); ++c) {
+    const double largest = scale[c];
+    const double multiplier = folded ? input_scale * std::fabs(folded->k[c]) : 0;
+    const double bias =
+        multiplier > 0 ? std::fabs(folded->b[c]) / multiplier : 0;  // in units of the weight's scale
+    double chosen = std::max(largest / 127, bias * kSmallest);
+    if (largest == 0) chosen = bias * kFinest;
+    scale[c] = chosen > 1e-30 && std::isfinite(chosen) ? static_cast<float>(chosen) : 1.0f;
+  }
+  return scales;
+}
+
+/// The weight on the grid of each output channel, integers in [-127, 127] (zeros stay zeros); the gradient is
+/// the identity. `scales` as from weight_scales.
+inline at::Tensor fake_quantize_weight(const at::Tensor& weight, const at::Tensor& scales) {
+  if (detail::has_channel_blocks(weight)) return detail::RoundWeight::apply(weight, scales);
+  const auto wide = weight.to(at::kFloat);
+  const auto on_device = scales.to(weight.device());
+  const auto zero_points = at::zeros_like(on_device, at::kInt);
+  return at::fake_quantize_per_channel_affine(wide, on_device, zero_points, 0, -127, 127)
+      .to(weight.scalar_type());
+}
+
+/// The bias moved to the grid of its 32-bit integers, `input_scale * scale * |k|` apart, as integer engines
+/// add it.
+inline double round_bias(double bias, double step) {
+  return step > 0 && std::isfinite(bias / step) ? std::nearbyint(bias / step) * step : bias;
+}
+
+}  // namespace sparsify
