@@ -79,12 +79,12 @@ inline std::string bmp(int32_t height, int32_t width, const std::vector<uint8_t>
   return file;
 }
 
-inline std::string jpeg(int height, int width, const std::vector<uint8_t>& pixels, bool grey = false) {
+inline std::string jpeg(int height, int width, const std::vector<uint8_t>& pixels, int format = TJPF_RGB) {
   tjhandle encoder = tjInitCompress();
   unsigned char* data = nullptr;
   unsigned long size = 0;
-  int status = tjCompress2(encoder, pixels.data(), width, 0, height, grey ? TJPF_GRAY : TJPF_RGB, &data,
-                           &size, grey ? TJSAMP_GRAY : TJSAMP_444, 95, 0);
+  int status = tjCompress2(encoder, pixels.data(), width, 0, height, format, &data, &size,
+                           format == TJPF_GRAY ? TJSAMP_GRAY : TJSAMP_444, 95, 0);
   REQUIRE(status == 0);
   std::string bytes(reinterpret_cast<char*>(data), size);
   tjFree(data);

@@ -3,6 +3,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <torch/torch.h>
+#include <turbojpeg.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
@@ -10,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <sparsify/error.hpp>
 #include <sparsify/trainers/dataset.hpp>
 #include <sparsify/trainers/loader.hpp>
@@ -109,7 +111,7 @@ TEST_CASE("an image folder is read in class order, grey images become RGB") {
   Scratch scratch;
   auto rgb = noise(5 * 7 * 3, 1);
   scratch.write("set/train/zebra/b.bmp", bmp(5, 7, rgb));
-  scratch.write("set/train/zebra/a.JPEG", jpeg(20, 30, noise(20 * 30, 2), true));
+  scratch.write("set/train/zebra/a.JPEG", jpeg(20, 30, noise(20 * 30, 2), TJPF_GRAY));
   scratch.write("set/train/ant/inner/c.jpg", jpeg(16, 16, gradient(16, 16)));
   scratch.write("set/train/ant/notes.txt", "not an image");
   scratch.write("set/test/zebra/x.bmp", bmp(5, 7, rgb));
@@ -212,6 +214,27 @@ TEST_CASE("broken images give an error that names the file") {
   CHECK_THAT(message_of([&] { decode(""); }), ContainsSubstring("some/file.jpg: empty"));
   CHECK_THROWS_AS(load_image("/nonexistent.jpg"), Error);
   CHECK_THROWS_AS(Image(2, 2, std::vector<uint8_t>(11)), Error);
+}
+
+TEST_CASE("grey PNG and CMYK JPEG become RGB") {
+  const std::vector<uint8_t> png = {0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A, 0x00, 0x00, 0x00, 0x0D,
+                                    0x49, 0x48, 0x44, 0x52, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x02,
+                                    0x08, 0x00, 0x00, 0x00, 0x00, 0x57, 0xDD, 0x52, 0xF8, 0x00, 0x00, 0x00,
+                                    0x0E, 0x49, 0x44, 0x41, 0x54, 0x78, 0x9C, 0x63, 0xE0, 0x3A, 0xC1, 0x20,
+                                    0xF7, 0x1F, 0x00, 0x04, 0x93, 0x01, 0xF0, 0x0E, 0xE3, 0x08, 0xCD, 0x00,
+                                    0x00, 0x00, 0x00, 0x49, 0x45, 0x4E, 0x44, 0xAE, 0x42, 0x60, 0x82};
+  Image grey = decode_image(std::as_bytes(std::span<const uint8_t>(png)), "grey.png");
+  CHECK(pixels_of(grey) == std::vector<uint8_t>{10, 10, 10, 200, 200, 200, 30, 30, 30, 255, 255, 255});
+  auto cut = std::as_bytes(std::span<const uint8_t>(png)).first(50);
+  CHECK_THAT(message_of([&] { decode_image(cut, "grey.png"); }), ContainsSubstring("grey.png: broken image"));
+
+  std::vector<uint8_t> cmyk;
+  for (int i = 0; i < 16 * 16; ++i) cmyk.insert(cmyk.end(), {250, 128, 20, 128});
+  std::string file = jpeg(16, 16, cmyk, TJPF_CMYK);
+  Image ink = decode_image(std::as_bytes(std::span<const char>(file)), "ink.jpg");
+  CHECK(std::abs(ink.pixel(8, 8)[0] - 125) <= 3);
+  CHECK(std::abs(ink.pixel(8, 8)[1] - 64) <= 3);
+  CHECK(std::abs(ink.pixel(8, 8)[2] - 10) <= 3);
 }
 
 TEST_CASE("a JPEG is decoded at reduced size when that is enough") {
