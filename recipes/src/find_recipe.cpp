@@ -58,7 +58,9 @@ std::vector<fs::path> recipe_library() {
   const auto program = fs::read_symlink("/proc/self/exe", ignored);
   if (!program.empty())
     candidates.push_back(program.parent_path().parent_path() / "share" / "sparsify" / "recipes");
+#ifdef SPARSIFY_RECIPES_SOURCE
   candidates.emplace_back(SPARSIFY_RECIPES_SOURCE);
+#endif
   candidates.emplace_back(SPARSIFY_RECIPES_INSTALLED);
   std::vector<fs::path> library;
   for (const auto& folder : candidates)
