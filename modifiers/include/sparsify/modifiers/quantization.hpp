@@ -119,6 +119,8 @@ class Quantization : public Modifier {
 
   /// Whether the model's forward pass has been recorded, so that there is a plan.
   bool is_planned() const { return planned_; }
+  /// Whether quantization has begun and seen data: evaluation is rounded from then on.
+  bool active() const { return planned_ && quantizers_.saw_data(); }
   /// Where quantizers are; empty before the first training pass.
   const QuantizationPlan& plan() const { return quantizers_.plan(); }
 
