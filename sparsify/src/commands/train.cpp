@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <set>
+
+#include <spdlog/spdlog.h>
+
+#include "command_line.hpp"
+#include "commands/commands.hpp"
+#include "json_output.hpp"
+#include "logging.hpp"
+#include "recipe_arguments.hpp"
+#include "signals.hpp"
+#include "terminal.hpp"
+#include "workflow/input_error.hpp"
+#include "workflow/settings.hpp"
+#include "workflow/summary.hpp"
+#include "workflow/table.hpp"
+#include "workflow/train_run.hpp"
+
+namespace sparsify {
+namespace {
+
+constexpr const char* kPurpose =
+    "Trains a network as a recipe says (pruning, 2:4 sparsity, quantization-aware training, learning rates), writes it as\n"
+    "ONNX, and compares that file with the trained network in ONNX Runtime on the whole validation set. What the recipe's\n"
+    "run: mapping says is the default for the options below. Ctrl-C saves a checkpoint; --resume goes on from it.";
+
+constexpr const char* kExamples =
+    "  sparsify train --recipe pruned_quant.yaml                 a ready-made recipe on built-in data: nothing else needed\n"
+    "  sparsify train --recipe pruned.yaml --recipe-arg sparsity=0.95 --output runs/sparse95\n"
+    "  sparsify train --recipe my.yaml --model resnet50 --weights resnet50.pth --data images/ --epochs 30 --lr 0.01\n"
+    "  sparsify train --recipe pruned_quant.yaml --baseline runs/dense       compare with a dense run\n"
+    "  sparsify train --resume --output runs/pruned_quant        go on after Ctrl-C or a crash\n";
+
+std::string group_of(const std::string& name) {
+  static const std::map<std::string, std::set<std::string>> groups = {
+      {"network and data", {"model", "weights", "data", "image_size", "augment"}},
+      {"machine", {"device", "precision", "workers", "seed"}},
+      {"results", {"output", "baseline", "target"}},
+  };
+  for (const auto& [group, names] : groups)
+    if (names.count(name)) return group;
+  return "optimization";
+}
+
+std::string flag_of(std::string name) {
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
+/// Declares one option for each setting, with its default.
+struct DeclareOptions {
+  CommandLine& line;
+  void add(const std::string& name, const std::string& meaning, const std::string& value, const char* placeholder) {
+    const auto flag = flag_of(name);
+    const bool says_default = value.empty() || meaning.find("default") != std::string::npos;
+    line.option(group_of(name), flag == "image-size" ? "image-size,imgsz" : flag,
+                says_default ? meaning : meaning + " (default: " + value + ")", placeholder);
+  }
+  void operator()(const char* name, bool& value, const char* meaning) { add(name, meaning, value ? "true" : "false", "true|false"); }
+  void operator()(const char* name, std::int64_t& value, const char* meaning) { add(name, meaning, std::to_string(value), "N"); }
+  void operator()(const char* name, double& value, const char* meaning) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%g", value);
+    add(name, meaning, text, "X");
+  }
+  void operator()(const char* name, std::string& value, const char* meaning) { add(name, meaning, value, "TEXT"); }
+};
+
+/// Collects the settings given on the command line.
+struct CollectFlags {
+  const CommandLine& line;
+  std::map<std::string, RunDefault> flags{};
+  template <class Value>
+  void operator()(const char* name, Value&, const char*) {
+    const auto flag = flag_of(name);
+    if (line.given(flag)) flags[name] = {line.text(flag), "--" + flag};
+  }
+};
+
+TrainRequest read_request(const CommandLine& line) {
+  TrainRequest request;
+  request.recipe = line.text("recipe");
+  request.arguments = read_recipe_arguments(line.texts("recipe-arg"));
+  request.resume = line.given("resume");
+  request.export_model = !line.given("no-export");
+  CollectFlags collect{line};
+  Settings defaults;
+  defaults.fields(collect);
+  request.flags = std::move(collect.flags);
+  if (line.given("no-augment")) request.flags["augment"] = {"none", "--no-augment"};
+  if (line.operands().empty()) return request;
+  const auto& operand = line.operands().front();
+  if (!request.resume || line.operands().size() > 1)
+    throw InputError("unexpected argument '" + operand + "'; a recipe is given with --recipe");
+  if (!request.flags.emplace("output", RunDefault{operand, "--resume"}).second)
+    throw InputError("--resume " + operand + " and --output " + line.text("output") + ": one run directory is expected");
+  return request;
+}
+
+TrainRunEvents show_on(Terminal& terminal, Progress& progress) {
+  TrainRunEvents events;
+  events.progress = [&](const TrainProgress& state) { progress.step(state); };
+  events.epoch = [&](const EpochMetrics& row, std::int64_t epochs) {
+    terminal.status("");
+    spdlog::info("{}", describe(row, epochs));
+  };
+  events.note = [](const std::string& text) { spdlog::info("{}", text); };
+  events.warning = [](const std::string& text) { spdlog::warn("{}", text); };
+  events.stop_requested = stop_requested;
+  return events;
+}
+
+void print_result(const nlohmann::json& summary, const nlohmann::json& baseline, const RunDirectory& directory) {
+  std::cout << "\n" << to_table(summary, baseline) << "\n";
+  for (const auto& warning : summary.at("warnings")) std::cout << "warning: " << warning.get<std::string>() << "\n";
+  std::cout << "results in " << directory.path().string() << ":\n";
+  for (const auto& [name, file] : summary.at("files").items())
+    std::cout << "  " << file.at("path").get<std::string>() << "  (" << format_bytes(file.at("bytes").get<std::int64_t>()) << ")\n";
+  std::cout << "  " << directory.summary().string() << std::endl;
+}
+
+}  // namespace
+
+int train_command(const std::vector<std::string>& arguments) {
+  CommandLine line("train", "--recipe R [options]", kPurpose, kExamples);
+  line.option("recipe", "recipe", "a recipe file, or the name of a ready-made one (see 'sparsify recipe list')", "R");
+  line.repeated("recipe", "recipe-arg", "set a variable of the recipe; may be repeated", "name=value");
+  Settings defaults;
+  DeclareOptions declare{line};
+  defaults.fields(declare);
+  line.flag("network and data", "no-augment", "the same as --augment none");
+  line.flag("results", "resume", "go on with the run in --output (or: --resume RUN), with the settings it was begun with");
+  line.flag("results", "no-export", "train only: no ONNX file, no comparison");
+  line.option("results", "json", "also write the summary to this file", "FILE");
+  if (!line.parse(arguments)) return 0;
+
+  Terminal terminal;
+  log_to(terminal);
+  Progress progress(terminal);
+  check_output_path(line.text("json"), "--json");
+  auto events = show_on(terminal, progress);
+  events.began = [](const RunDirectory& directory) { log_to(directory.log()); };
+  TrainRun run(read_request(line), events);
+  spdlog::info("{}", run.description());
+  spdlog::info("writing to {}", run.directory().path().string());
+  catch_stop_signals();
+  const auto summary = run.run();
+  write_json(line.text("json"), summary);
+  terminal.status("");
+  print_result(summary, run.baseline(), run.directory());
+  return 0;
+}
+
+}  // namespace sparsify

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+
+#include <nlohmann/json.hpp>
+#include <torch/torch.h>
+
+#include "command_line.hpp"
+#include "commands/commands.hpp"
+#include "json_output.hpp"
+#include "sparsify/onnx/inspect.hpp"
+#include "sparsify/onnx/runtime.hpp"
+#include "sparsify/trainers/trainer.hpp"
+#include "sparsify/trainers/weights.hpp"
+#include "workflow/input_error.hpp"
+#include "workflow/saved_model.hpp"
+#include "workflow/table.hpp"
+
+namespace sparsify {
+namespace {
+
+/// Something to validate, opened: images [N, 3, H, W] to logits, and the data that it is fed with.
+struct Subject {
+  std::string description;
+  std::function<at::Tensor(const at::Tensor&)> forward;
+  trainers::Datasets data;
+};
+
+std::string data_for(const CommandLine& line, const std::string& otherwise) {
+  const auto spec = line.text("data", otherwise);
+  if (spec.empty()) throw InputError("no data is given: use --data D");
+  return spec;
+}
+
+Subject open_onnx(const CommandLine& line, const std::string& path) {
+  const auto facts = onnx::inspect_model(path);
+  Subject subject;
+  ModelCard card;
+  const bool ours = facts.metadata.count("normalization") > 0;
+  if (ours) card = card_from(facts.metadata, path);
+  trainers::DataOptions options;
+  options.image_size = line.integer("image-size", card.image_size, 1, 16384);
+  subject.data = trainers::open_datasets(data_for(line, card.data), options);
+  if (ours) subject.data.normalization = card.normalization;
+  subject.description = path + " in ONNX Runtime " + onnx::Engine::version();
+  subject.forward = [engine = std::make_shared<onnx::Engine>(path)](const at::Tensor& images) { return engine->run(images); };
+  return subject;
+}
+
+Subject open_run(const CommandLine& line, const std::string& path) {
+  auto saved = std::make_shared<SavedModel>(open_saved_model(path));
+  Subject subject;
+  subject.data = open_data_for(saved->card, data_for(line, saved->card.data));
+  subject.description = saved->card.model + " of " + saved->checkpoint.string();
+  subject.forward = [saved](const at::Tensor& images) { return saved->forward(images); };
+  return subject;
+}
+
+Subject open_weights(const CommandLine& line) {
+  if (!line.given("model") || !line.given("weights"))
+    throw InputError("what is to be validated? Give a run, a checkpoint or an .onnx file, or --model, --weights and --data");
+  trainers::DataOptions data_options;
+  data_options.image_size = line.integer("image-size", 0, 1, 16384);
+  Subject subject;
+  subject.data = trainers::open_datasets(data_for(line, ""), data_options);
+  ModelOptions options;
+  options.num_classes = subject.data.val->classes();
+  options.image_size = subject.data.image_size;
+  const auto model = build_model(line.text("model"), options);
+  load_weights(*model, read_model_weights(line.text("weights")));
+  use_channels_last(*model);
+  model->eval();
+  subject.description = line.text("model") + " with " + line.text("weights");
+  subject.forward = [model](const at::Tensor& images) { return model->forward(images); };
+  return subject;
+}
+
+Subject open_subject(const CommandLine& line) {
+  if (line.operands().empty()) return open_weights(line);
+  const auto path = line.operand("run, checkpoint or .onnx file");
+  if (line.given("model") || line.given("weights"))
+    throw InputError("give either " + path + " or --model and --weights, not both");
+  return std::filesystem::path(path).extension() == ".onnx" ? open_onnx(line, path) : open_run(line, path);
+}
+
+}  // namespace
+
+int validate_command(const std::vector<std::string>& arguments) {
+  CommandLine line("validate", "RUN|CHECKPOINT|MODEL.onnx [options]  or  --model M --weights W --data D [options]",
+                   "Measures accuracy over the validation part of a data set, in fp32 with quantizers active; .onnx files run in\n"
+                   "ONNX Runtime. Runs, checkpoints and files exported by sparsify know their data and how it is normalised.",
+                   "  sparsify validate runs/pruned_quant\n"
+                   "  sparsify validate runs/pruned_quant/model.cpu.onnx --json result.json\n"
+                   "  sparsify validate --model resnet50 --weights resnet50.pth --data images/\n");
+  line.option("what", "model", "network by name", "NAME");
+  line.option("what", "weights", "its weights: .safetensors, .pt, .pth, or a checkpoint", "FILE");
+  line.option("what", "data", "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]", "D");
+  line.option("what", "image-size,imgsz", "side of the network's input in pixels (default: usual for the data)", "N");
+  line.option("how", "batch-size", "images per step (default: 128)", "N");
+  line.option("how", "workers", "threads that prepare images (default: 2)", "N");
+  line.option("how", "json", "also write the results to this file", "FILE");
+  if (!line.parse(arguments)) return 0;
+  const auto batch_size = line.integer("batch-size", 128, 1, 1 << 20), workers = line.integer("workers", 2, 0, 256);
+  check_output_path(line.text("json"), "--json");
+  const auto subject = as_input([&] { return open_subject(line); });
+
+  const auto started = std::chrono::steady_clock::now();
+  const torch::NoGradGuard no_grad;
+  const auto result = evaluate(*subject.data.val, subject.data, batch_size, workers, subject.forward);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  std::cout << subject.description << "\n"
+            << format_table({{"", "value"},
+                             {"top-1", format_percent(result.top1)},
+                             {"top-5", format_percent(result.top5)},
+                             {"loss", std::to_string(result.loss)},
+                             {"images", std::to_string(result.images)},
+                             {"time", format_seconds(seconds)}});
+  write_json(line.text("json"), {{"subject", subject.description},
+                                 {"top1", result.top1},
+                                 {"top5", result.top5},
+                                 {"loss", result.loss},
+                                 {"images", result.images},
+                                 {"seconds", seconds}});
+  return 0;
+}
+
+}  // namespace sparsify

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "workflow/export_run.hpp"
+
+#include <algorithm>
+#include <optional>
+
+#include "sparsify/modifiers/quantization.hpp"
+#include "sparsify/onnx/check.hpp"
+#include "sparsify/onnx/lint.hpp"
+#include "sparsify/onnx/runtime.hpp"
+#include "sparsify/trainers/loader.hpp"
+#include "sparsify/trainers/optimizers.hpp"
+#include "workflow/model_card.hpp"
+
+namespace sparsify {
+namespace {
+
+/// Removes a file that turned out bad, unless `keep` is called.
+class Unless {
+ public:
+  explicit Unless(std::filesystem::path path) : path_(std::move(path)) {}
+  ~Unless() {
+    std::error_code ignored;
+    if (!kept_) std::filesystem::remove(path_, ignored);
+  }
+  Unless(const Unless&) = delete;
+  Unless& operator=(const Unless&) = delete;
+  void keep() { kept_ = true; }
+
+ private:
+  std::filesystem::path path_;
+  bool kept_ = false;
+};
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+void look_for_float_layers(ExportOutcome& outcome) {
+  const auto fusion = onnx::integer_layers(outcome.report.path);
+  std::vector<std::string> missing;
+  for (const auto& layer : outcome.report.quantized) {
+    const auto& integer = fusion.integer_layers;
+    if (std::find(integer.begin(), integer.end(), layer) == integer.end()) missing.push_back(layer);
+  }
+  outcome.integer_layers = static_cast<std::int64_t>(outcome.report.quantized.size() - missing.size());
+  if (!missing.empty())
+    outcome.warnings.push_back("ONNX Runtime would compute these quantized layers in floating point: " + joined(missing));
+}
+
+void look_for_broken_rules(ExportOutcome& outcome) {
+  for (const auto& finding : onnx::lint_gpu(outcome.report.path).findings)
+    outcome.warnings.push_back("TensorRT rule '" + finding.rule + "', node " + finding.node + ": " + finding.message);
+}
+
+}  // namespace
+
+onnx::Target parse_target(const std::string& name) {
+  if (name == "cpu") return onnx::Target::kCpu;
+  if (name == "gpu") return onnx::Target::kGpu;
+  throw Error("target '" + name + "': expected cpu or gpu");
+}
+
+ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target, int opset,
+                             const std::filesystem::path& path) {
+  std::optional<TrainedQuantization> trained;
+  if (const auto* quantization = saved.session->find<Quantization>(); quantization && quantization->active())
+    trained = quantization->trained(saved.session->state());
+  onnx::ExportOptions options;
+  options.target = target;
+  options.opset = opset;
+  options.graph_name = saved.card.model;
+  options.metadata = to_metadata(saved.card);
+  if (saved.requantized) options.metadata["requantized"] = "true";
+  auto partial = path;
+  partial += ".unchecked";
+  Unless leftover(partial);
+  ExportOutcome outcome;
+  outcome.report = onnx::export_model(*saved.model, example, options, partial, trained ? &*trained : nullptr);
+  onnx::check_model(partial);
+  outcome.report.path = partial;
+  target == onnx::Target::kCpu ? look_for_float_layers(outcome) : look_for_broken_rules(outcome);
+  std::error_code error;
+  std::filesystem::rename(partial, path, error);
+  if (error) throw Error(path.string() + ": cannot be written: " + error.message());
+  leftover.keep();
+  outcome.report.path = path;
+  return outcome;
+}
+
+at::Tensor first_image(const trainers::Datasets& data) {
+  trainers::LoaderOptions options;
+  options.batch_size = 1;
+  options.workers = 0;
+  options.image_size = data.image_size;
+  options.normalization = data.normalization;
+  trainers::Loader loader(data.val, options);
+  loader.start_epoch(0);
+  return loader.next()->images;
+}
+
+at::Tensor example_input(const ModelCard& card) {
+  return torch::randn({1, 3, card.image_size, card.image_size}, at::make_generator<at::CPUGeneratorImpl>(0));
+}
+
+SavedModel requantize(SavedModel saved, const std::string& scheme, const trainers::Datasets& data, std::int64_t batch_size,
+                      std::int64_t batches) {
+  Quantization::Options options;
+  options.scheme = scheme;
+  Recipe recipe;
+  recipe.add<Quantization>(options);
+  trainers::LoaderOptions loading;
+  loading.batch_size = batch_size;
+  loading.shuffle = true;
+  loading.image_size = data.image_size;
+  loading.normalization = data.normalization;
+  trainers::Loader loader(data.train, loading);
+  saved.session = std::make_unique<Session>(recipe, *saved.model, *saved.optimizer, loader.steps_per_epoch());
+  saved.recipe = recipe;
+  saved.requantized = true;
+  const torch::NoGradGuard no_grad;
+  saved.model->eval();  // batch-norms keep their statistics; the session alone counts this as training, and observes
+  loader.start_epoch(0);
+  // The first pass is recorded and makes the plan; ranges are seen from the second on.
+  for (std::int64_t i = 0; i <= batches; ++i) {
+    auto batch = loader.next();
+    if (!batch) loader.start_epoch(1), batch = loader.next();
+    const auto step = saved.session->begin_step();
+    step.forward([&] { return saved.model->forward(batch->images); });
+  }
+  return saved;
+}
+
+}  // namespace sparsify

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "workflow/parity.hpp"
+
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "sparsify/trainers/loader.hpp"
+#include "sparsify/trainers/trainer.hpp"
+#include "workflow/table.hpp"
+
+namespace sparsify {
+
+Parity compare(const trainers::Datasets& data, std::int64_t batch_size, std::int64_t workers, const onnx::Forward& trained,
+               const onnx::Forward& engine) {
+  const torch::NoGradGuard no_grad;
+  Parity parity;
+  std::vector<at::Tensor> expected;  // logits of every batch: a few bytes an image, and the model runs once
+  parity.trained = evaluate(*data.val, data, batch_size, workers, [&](const at::Tensor& images) {
+    expected.push_back(trained(images).to(at::kCPU, at::kFloat));
+    return expected.back();
+  });
+  trainers::LoaderOptions options;  // the same batches again
+  options.batch_size = batch_size;
+  options.workers = workers;
+  options.image_size = data.image_size;
+  options.normalization = data.normalization;
+  trainers::Loader loader(data.val, options);
+  loader.start_epoch(0);
+  std::size_t index = 0;
+  parity.engine = onnx::compare(
+      engine, [&](const at::Tensor&) { return expected.at(index++); },
+      [&](at::Tensor& images, at::Tensor& labels) {
+        auto batch = loader.next();
+        if (batch) images = batch->images, labels = batch->labels;
+        return batch.has_value();
+      });
+  return parity;
+}
+
+std::vector<std::string> complaints(const Parity& parity, const std::string& engine) {
+  std::vector<std::string> found;
+  const double top1 = parity.engine.engine_accuracy.value_or(parity.trained.top1);
+  if (std::abs(top1 - parity.trained.top1) > 0.002 + 1e-9)
+    found.push_back(engine + " reaches " + format_percent(top1) + " top-1 with the exported model, the trained model " +
+                    format_percent(parity.trained.top1));
+  if (parity.engine.agreement < 0.99)
+    found.push_back(engine + " decides like the trained model for only " + format_percent(parity.engine.agreement) + " of the images");
+  return found;
+}
+
+}  // namespace sparsify

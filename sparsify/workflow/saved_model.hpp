@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/torch.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "sparsify/session.hpp"
+#include "sparsify/trainers/dataset.hpp"
+#include "sparsify/trainers/model.hpp"
+#include "workflow/model_card.hpp"
+#include "workflow/parity.hpp"
+
+namespace sparsify {
+
+/// A model as training left it, on the CPU in eval mode: weights (the averaged ones where there are), masks, quantizers.
+struct SavedModel {
+  std::filesystem::path checkpoint;
+  ModelCard card;
+  Recipe recipe;
+  std::shared_ptr<Model> model;
+  std::unique_ptr<torch::optim::Optimizer> optimizer{};  ///< the session needs one; it never steps
+  std::unique_ptr<Session> session{};
+  bool requantized = false;  ///< its quantizers are not those it was trained with
+
+  /// Logits as the exported model computes them: fp32, quantizers active.
+  at::Tensor forward(const at::Tensor& images) const;
+};
+
+/// Opens a run directory (its last checkpoint) or a checkpoint. Throws Error saying what is missing or damaged.
+SavedModel open_saved_model(const std::filesystem::path& run_or_checkpoint);
+
+/// Tensors of a weight file: a PyTorch state dict, plain safetensors, or a checkpoint or run directory of ours.
+StateDict read_model_weights(const std::filesystem::path& path);
+
+/// Opens a data set for a card: same image size, and a class count that fits the model. Throws Error.
+trainers::Datasets open_data_for(const ModelCard& card, const std::string& spec);
+
+/// The data's path when it names something on disk, made absolute; other specifications as they are.
+std::string absolute_data(const std::string& spec);
+
+}  // namespace sparsify

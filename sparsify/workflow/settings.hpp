@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "sparsify/fields.hpp"
+#include "sparsify/load_recipe.hpp"
+#include "sparsify/trainers/trainer.hpp"
+
+namespace sparsify {
+
+/// What a training run is asked to do: each field is a command-line flag, a key of a recipe's `run:` mapping, and an entry
+/// of config.json, all of one name (flags with '-' for '_').
+struct Settings {
+  std::string model, weights, data, target, baseline = "none", output;
+  std::int64_t epochs = 0, batch_size = 128, image_size = 0, seed = 0, workers = 2;
+  std::string optimizer = "sgd", lr_schedule = "cosine", augment = "auto", device = "auto", precision = "auto";
+  double lr = 0.1, momentum = 0.9, weight_decay = 5e-4, warmup_epochs = 0, label_smoothing = 0, ema_decay = 0;
+  bool nesterov = true;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("model", model, "network by name, such as resnet20 (see 'sparsify train --help')");
+    visit("weights", weights, "start from these: .safetensors, .pt, .pth, or a checkpoint of a run");
+    visit("data", data, "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]");
+    visit("image_size", image_size, "side of the network's input in pixels; 0: usual for the data");
+    visit("epochs", epochs, "passes over the training images; 0: as many as the recipe needs");
+    visit("batch_size", batch_size, "images per step");
+    visit("optimizer", optimizer, "sgd or adamw");
+    visit("lr", lr, "highest learning rate; a recipe's learning-rate modifiers override it");
+    visit("lr_schedule", lr_schedule, "cosine, linear or constant");
+    visit("warmup_epochs", warmup_epochs, "epochs over which the learning rate rises from 0");
+    visit("momentum", momentum, "of sgd");
+    visit("nesterov", nesterov, "Nesterov's momentum for sgd");
+    visit("weight_decay", weight_decay, "on weights with two dimensions or more");
+    visit("label_smoothing", label_smoothing, "0 to below 1");
+    visit("ema_decay", ema_decay, "average the weights with this decay and deploy the average; 0: no");
+    visit("augment", augment, "auto (usual for the data) or none");
+    visit("seed", seed, "of weights, order and augmentation");
+    visit("device", device, "auto, cpu, cuda or cuda:<i>");
+    visit("precision", precision, "auto, fp32, bf16 or fp16; auto is bf16 where the hardware has it");
+    visit("workers", workers, "threads that prepare images");
+    visit("target", target, "engines the exported model is for: cpu or gpu; default: the recipe's scheme, else cpu");
+    visit("baseline", baseline, "run directory of a dense run of equal budget to compare with, or none");
+    visit("output", output, "run directory; default: runs/<recipe>");
+  }
+};
+
+/// Sets the fields named in `values`; throws InputError naming `where` when a text is not of the field's type.
+void read_texts(Settings& settings, const std::map<std::string, RunDefault>& values);
+
+nlohmann::json to_json(Settings settings);
+/// Throws InputError naming `where` for entries that are missing or of another type.
+Settings settings_from_json(const nlohmann::json& entries, const std::string& where);
+
+/// Throws InputError for values outside their range that nothing below would report.
+void check(const Settings& settings);
+
+/// The part that the training loop takes.
+TrainOptions train_options(const Settings& settings);
+
+}  // namespace sparsify

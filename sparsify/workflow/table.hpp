@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace sparsify {
+
+/// Rows of text as a table with aligned columns; the first row is the heading, the first column is aligned left.
+std::string format_table(const std::vector<std::vector<std::string>>& rows);
+
+std::string format_percent(double fraction, int digits = 2);
+/// "1.9 MB", "812 kB".
+std::string format_bytes(std::int64_t bytes);
+/// "1 h 02 min", "3 min 20 s", "4.2 s".
+std::string format_seconds(double seconds);
+
+}  // namespace sparsify

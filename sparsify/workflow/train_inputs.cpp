@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "workflow/train_inputs.hpp"
+
+#include <torch/torch.h>
+
+#include <set>
+
+#include "workflow/input_error.hpp"
+#include "workflow/saved_model.hpp"
+
+namespace sparsify {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr std::int64_t kDefaultEpochs = 10;
+
+/// Picks one text field out of a modifier's options.
+class TextField : public FieldVisitor {
+ public:
+  explicit TextField(std::string name) : name_(std::move(name)) {}
+  void operator()(const char*, bool&, const char*) override {}
+  void operator()(const char*, std::int64_t&, const char*) override {}
+  void operator()(const char*, double&, const char*) override {}
+  void operator()(const char* name, std::string& value, const char*) override {
+    if (name_ == name) found = value;
+  }
+  void operator()(const char*, std::vector<std::string>&, const char*) override {}
+
+  std::string found;
+
+ private:
+  std::string name_;
+};
+
+void choose_target(TrainInputs& inputs) {
+  const auto scheme = quantization_scheme(inputs.recipe.recipe);
+  auto& target = inputs.settings.target;
+  if (target.empty()) target = scheme.empty() ? "cpu" : scheme;
+  if (scheme.empty() || target == scheme) return;
+  throw InputError("--target " + target + ": the recipe quantizes for " + scheme + " engines; train with --target " + scheme +
+                   ", or change the scheme in the recipe. (A finished run can be exported for the other family with "
+                   "'sparsify export --requantize'.)");
+}
+
+json read_baseline(const Settings& settings) {
+  if (settings.baseline == "none") return nullptr;
+  std::error_code ignored;
+  if (!fs::is_directory(settings.baseline, ignored))
+    throw InputError("--baseline " + settings.baseline + ": no such run directory; expected one, or none");
+  auto summary = read_json(RunDirectory(settings.baseline).summary());
+  for (const char* key : {"final", "sparsity", "quantized", "files", "parity", "seconds", "recipe"})
+    if (!summary.contains(key)) throw InputError("--baseline " + settings.baseline + ": its summary.json has no '" + key + "'");
+  if (summary.value("metric", "") != "top1" || !summary["final"].is_number())
+    throw InputError("--baseline " + settings.baseline + ": its metric is not top1");
+  return summary;
+}
+
+void start_new(const TrainRequest& request, TrainInputs& inputs) {
+  if (request.recipe.empty())
+    throw InputError("no recipe is given: use --recipe R (see 'sparsify recipe list'), or --resume --output RUN");
+  inputs.recipe = load_recipe_file(request.recipe, request.arguments);
+  inputs.recipe_name = inputs.recipe.path.stem().string();
+  inputs.arguments = request.arguments;
+  read_texts(inputs.settings, inputs.recipe.run);
+  read_texts(inputs.settings, request.flags);
+  check(inputs.settings);
+  if (inputs.settings.output.empty()) inputs.settings.output = free_run_path(inputs.recipe_name).string();
+  inputs.settings.data = absolute_data(inputs.settings.data);
+  if (inputs.settings.epochs == 0) inputs.settings.epochs = inputs.recipe.recipe.epochs();
+  if (inputs.settings.epochs == 0) inputs.settings.epochs = kDefaultEpochs;
+  inputs.directory = RunDirectory(inputs.settings.output);
+  inputs.directory.check_new();
+}
+
+/// Settings that may change from one part of a run to the next without changing what it computes.
+const std::set<std::string>& free_settings() {
+  static const std::set<std::string> names = {"output", "device", "workers", "baseline"};
+  return names;
+}
+
+void check_unchanged(const TrainRequest& request, const TrainInputs& inputs, Settings given) {
+  const auto before = to_json(inputs.settings), after = to_json(std::move(given));
+  for (const auto& [name, flag] : request.flags)
+    if (!free_settings().count(name) && before.at(name) != after.at(name))
+      throw InputError(flag.where + ": this run has " + before.at(name).dump() +
+                       "; a resumed run keeps its settings, only --device, --workers and --baseline may change");
+  if (!request.recipe.empty() && load_recipe_file(request.recipe, request.arguments).text != inputs.recipe.text)
+    throw InputError("--recipe " + request.recipe + ": this is not the recipe the run was begun with (" +
+                     inputs.directory.recipe().string() + "); leave --recipe out to go on");
+  for (const auto& [name, value] : request.arguments)
+    if (!inputs.arguments.count(name) || inputs.arguments.at(name) != value)
+      throw InputError("--recipe-arg " + name + "=" + value + ": a resumed run keeps the arguments it was begun with");
+}
+
+void go_on(const TrainRequest& request, TrainInputs& inputs) {
+  const auto output = request.flags.find("output");
+  if (output == request.flags.end()) throw InputError("--resume: which run? Give its directory: sparsify train --resume --output RUN");
+  inputs.directory = RunDirectory(output->second.value);
+  inputs.directory.check_resumable();
+  const auto config = inputs.directory.read_config();
+  const auto where = inputs.directory.config().string();
+  if (!config.contains("settings") || !config.contains("recipe")) throw InputError(where + ": not written by 'sparsify train'");
+  inputs.settings = settings_from_json(config["settings"], where);
+  try {
+    config["recipe"].at("name").get_to(inputs.recipe_name);
+    config["recipe"].at("arguments").get_to(inputs.arguments);
+  } catch (const json::exception&) {
+    throw InputError(where + ": 'recipe' is damaged");
+  }
+  inputs.recipe = load_recipe_file(inputs.directory.recipe().string(), inputs.arguments);
+  auto given = inputs.settings;
+  read_texts(given, request.flags);
+  check_unchanged(request, inputs, given);
+  for (const auto& [name, flag] : request.flags)
+    if (free_settings().count(name)) read_texts(inputs.settings, {{name, flag}});
+  inputs.begun = true;
+  inputs.resume = fs::exists(inputs.directory.last());
+}
+
+void load_start_weights(TrainInputs& inputs, const std::function<void(const std::string&)>& note) {
+  const auto& path = inputs.settings.weights;
+  if (path.empty() || inputs.resume) return;
+  try {
+    const auto report = load_weights(*inputs.model, read_model_weights(path), {.allow_new_classifier = true});
+    std::string fresh;
+    for (const auto& name : report.not_loaded)
+      if (!name.ends_with("num_batches_tracked")) fresh += (fresh.empty() ? "" : ", ") + name;
+    note("loaded " + std::to_string(report.loaded) + " tensors of " + path);
+    if (!fresh.empty()) note("the classifier is new, as the weights' does not fit the data's classes: " + fresh);
+  } catch (const Error& error) {
+    throw InputError("--weights " + path + " for " + inputs.settings.model + ": " + error.what());
+  }
+}
+
+std::int64_t disk_space_needed(const Model& model) {
+  constexpr std::int64_t kBytesPerParameter = 48;  // two checkpoints with optimizer and masks, one being replaced, one model
+  return parameter_count(model) * kBytesPerParameter + (1 << 20);
+}
+
+}  // namespace
+
+std::string quantization_scheme(const Recipe& recipe) {
+  for (const auto& entry : recipe.entries()) {
+    if (entry.type != "QuantizationModifier") continue;
+    TextField scheme("scheme");
+    entry.visit_fields(scheme);
+    return scheme.found;
+  }
+  return "";
+}
+
+ModelCard TrainInputs::card() const {
+  ModelCard card;
+  card.model = settings.model;
+  card.num_classes = data.train->classes();
+  card.image_size = data.image_size;
+  card.normalization = data.normalization;
+  card.data = settings.data;
+  card.recipe_name = recipe_name;
+  card.recipe_text = recipe.text;
+  card.recipe_arguments = arguments;
+  return card;
+}
+
+json TrainInputs::config() const {
+  return {{"sparsify_version", SPARSIFY_VERSION},
+          {"recipe", {{"name", recipe_name}, {"path", fs::absolute(recipe.path).string()}, {"arguments", arguments}}},
+          {"settings", to_json(settings)},
+          {"classes", data.train->class_names()},
+          {"image_size", data.image_size}};
+}
+
+TrainInputs gather(const TrainRequest& request, const std::function<void(const std::string&)>& note) {
+  return as_input([&] {
+    TrainInputs inputs;
+    request.resume ? go_on(request, inputs) : start_new(request, inputs);
+    parse_device(inputs.settings.device);
+    choose_target(inputs);
+    inputs.baseline = read_baseline(inputs.settings);
+    trainers::DataOptions data_options;
+    data_options.image_size = inputs.settings.image_size;
+    model_info(inputs.settings.model);  // an unknown name is found before data is read
+    inputs.data = trainers::open_datasets(inputs.settings.data, data_options);
+    torch::manual_seed(static_cast<std::uint64_t>(inputs.settings.seed));
+    ModelOptions model_options;
+    model_options.num_classes = inputs.data.train->classes();
+    model_options.image_size = inputs.data.image_size;
+    inputs.model = build_model(inputs.settings.model, model_options);
+    load_start_weights(inputs, note);
+    if (!inputs.begun) inputs.directory.check_new(disk_space_needed(*inputs.model));
+    return inputs;
+  });
+}
+
+}  // namespace sparsify

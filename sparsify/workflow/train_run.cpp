@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "workflow/train_run.hpp"
+
+#include <chrono>
+#include <cstdio>
+
+#include "sparsify/modifiers/quantization.hpp"
+#include "sparsify/onnx/runtime.hpp"
+#include "sparsify/session.hpp"
+#include "sparsify/trainers/atomic_file.hpp"
+#include "workflow/export_run.hpp"
+#include "workflow/input_error.hpp"
+#include "workflow/metrics_table.hpp"
+#include "workflow/report_html.hpp"
+#include "workflow/saved_model.hpp"
+#include "workflow/summary.hpp"
+#include "workflow/train_inputs.hpp"
+
+namespace sparsify {
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+std::string shell_quoted(const std::string& text) {
+  if (text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./+=:,@%") == std::string::npos)
+    return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+void compare_with_baseline(Summary& summary, const Settings& settings, const json& baseline) {
+  if (!baseline.is_object()) return;
+  summary.baseline_run = settings.baseline;
+  summary.baseline = baseline.at("final").get<double>();
+  const auto differs = [&](const char* what, const json& theirs, const json& ours) {
+    if (theirs != ours)
+      summary.warnings.push_back("the baseline's " + std::string(what) + " is " + theirs.dump() + ", this run's " + ours.dump() +
+                                 ": the two are not comparable");
+  };
+  differs("model", baseline.value("model", json()), summary.model);
+  differs("data", baseline.value("data", json()), summary.data);
+  differs("number of epochs", baseline.value("epochs", json()), summary.epochs);
+}
+
+}  // namespace
+
+class TrainRun::Impl {
+ public:
+  Impl(TrainRequest request, TrainRunEvents events) : events_(std::move(events)), export_model_(request.export_model) {
+    inputs_ = gather(request, [&](const std::string& text) { note(text); });
+    auto options = train_options(inputs_.settings);
+    options.output = inputs_.directory.path();
+    options.resume = inputs_.resume;
+    options.metadata = to_metadata(inputs_.card());
+    TrainEvents hear;
+    hear.progress = events_.progress;
+    hear.stop_requested = events_.stop_requested;
+    hear.note = [this](const std::string& text) { note(text); };
+    hear.epoch = [this](const EpochMetrics& row) {
+      if (events_.epoch) events_.epoch(row, inputs_.settings.epochs);
+    };
+    as_input([&] { trainer_ = std::make_unique<Trainer>(inputs_.model, inputs_.data, inputs_.recipe.recipe, options, hear); });
+  }
+
+  json run() {
+    if (!inputs_.begun) inputs_.directory.begin(inputs_.recipe.text, inputs_.config());
+    if (events_.began) events_.began(inputs_.directory);
+    train();
+    const auto started = Clock::now();
+    auto summary = evaluate_and_export();
+    for (const double epoch : read_metrics(inputs_.directory.metrics())["seconds"]) summary.seconds += epoch;
+    summary.seconds += seconds_since(started);
+    return write(summary);
+  }
+
+  std::string description() const {
+    char parameters[32];
+    std::snprintf(parameters, sizeof parameters, "%.2f M", static_cast<double>(parameter_count(*inputs_.model)) / 1e6);
+    const auto& settings = inputs_.settings;
+    return settings.model + " (" + parameters + " parameters) on " + settings.data + ": " +
+           std::to_string(inputs_.data.train->size()) + " training and " + std::to_string(inputs_.data.val->size()) +
+           " validation images, " + std::to_string(inputs_.data.train->classes()) + " classes, " +
+           std::to_string(inputs_.data.image_size) + " px; " + std::to_string(settings.epochs) + " epochs in " +
+           to_string(trainer_->precision()) + " on " + parse_device(settings.device).str();
+  }
+
+  const TrainInputs& inputs() const { return inputs_; }
+
+ private:
+  void note(const std::string& text) const {
+    if (events_.note) events_.note(text);
+  }
+  void warn(Summary& summary, const std::string& text) const {
+    summary.warnings.push_back(text);
+    if (events_.warning) events_.warning(text);
+  }
+
+  std::string resume_command() const {
+    return "sparsify train --resume --output " + shell_quoted(inputs_.directory.path().string());
+  }
+
+  void stop_if_asked() const {
+    if (events_.stop_requested && events_.stop_requested())
+      throw Interrupted("stopped; nothing is lost, go on with: " + resume_command());
+  }
+
+  void train() {
+    TrainResult result;
+    try {
+      result = trainer_->run();
+    } catch (const std::exception&) {
+      if (!inputs_.begun) inputs_.directory.discard();
+      if (inputs_.directory.holds_run()) note("what was trained until then is kept; to go on: " + resume_command());
+      throw;
+    }
+    stop_if_asked();
+  }
+
+  Summary evaluate_and_export() {
+    Summary summary;
+    const auto& settings = inputs_.settings;
+    summary.recipe = inputs_.recipe_name;
+    summary.model = settings.model;
+    summary.data = settings.data;
+    summary.target = settings.target;
+    summary.epochs = settings.epochs;
+    summary.files = {{"last.safetensors", inputs_.directory.last()}, {"best.safetensors", inputs_.directory.best()}};
+    const auto* quantization = trainer_->session().find<Quantization>();
+    summary.facts = measure(trainer_->session().state().parameters, quantization ? &quantization->plan() : nullptr);
+    if (export_model_) {
+      export_and_compare(summary);
+    } else {
+      note("evaluating on " + std::to_string(inputs_.data.val->size()) + " images");
+      summary.final = trainer_->evaluate();
+    }
+    compare_with_baseline(summary, settings, inputs_.baseline);
+    return summary;
+  }
+
+  /// The export is made from the checkpoint on disk and compared with the model in memory: both are tested at once.
+  void export_and_compare(Summary& summary) {
+    const auto& settings = inputs_.settings;
+    const auto path = inputs_.directory.model(settings.target);
+    note("exporting " + path.string());
+    const auto saved = open_saved_model(inputs_.directory.last());
+    const auto outcome = export_checked(saved, first_image(inputs_.data), parse_target(settings.target), 17, path);
+    summary.files[path.filename().string()] = path;
+    for (const auto& warning : outcome.warnings) warn(summary, warning);
+    if (outcome.report.quantized_layers > 0 && settings.target == "cpu")
+      note("ONNX Runtime computes " + std::to_string(outcome.integer_layers) + " of " +
+           std::to_string(outcome.report.quantized_layers) + " quantized layers in integers");
+    stop_if_asked();
+    note("comparing with ONNX Runtime on " + std::to_string(inputs_.data.val->size()) + " images");
+    onnx::Engine engine(path);
+    const auto device = parse_device(settings.device);
+    auto& model = trainer_->model();
+    model.eval();
+    const auto trained = [&](const at::Tensor& images) {
+      stop_if_asked();
+      return trainer_->session().evaluate([&] { return model.forward(images.to(device)); });
+    };
+    const auto exported = [&](const at::Tensor& images) {
+      stop_if_asked();
+      return engine.run(images);
+    };
+    const auto parity = compare(inputs_.data, settings.batch_size, settings.workers, trained, exported);
+    summary.final = parity.trained;
+    summary.parity["onnxruntime"] = parity;
+    for (const auto& complaint : complaints(parity, "ONNX Runtime")) warn(summary, complaint);
+  }
+
+  json write(Summary& summary) {
+    const auto& directory = inputs_.directory;
+    summary.files["metrics.csv"] = directory.metrics();
+    auto written = to_json(summary);
+    write_file_atomically(directory.report(), report_html(written, inputs_.baseline, read_metrics(directory.metrics())));
+    summary.files["report.html"] = directory.report();
+    written = to_json(summary);
+    write_file_atomically(directory.summary(), written.dump(2) + "\n");
+    return written;
+  }
+
+  TrainRunEvents events_;
+  bool export_model_;
+  TrainInputs inputs_;
+  std::unique_ptr<Trainer> trainer_;
+};
+
+TrainRun::TrainRun(TrainRequest request, TrainRunEvents events)
+    : impl_(std::make_unique<Impl>(std::move(request), std::move(events))) {}
+TrainRun::~TrainRun() = default;
+const Settings& TrainRun::settings() const { return impl_->inputs().settings; }
+const RunDirectory& TrainRun::directory() const { return impl_->inputs().directory; }
+const json& TrainRun::baseline() const { return impl_->inputs().baseline; }
+std::string TrainRun::description() const { return impl_->description(); }
+json TrainRun::run() { return impl_->run(); }
+
+}  // namespace sparsify

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the program does when all is well: a run and everything that can be done with it.
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "run_program.hpp"
+
+using Catch::Matchers::ContainsSubstring;
+using cli::Folder;
+using cli::sparsify;
+using nlohmann::json;
+
+namespace {
+
+json read_json(const cli::fs::path& path) { return json::parse(cli::read(path)); }
+
+/// The rows of a metrics.csv without the columns that depend on the clock.
+std::vector<std::string> untimed_rows(const cli::fs::path& path) {
+  std::istringstream text(cli::read(path));
+  std::vector<std::string> rows;
+  for (std::string line; std::getline(text, line);) {
+    for (int i = 0; i < 2; ++i) line.erase(line.rfind(','));
+    rows.push_back(line);
+  }
+  return rows;
+}
+
+}  // namespace
+
+TEST_CASE("a training run writes what the contract names, and the other commands work on it") {
+  const Folder folder;
+  cli::write(folder / "small.yaml", cli::small_recipe(2));
+  const auto trained = sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--recipe-arg", "sparsity=0.7", "--json", "result.json"});
+  INFO(trained.err << trained.out);
+  REQUIRE(trained.code == 0);
+
+  const auto run = folder / "runs" / "small";
+  const auto summary = read_json(run / "summary.json");
+  {
+    INFO(summary.dump(2));
+    CHECK(read_json(folder / "result.json") == summary);
+    CHECK(summary.at("metric") == "top1");
+    CHECK(summary.at("final").get<double>() > 0.1);
+    CHECK(summary.at("baseline").is_null());
+    CHECK(summary.at("sparsity").at("prunable").get<double>() == Catch::Approx(0.7).margin(0.002));
+    CHECK(summary.at("sparsity").at("total").get<double>() < summary.at("sparsity").at("prunable").get<double>());
+    const auto layers = summary.at("sparsity").at("layers");
+    CHECK(layers.at("fc.weight").get<double>() == Catch::Approx(0.7).margin(0.01));
+    CHECK(summary.at("quantized").at("of") == layers.size());
+    CHECK(summary.at("quantized").at("layers").get<std::size_t>() + summary.at("unquantized").size() == layers.size());
+    CHECK(summary.at("quantized").at("layers").get<int>() >= 8);
+    const auto parity = summary.at("parity").at("onnxruntime");
+    CHECK(parity.at("images") == 128);
+    CHECK(parity.at("agreement").get<double>() >= 0.97);
+    CHECK(parity.at("final").get<double>() == Catch::Approx(summary.at("final").get<double>()).margin(0.04));
+    CHECK(parity.at("max_difference").get<double>() >= 0);
+    CHECK(summary.at("seconds").get<double>() > 0);
+    for (const auto* name : {"model.cpu.onnx", "last.safetensors", "best.safetensors", "metrics.csv", "report.html"}) {
+      INFO(name);
+      const auto file = summary.at("files").at(name);
+      CHECK(cli::fs::file_size(folder.path() / file.at("path").get<std::string>()) == file.at("bytes").get<std::uintmax_t>());
+    }
+  }
+
+  SECTION("the run directory describes itself") {
+    CHECK(cli::read(run / "recipe.yaml") == cli::small_recipe(2));
+    const auto config = read_json(run / "config.json");
+    CHECK(config.at("recipe").at("arguments").at("sparsity") == "0.7");
+    CHECK(config.at("settings").at("batch_size") == 32);
+    CHECK(config.at("settings").at("epochs") == 2);
+    CHECK(untimed_rows(run / "metrics.csv").size() == 3);
+    const auto report = cli::read(run / "report.html");
+    CHECK_THAT(report, ContainsSubstring("<svg") && ContainsSubstring("layer1.0.conv1.weight") && !ContainsSubstring("http"));
+    CHECK_THAT(cli::read(run / "run.log"), ContainsSubstring("epoch 2/2"));
+    CHECK_THAT(trained.err, ContainsSubstring("epoch 1/2") && !ContainsSubstring("\r"));  // no terminal: plain lines
+    CHECK_THAT(trained.out, ContainsSubstring("70.0") && ContainsSubstring("model.cpu.onnx"));
+    for (const auto& name : folder.listing()) CHECK_THAT(name, !ContainsSubstring("partial") && !ContainsSubstring("unchecked"));
+  }
+
+  SECTION("validate, inspect, export") {
+    const double one_image = 1.0 / 128 + 1e-9;
+    for (const auto* subject : {"runs/small", "runs/small/checkpoints/last.safetensors", "runs/small/model.cpu.onnx"}) {
+      const auto validated = sparsify(folder.path(), {"validate", subject, "--json", "v.json"});
+      INFO(subject << validated.err);
+      REQUIRE(validated.code == 0);
+      const auto result = read_json(folder / "v.json");
+      const auto expected = std::string(subject).ends_with(".onnx") ? summary.at("parity").at("onnxruntime").at("final") : summary.at("final");
+      CHECK(result.at("top1").get<double>() == Catch::Approx(expected.get<double>()).margin(one_image));
+      CHECK(result.at("images") == 128);
+    }
+    const auto by_parts = sparsify(folder.path(), {"validate", "--model", "resnet8_cifar", "--weights", "runs/small/checkpoints/last.safetensors",
+                                                   "--data", "generated:train=8,val=64", "--json", "v.json"});
+    INFO(by_parts.err);
+    REQUIRE(by_parts.code == 0);
+    CHECK(read_json(folder / "v.json").at("images") == 64);
+
+    for (const auto* subject : {"runs/small", "runs/small/model.cpu.onnx"}) {
+      const auto inspected = sparsify(folder.path(), {"inspect", subject, "--json", "i.json"});
+      INFO(subject << inspected.err << inspected.out);
+      REQUIRE(inspected.code == 0);
+      const auto result = read_json(folder / "i.json");
+      CHECK(result.at("layers").size() == summary.at("sparsity").at("layers").size());
+      CHECK(result.at("sparsity").get<double>() >= summary.at("sparsity").at("prunable").get<double>() - 1e-6);
+      CHECK_THAT(inspected.out, ContainsSubstring("fc.weight"));
+    }
+
+    const auto exported = sparsify(folder.path(), {"export", "runs/small", "--output", "again.onnx", "--json", "e.json"});
+    INFO(exported.err << exported.out);
+    REQUIRE(exported.code == 0);
+    CHECK(cli::fs::file_size(folder / "again.onnx") == summary.at("files").at("model.cpu.onnx").at("bytes").get<std::uintmax_t>());
+    CHECK(read_json(folder / "e.json").at("parity").at("onnxruntime").at("agreement").get<double>() >= 0.97);
+
+    const auto refused = sparsify(folder.path(), {"export", "runs/small", "--target", "gpu", "--output", "gpu.onnx"});
+    CHECK(refused.code == 2);
+    CHECK_THAT(refused.err, ContainsSubstring("quantized for cpu") && ContainsSubstring("--requantize"));
+    CHECK(!cli::fs::exists(folder / "gpu.onnx"));
+    const auto requantized = sparsify(folder.path(), {"export", "runs/small", "--target", "gpu", "--requantize", "--calibration-batches", "2",
+                                                      "--output", "gpu.onnx", "--json", "e.json"});
+    INFO(requantized.err << requantized.out);
+    REQUIRE(requantized.code == 0);
+    CHECK(read_json(folder / "e.json").at("requantized") == true);
+    CHECK_THAT(sparsify(folder.path(), {"inspect", "gpu.onnx"}).out, ContainsSubstring("requantized"));
+  }
+
+  SECTION("a second run does not touch the first") {
+    const auto before = cli::read(run / "summary.json");
+    const auto refused = sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--output", "runs/small"});
+    CHECK(refused.code == 2);
+    CHECK_THAT(refused.err, ContainsSubstring("holds a run already") && ContainsSubstring("--resume"));
+    CHECK(cli::read(run / "summary.json") == before);
+    const auto second = sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--baseline", "runs/small", "--no-export"});
+    INFO(second.err);
+    REQUIRE(second.code == 0);
+    const auto other = read_json(folder / "runs/small-2/summary.json");
+    CHECK(other.at("baseline") == summary.at("final"));
+    CHECK(other.at("sparsity").at("prunable").get<double>() == Catch::Approx(0.8).margin(0.002));
+    CHECK(other.at("parity").empty());
+    CHECK(cli::read(run / "summary.json") == before);
+  }
+
+  SECTION("resuming a finished run only evaluates and exports again") {
+    const auto resumed = sparsify(folder.path(), {"train", "--resume", "runs/small"});
+    INFO(resumed.err);
+    REQUIRE(resumed.code == 0);
+    CHECK(read_json(run / "summary.json").at("final") == summary.at("final"));
+    CHECK(untimed_rows(run / "metrics.csv").size() == 3);
+  }
+
+  SECTION("weights of a run start another one; a classifier that does not fit is replaced") {
+    const Folder images;
+    for (const std::string part : {"train", "val"})
+      for (int i = 0; i < 4; ++i) {
+        cli::write_image(images / part / "red" / (std::to_string(i) + ".bmp"), 32, 200, static_cast<unsigned char>(20 * i), 0);
+        cli::write_image(images / part / "blue" / (std::to_string(i) + ".bmp"), 32, 0, static_cast<unsigned char>(20 * i), 200);
+      }
+    const auto tuned = sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--weights", "runs/small", "--data", images.path().string(),
+                                                "--image-size", "32", "--batch-size", "4", "--output", "tuned", "--no-export"});
+    INFO(tuned.err);
+    REQUIRE(tuned.code == 0);
+    CHECK_THAT(tuned.err, ContainsSubstring("classifier is new") && ContainsSubstring("fc.weight"));
+    CHECK(read_json(folder / "tuned/config.json").at("classes") == json({"blue", "red"}));
+  }
+}
+
+TEST_CASE("a run that was interrupted and resumed ends with the same bits") {
+  const Folder folder;
+  cli::write(folder / "small.yaml", cli::small_recipe(4));
+  const std::vector<std::string> common = {"train", "--recipe", "small.yaml", "--no-export", "--seed", "3"};
+  auto arguments = common;
+  arguments.insert(arguments.end(), {"--output", "whole"});
+  const auto whole = sparsify(folder.path(), arguments);
+  INFO(whole.err);
+  REQUIRE(whole.code == 0);
+
+  arguments = common;
+  arguments.insert(arguments.end(), {"--output", "parts"});
+  const auto interrupted = sparsify(folder.path(), arguments, {.interrupt_after = "epoch 1/4"});
+  INFO(interrupted.err);
+  REQUIRE(interrupted.code == 130);
+  CHECK_THAT(interrupted.err, ContainsSubstring("sparsify train --resume --output parts"));
+  CHECK(!cli::fs::exists(folder / "parts/summary.json"));
+  const auto resumed = sparsify(folder.path(), {"train", "--resume", "--output", "parts", "--no-export"});
+  INFO(resumed.err);
+  REQUIRE(resumed.code == 0);
+
+  CHECK(untimed_rows(folder / "parts/metrics.csv") == untimed_rows(folder / "whole/metrics.csv"));
+  const auto expected = cli::read_tensors(folder / "whole/checkpoints/last.safetensors");
+  const auto actual = cli::read_tensors(folder / "parts/checkpoints/last.safetensors");
+  REQUIRE(actual.size() == expected.size());
+  int compared = 0;
+  for (const auto& [name, bytes] : expected) {
+    INFO(name);
+    REQUIRE(actual.count(name) == 1);
+    CHECK((actual.at(name) == bytes));
+    compared += name.starts_with("model.");
+  }
+  CHECK(compared > 20);
+
+  const auto changed = sparsify(folder.path(), {"train", "--resume", "--output", "parts", "--lr", "0.2"});
+  CHECK(changed.code == 2);
+  CHECK_THAT(changed.err, ContainsSubstring("--lr") && ContainsSubstring("0.05"));
+}
+
+TEST_CASE("the demo compares a dense with a pruned, quantized run, and can be repeated", "[long]") {
+  const Folder folder;
+  for (int i = 0; i < 2; ++i) {
+    const auto demo = cli::run(folder.path(), SPARSIFY_DEMO, {"demo", "--data", "generated:train=640,val=128"});
+    INFO(demo.err << demo.out);
+    REQUIRE(demo.code == 0);
+    CHECK_THAT(demo.out, ContainsSubstring("dense") && ContainsSubstring("pruned_quant") && ContainsSubstring("report.html"));
+  }
+  const auto summary = read_json(folder / "demo/pruned_quant/summary.json");
+  CHECK(summary.at("baseline") == read_json(folder / "demo/dense/summary.json").at("final"));
+  CHECK(summary.at("sparsity").at("prunable").get<double>() > 0.85);
+  cli::write(folder / "mine/dense/notes.txt", "precious");
+  CHECK(cli::run(folder.path(), SPARSIFY_DEMO, {"mine"}).code == 2);
+  CHECK(cli::read(folder / "mine/dense/notes.txt") == "precious");
+}
+
+TEST_CASE("help teaches and exits with 0") {
+  const Folder folder;
+  const auto top = sparsify(folder.path(), {"--help"});
+  CHECK(top.code == 0);
+  CHECK_THAT(top.out, ContainsSubstring("train") && ContainsSubstring("validate") && ContainsSubstring("export") &&
+                          ContainsSubstring("inspect") && ContainsSubstring("recipe") && ContainsSubstring("exit codes"));
+  for (const std::string command : {"train", "validate", "export", "inspect", "recipe"}) {
+    const auto help = sparsify(folder.path(), {command, "--help"});
+    INFO(command << help.err);
+    CHECK(help.code == 0);
+    CHECK_THAT(help.out, ContainsSubstring("usage: sparsify " + command) && ContainsSubstring("examples:"));
+    CHECK(help.err.empty());
+  }
+  const auto train = sparsify(folder.path(), {"train", "--help"}).out;
+  for (const auto* flag : {"--recipe", "--recipe-arg", "--model", "--weights", "--data", "--epochs", "--batch-size", "--image-size", "--imgsz",
+                           "--optimizer", "--lr", "--lr-schedule", "--momentum", "--weight-decay", "--warmup-epochs", "--label-smoothing",
+                           "--ema-decay", "--no-augment", "--device", "--precision", "--output", "--resume", "--seed", "--workers", "--baseline",
+                           "--target", "--no-export", "--json"})
+    CHECK_THAT(train, ContainsSubstring(flag));
+  const auto version = sparsify(folder.path(), {"--version"});
+  CHECK(version.code == 0);
+  CHECK_THAT(version.out, ContainsSubstring("sparsify 0."));
+  CHECK(folder.listing().empty());
+}
+
+TEST_CASE("ready-made recipes are listed and all of them check") {
+  const Folder folder;
+  const auto list = sparsify(folder.path(), {"recipe", "list"});
+  REQUIRE(list.code == 0);
+  CHECK_THAT(list.out, ContainsSubstring("pruned_quant.yaml") && ContainsSubstring("dense.yaml"));
+  std::vector<std::string> check = {"recipe", "check"};
+  std::istringstream lines(list.out);
+  for (std::string line; std::getline(lines, line);) check.push_back(line.substr(0, line.find(' ')));
+  const auto checked = sparsify(folder.path(), check);
+  INFO(checked.err << checked.out);
+  CHECK(checked.code == 0);
+  CHECK_THAT(checked.out, ContainsSubstring("binds to"));
+}
