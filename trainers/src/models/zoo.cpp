@@ -68,12 +68,12 @@ Entry resnext_small() {
   spec.stem = Stem::kCifar;
   spec.stem_channels = 32;
   spec.planes = {64, 128, 256};
-  spec.blocks = {2, 2, 2};
+  spec.blocks = {1, 2, 1};
   spec.strides = {2, 2, 2};
   spec.groups = 4;
   spec.width_per_group = 16;
   spec.expansion = 2;
-  return resnet("resnext20_4x16d", 32, "ResNeXt-20 for 32-pixel images, 4 groups, trains in minutes", spec);
+  return resnet("resnext14_4x16d", 32, "ResNeXt-14 for 32-pixel images, 4 groups, trains in minutes", spec);
 }
 
 Entry linear() {
