@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "sparsify/graph/graph.hpp"
+#include "sparsify/quantization/plan.hpp"
+
+namespace sparsify::onnx {
+
+/// Which engines a file is for. Neither family accepts the other's form of a quantized model.
+enum class Target {
+  kCpu,  ///< ONNX Runtime, OpenVINO, oneDNN: unsigned activations, int32 bias behind a DequantizeLinear
+  kGpu,  ///< TensorRT: signed symmetric activations, float bias
+};
+
+/// "cpu" or "gpu", the name of the quantization scheme that belongs to a target.
+std::string name(Target target);
+
+struct ExportOptions {
+  Target target = Target::kCpu;
+  int opset = 17;             ///< 13 to 17: what every engine of the two families reads
+  bool dynamic_batch = true;  ///< dimension 0 of the inputs is symbolic ("batch")
+  /// gpu only: weights as int8 initializers instead of float ones behind a QuantizeLinear. TensorRT before 10
+  /// takes only the float form, and its sparsity tools understand no other; both forms hold the same
+  /// integers.
+  bool int8_weights = false;
+  std::string graph_name = "sparsify";
+  std::vector<std::string> input_names = {"input"};
+  std::vector<std::string> output_names = {"output"};
+  std::map<std::string, std::string> metadata{};  ///< added to the file's metadata_props
+};
+
+struct ExportReport {
+  std::filesystem::path path;
+  std::int64_t bytes = 0;
+  std::int64_t nodes = 0;
+  std::int64_t layers = 0;  ///< convolutions and linear layers
+  std::int64_t quantized_layers = 0;
+  std::vector<std::string> quantized;         ///< their node names
+  std::vector<UnquantizedLayer> unquantized;  ///< the others, each with the rule that says why
+  std::int64_t folded_batch_norms = 0;
+  /// Channels whose bias would not have fitted int32 at the trained scale, and were put on a coarser grid.
+  std::int64_t rescaled_channels = 0;
+};
+
+/// Writes a recorded forward pass as an ONNX file: batch-norms folded, quantizers placed as the plan says
+/// (none without `trained`). The file is written beside `path` and renamed. Throws Error naming the operator
+/// and its call site when one is not covered, when the plan's scheme is not the target's, or when the file
+/// cannot be written (nothing is left then).
+ExportReport export_graph(const Graph& graph, const TrainedQuantization* trained,
+                          const ExportOptions& options, const std::filesystem::path& path);
+
+}  // namespace sparsify::onnx

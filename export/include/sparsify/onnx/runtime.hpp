@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace sparsify::onnx {
+
+struct EngineOptions {
+  int threads = 0;       ///< within an operator; 0: as many as LibTorch uses
+  bool optimize = true;  ///< false: the file's operators as they stand, the reference semantics
+  std::filesystem::path optimized_model{};  ///< where to write the graph that is really run; empty: nowhere
+};
+
+/// An .onnx file in ONNX Runtime on the CPU.
+class Engine {
+ public:
+  /// Throws Error when the file cannot be loaded.
+  explicit Engine(const std::filesystem::path& path, const EngineOptions& options = {});
+  Engine(Engine&&) noexcept;
+  Engine& operator=(Engine&&) noexcept;
+  ~Engine();
+
+  /// The first output for a single input, [N, ...] as exported; throws Error when shape or type do not fit.
+  at::Tensor run(const at::Tensor& input);
+  /// All outputs for all inputs, in the file's order.
+  std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs);
+
+  const std::vector<std::string>& input_names() const;
+  const std::vector<std::string>& output_names() const;
+
+  /// ONNX Runtime's version.
+  static std::string version();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Which layers ONNX Runtime computes with integers, found in the graph it runs.
+struct FusionReport {
+  std::map<std::string, std::int64_t> operators;  ///< how often each operator occurs in the graph that is run
+  std::vector<std::string> integer_layers;  ///< node names of convolutions and matrix products in integers
+  std::vector<std::string> float_layers;  ///< of those in floating point; names as in ExportReport::quantized
+};
+
+/// Loads the file with every optimisation and looks at the result.
+FusionReport integer_layers(const std::filesystem::path& path);
+
+}  // namespace sparsify::onnx

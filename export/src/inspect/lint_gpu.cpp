@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ATen/ATen.h>
+
+#include <set>
+
+#include "inspect/weights.hpp"
+#include "sparsify/onnx/lint.hpp"
+
+namespace sparsify::onnx {
+namespace {
+
+// TensorRT moves quantizers through these.
+const std::set<std::string> kCommuting = {"MaxPool",   "Reshape",  "Flatten", "Transpose", "Squeeze",
+                                          "Unsqueeze", "Slice",    "Gather",  "Pad",       "Resize",
+                                          "Split",     "Identity", "Concat"};
+const std::set<std::string> kForbidden = {"QLinearConv", "QLinearMatMul", "QLinearAdd",           "QGemm",
+                                          "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"};
+
+class GpuRules {
+ public:
+  explicit GpuRules(const pb::ModelProto& model) : model_(model), index_(model.graph()) {}
+
+  GpuLint run() {
+    for (const auto& opset : model_.opset_import())
+      if (opset.domain().empty() && (opset.version() < 13 || opset.version() > 17))
+        report("opset", "", "opset " + std::to_string(opset.version()) + "; expected 13 to 17");
+    for (const auto& node : model_.graph().node()) {
+      if (kForbidden.count(node.op_type()))
+        report("operator", node.name(),
+               node.op_type() + " is not imported; expected QuantizeLinear and DequantizeLinear");
+      if (node.op_type() == "QuantizeLinear" || node.op_type() == "DequantizeLinear") check_quantizer(node);
+      if (is_layer(node)) check_layer(node);
+    }
+    return std::move(lint_);
+  }
+
+ private:
+  void report(const char* rule, const std::string& node, const std::string& message) {
+    lint_.findings.push_back({rule, node, message});
+  }
+
+  void check_quantizer(const pb::NodeProto& node) {
+    const auto* zero_point = node.input_size() > 2 ? index_.initializer(node.input(2)) : nullptr;
+    const auto* data = index_.initializer(node.input(0));
+    const int type = zero_point ? zero_point->data_type()
+                     : data     ? data->data_type()
+                                : int{pb::TensorProto::UINT8};
+    if (type == pb::TensorProto::INT32)
+      report("int32-bias", node.name(), "dequantizes 32-bit integers; expected a float bias");
+    else if (type != pb::TensorProto::INT8)
+      report("unsigned", node.name(), "quantizes to unsigned integers; expected int8");
+    if (zero_point && to_tensor(*zero_point).any().item<bool>())
+      report("zero-point", node.name(), "has a zero point other than 0");
+    check_scale(node);
+  }
+
+  void check_scale(const pb::NodeProto& node) {
+    const auto* scale = node.input_size() > 1 ? index_.initializer(node.input(1)) : nullptr;
+    if (!scale) return report("scale", node.name(), "its scale is computed; expected a constant");
+    if (!(to_tensor(*scale) > 0).all().item<bool>())
+      report("scale", node.name(), "has a scale that is not positive");
+    if (scale->dims_size() == 1 && scale->dims(0) > 1 && !index_.source(node.input(0)))
+      report("granularity", node.name(), "rounds an activation per channel; expected one scale per tensor");
+  }
+
+  const pb::NodeProto* dequantizer(const std::string& tensor) const {
+    const auto* node = index_.producer(tensor);
+    return node && node->op_type() == "DequantizeLinear" ? node : nullptr;
+  }
+
+  // Whether a tensor is rounded, directly or before operators that keep the grid.
+  bool is_rounded(const std::string& tensor) const {
+    const auto* node = index_.producer(tensor);
+    if (!node) return false;
+    if (node->op_type() == "DequantizeLinear") return true;
+    if (!kCommuting.count(node->op_type())) return false;
+    const int inputs = node->op_type() == "Concat" ? node->input_size() : 1;
+    for (int i = 0; i < inputs; ++i)
+      if (!is_rounded(node->input(i))) return false;
+    return true;
+  }
+
+  void check_layer(const pb::NodeProto& layer) {
+    const auto* weight = dequantizer(layer.input(1));
+    const bool rounded = is_rounded(layer.input(0));
+    if (weight && !rounded) report("input", layer.name(), "its weight is quantized, its input is not");
+    if (!weight && rounded && layer_weight(index_, layer) && dequantizer(layer.input(0)))
+      report("weight", layer.name(), "its input is quantized, its weight is not");
+    if (weight) check_axis(layer, *weight);
+    check_residual(layer);
+    if (layer_weight(index_, layer)) lint_.two_four.push_back(two_four(layer));
+  }
+
+  void check_axis(const pb::NodeProto& layer, const pb::NodeProto& weight) {
+    const auto* scale = index_.initializer(weight.input(1));
+    if (!scale || scale->dims_size() == 0) return;
+    const auto& op = layer.op_type();
+    const std::int64_t expected =
+        op == "ConvTranspose" || op == "MatMul" || (op == "Gemm" && !attribute(layer, "transB", 0));
+    const auto axis = attribute(weight, "axis", 1);
+    if (axis != expected)
+      report("weight-axis", layer.name(),
+             "scales along axis " + std::to_string(axis) + "; expected " + std::to_string(expected));
+  }
+
+  // A quantizer between a convolution and the addition it should be fused with.
+  void check_residual(const pb::NodeProto& layer) {
+    const auto quantizers = index_.consumers(layer.output(0));
+    if (quantizers.size() != 1 || quantizers[0]->op_type() != "QuantizeLinear") return;
+    for (const auto* node : index_.consumers(quantizers[0]->output(0)))
+      for (const auto* reader : index_.consumers(node->output(0)))
+        if (reader->op_type() == "Add" && both_from_layers(*reader))
+          report("residual", layer.name(),
+                 "is quantized before '" + reader->name() + "' like the other input; one must not be");
+  }
+
+  bool both_from_layers(const pb::NodeProto& add) const {
+    return dequantizer(add.input(0)) && dequantizer(add.input(1));
+  }
+
+  TwoFourLayer two_four(const pb::NodeProto& layer) const {
+    const auto weight = oriented_weight(index_, layer);
+    TwoFourLayer facts{layer.name(), layer_weight(index_, layer)->name(), is_two_four(weight), ""};
+    if (attribute(layer, "group", 1) != 1) {
+      facts.valid = false;
+      facts.reason = "grouped convolutions have no sparse kernels";
+    } else if (weight.size(1) % 4 != 0) {
+      facts.reason = std::to_string(weight.size(1)) + " input channels; expected a multiple of 4";
+    } else if (!facts.valid) {
+      facts.reason = "a group of four input channels has more than two weights";
+    }
+    return facts;
+  }
+
+  const pb::ModelProto& model_;
+  GraphIndex index_;
+  GpuLint lint_;
+};
+
+}  // namespace
+
+GpuLint lint_gpu(const std::filesystem::path& path) {
+  const auto model = read_model(path);
+  return GpuRules(model).run();
+}
+
+}  // namespace sparsify::onnx

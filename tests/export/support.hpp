@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/torch.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "sparsify/onnx/export.hpp"
+#include "sparsify/onnx/runtime.hpp"
+
+namespace sparsify::onnx::testing {
+
+/// A folder that goes away with everything in it.
+class Folder {
+ public:
+  Folder() {
+    auto name = (std::filesystem::temp_directory_path() / "sparsify-export-XXXXXX").string();
+    path_ = ::mkdtemp(name.data());
+  }
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+  bool is_empty() const { return std::filesystem::is_empty(path_); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// A module whose forward is a function.
+struct FunctionImpl : torch::nn::Module {
+  using Forward = std::function<std::vector<at::Tensor>(const at::Tensor&)>;
+  explicit FunctionImpl(Forward run) : run_(std::move(run)) {}
+  std::vector<at::Tensor> forward(const at::Tensor& input) { return run_(input); }
+  Forward run_;
+};
+
+inline double largest_difference(const at::Tensor& actual, const at::Tensor& expected) {
+  if (actual.sizes() != expected.sizes()) return INFINITY;
+  return actual.numel() == 0 ? 0
+                             : (actual.to(at::kDouble) - expected.to(at::kDouble)).abs().max().item<double>();
+}
+
+}  // namespace sparsify::onnx::testing
