@@ -8,6 +8,7 @@
 #include "sparsify/modifiers/learning_rate_function.hpp"
 #include "sparsify/modifiers/magnitude_pruning.hpp"
 #include "sparsify/modifiers/nm_pruning.hpp"
+#include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/modifiers/set_learning_rate.hpp"
 #include "sparsify/modifiers/set_weight_decay.hpp"
 #include "sparsify/modifiers/trainable_params.hpp"

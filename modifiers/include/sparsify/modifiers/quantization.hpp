@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <cstring>
+
 #include "sparsify/graph/recorder.hpp"
 #include "sparsify/quantization/make_plan.hpp"
 #include "sparsify/quantization/mode.hpp"

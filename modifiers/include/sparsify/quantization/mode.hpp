@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <ATen/ops/tensor.h>
 #include <c10/util/intrusive_ptr.h>
 
 #include <string>
@@ -190,12 +191,12 @@ class QuantizationMode : public ForwardMode {
         sites_.is_foreign() ? -1 : quantizers_.activation_at(sites_.peek(facts) + ".sigmoid");
     if (quantizer < 0) return false;
     auto x = arguments[0].toTensor();
-    const auto gate = at::sigmoid(x);
+    const auto gate = x.sigmoid();
     const auto rounded_gate = fake_quantize(gate, grid(quantizer, gate), seen(quantizer));
     if (facts.in_place)
       x.mul_(rounded_gate);
     else
-      arguments[0] = at::mul(x, rounded_gate);
+      arguments[0] = x.mul(rounded_gate);
     return true;
   }
 
