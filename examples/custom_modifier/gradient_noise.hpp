@@ -17,7 +17,7 @@ struct GradientNoise : sparsify::Modifier {
     }
   } options;
 
-  explicit GradientNoise(const Options& given) : Modifier(given.window), options(given) { check(given.window); }
+  explicit GradientNoise(const Options& o) : Modifier(o.window), options(o) { check(o.window); }
   void gradients(sparsify::State& state) override {
     if (!sparsify::StepPlan::compile(window(), state.steps_per_epoch).contains(state.step)) return;
     for (const auto& parameter : sparsify::select(state.parameters, options.params)) {

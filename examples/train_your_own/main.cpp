@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// An ordinary LibTorch training program, made sparse by a recipe: from a YAML file, or without one built in C++.
+// An ordinary LibTorch training program, made sparse by a recipe: from a YAML file, or without one built in
+// C++.
+#include <torch/torch.h>
 #include <sparsify/load_recipe.hpp>
 #include <sparsify/modifiers.hpp>
-#include <torch/torch.h>
 
 #include <cstdio>
 #include <exception>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads the source tree as text: which way dependencies point, what public headers may include, how long files are.
+// Reads the source tree as text: which way dependencies point, what public headers may include, how long
+// files are.
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
@@ -16,7 +17,8 @@ using Lines = std::vector<std::string>;
 namespace {
 
 const fs::path kTree = SPARSIFY_TREE;
-const std::vector<std::string> kParts = {"modifiers", "recipes", "trainers", "export", "sparsify", "examples", "tests"};
+const std::vector<std::string> kParts = {"modifiers", "recipes",  "trainers", "export",
+                                         "sparsify",  "examples", "tests"};
 
 Lines read(const fs::path& path) {
   std::ifstream file(path);
@@ -58,7 +60,8 @@ fs::path resolve(const fs::path& source, const std::string& include) {
   const auto own = kTree / *fs::relative(source, kTree).begin();
   folders.insert(folders.begin() + 1, own / "src");
   for (const auto& folder : folders)
-    if (fs::is_regular_file(folder / include)) return fs::relative(folder / include, kTree).lexically_normal();
+    if (fs::is_regular_file(folder / include))
+      return fs::relative(folder / include, kTree).lexically_normal();
   return {};
 }
 
@@ -95,13 +98,15 @@ TEST_CASE("only the program includes sparsify/workflow") {
     for (const auto& source : sources(part))
       for (const auto& include : includes(source)) {
         INFO(shown(source) << " includes " << include);
-        if (part != "sparsify" && part != "tests") CHECK(resolve(source, include).string().rfind("sparsify/workflow", 0) != 0);
+        if (part != "sparsify" && part != "tests")
+          CHECK(resolve(source, include).string().rfind("sparsify/workflow", 0) != 0);
       }
 }
 
 TEST_CASE("includes make no cycle") {
   std::map<fs::path, int> visited;  // 1: on the way, 2: done
-  const std::function<void(const fs::path&, const std::string&)> visit = [&](const fs::path& file, const std::string& way) {
+  const std::function<void(const fs::path&, const std::string&)> visit = [&](const fs::path& file,
+                                                                             const std::string& way) {
     if (visited[file] == 1) FAIL("cycle: " + way);
     if (visited[file] == 2) return;
     visited[file] = 1;
@@ -161,18 +166,23 @@ TEST_CASE("the loop that README shows is the one that is compiled and run") {
   const auto dedented = [](const Lines& lines) {
     std::string text;
     for (const auto& line : lines)
-      if (const auto first = line.find_first_not_of(' '); first != std::string::npos) text += line.substr(first) + "\n";
+      if (const auto first = line.find_first_not_of(' '); first != std::string::npos)
+        text += line.substr(first) + "\n";
     return text;
   };
   Lines shown_loop;
   bool inside = false;
   for (const auto& line : read(kTree / "README.md")) {
-    if (line == "```cpp") inside = true;
-    else if (line == "```" && inside) break;
-    else if (inside) shown_loop.push_back(line);
+    if (line == "```cpp")
+      inside = true;
+    else if (line == "```" && inside)
+      break;
+    else if (inside)
+      shown_loop.push_back(line);
   }
   REQUIRE(shown_loop.size() >= 8);
-  CHECK(dedented(read(kTree / "examples/train_your_own/main.cpp")).find(dedented(shown_loop)) != std::string::npos);
+  CHECK(dedented(read(kTree / "examples/train_your_own/main.cpp")).find(dedented(shown_loop)) !=
+        std::string::npos);
 }
 
 TEST_CASE("a modifier of one's own takes under 30 lines in one header") {

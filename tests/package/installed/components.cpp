@@ -8,5 +8,6 @@
 
 int main() {
   const auto file = sparsify::load_recipe_file("pruned_quant");
-  std::printf("%zu modifiers for %s\n", file.recipe.entries().size(), sparsify::onnx::name(sparsify::onnx::Target::kCpu).c_str());
+  std::printf("%zu modifiers for %s\n", file.recipe.entries().size(),
+              sparsify::onnx::name(sparsify::onnx::Target::kCpu).c_str());
 }
