@@ -86,15 +86,24 @@ std::pair<at::Tensor, at::Tensor> images(int count) {
   return {data, target};
 }
 
+// Networks this small only lose by threads, above all on a busy machine.
+struct OneThread {
+  OneThread() { at::set_num_threads(1); }
+  ~OneThread() { at::set_num_threads(before); }
+  int before = at::get_num_threads();
+};
+
 template <class Net>
 double train(Session& session, Net& net, torch::optim::Optimizer& optimizer, int steps) {
+  const OneThread one_thread;
   double last = 0;
   net.train();
   for (int i = 0; i < steps; ++i) {
     const auto [data, target] = images(32);
     auto step = session.begin_step();
     optimizer.zero_grad();
-    auto loss = step.loss(torch::cross_entropy_loss(step.forward([&, x = data] { return net.forward(x); }), target));
+    auto loss =
+        step.loss(torch::cross_entropy_loss(step.forward([&, x = data] { return net.forward(x); }), target));
     loss.backward();
     step.optimize();
     last = loss.template item<double>();
@@ -110,7 +119,7 @@ TEST_CASE("the fused kernel equals aten's fake quantize, values, gradients and e
   const bool in_place = GENERATE(false, true);
   const auto grid = GENERATE(Grid{0.017f, 0, 0, 255}, Grid{0.03f, 77, 0, 255}, Grid{0.021f, 0, -128, 127});
   CAPTURE(dtype, channels_last, in_place, grid.zero_point);
-  auto x = torch::randn({3, 7, 13, 11}).mul(2).to(dtype);
+  auto x = torch::randn({3, 7, 61, 59}).mul(2).to(dtype);
   x.flatten()[5] = grid.scale * 2.5f;  // a tie
   if (channels_last) x = x.contiguous(at::MemoryFormat::ChannelsLast);
   auto mine = x.clone().requires_grad_(), theirs = x.clone().to(at::kFloat).requires_grad_();
@@ -122,7 +131,8 @@ TEST_CASE("the fused kernel equals aten's fake quantize, values, gradients and e
   } else {
     result = fake_quantize(mine, grid, &seen);
   }
-  auto expected = at::fake_quantize_per_tensor_affine(theirs, grid.scale, grid.zero_point, grid.lowest, grid.highest);
+  auto expected =
+      at::fake_quantize_per_tensor_affine(theirs, grid.scale, grid.zero_point, grid.lowest, grid.highest);
   CHECK(result.strides() == x.strides());
   CHECK(torch::equal(result, expected.to(dtype)));
   CHECK(seen.low == x.min().item<float>());
@@ -177,8 +187,8 @@ TEST_CASE("weights are rounded per output channel, zeros stay zeros, the gradien
   for (int c = 0; c < 9; ++c)
     if (c != 4) CHECK(scales[c].item<float>() == Approx(expected_scales[c].item<float>()).epsilon(1e-6));
   const auto rounded = fake_quantize_weight(weight, scales);
-  const auto expected =
-      at::fake_quantize_per_channel_affine(weight.detach(), scales, torch::zeros({9}, at::kInt), 0, -127, 127);
+  const auto expected = at::fake_quantize_per_channel_affine(weight.detach(), scales,
+                                                             torch::zeros({9}, at::kInt), 0, -127, 127);
   CHECK(torch::equal(rounded, expected));
   CHECK(rounded.strides() == weight.strides());
   CHECK((rounded.masked_select(weight == 0) == 0).all().item<bool>());
@@ -190,7 +200,8 @@ TEST_CASE("weights are rounded per output channel, zeros stay zeros, the gradien
   CHECK(torch::equal(weight.grad(), gradient));
 }
 
-TEST_CASE("a bias that would overflow its 32 bits raises the scale; a channel of zeros gives its bias 20 bits") {
+TEST_CASE(
+    "a bias that would overflow its 32 bits raises the scale; a channel of zeros gives its bias 20 bits") {
   auto weight = torch::zeros({3, 4});
   weight[0].fill_(0.5);
   weight[1].fill_(1e-12);
@@ -198,7 +209,9 @@ TEST_CASE("a bias that would overflow its 32 bits raises the scale; a channel of
   const double input_scale = 0.02;
   const auto scales = weight_scales(weight, &folded, input_scale);
   CHECK(scales[0].item<float>() == Approx(0.5 / 127));
-  const auto steps = [&](int c) { return std::fabs(folded.b[c] / (input_scale * scales[c].item<double>() * folded.k[c])); };
+  const auto steps = [&](int c) {
+    return std::fabs(folded.b[c] / (input_scale * scales[c].item<double>() * folded.k[c]));
+  };
   CHECK(steps(1) == Approx(1 << 30).epsilon(1e-6));
   CHECK(steps(2) == Approx(1 << 20).epsilon(1e-6));
 }
@@ -206,10 +219,11 @@ TEST_CASE("a bias that would overflow its 32 bits raises the scale; a channel of
 TEST_CASE("the plan of a residual network for CPUs: one quantizer a tensor") {
   SmallNet net;
   const auto plan = make_plan(record(net, torch::randn({2, 3, 8, 8})), "cpu");
-  CHECK(quantizer_sites(plan) ==
-        Strings{"input#0", "stem.weight/relu#0", "block1.conv1.weight/relu#0", "block1.conv2.weight/batch_norm#0",
-                "block1.conv2.weight/relu#0", "block2.conv1.weight/relu#0", "block2.conv2.weight/batch_norm#0",
-                "block2.down.weight/batch_norm#0", "block2.down.weight/relu#0", "block2.down.weight/adaptive_avg_pool2d#0"});
+  CHECK(quantizer_sites(plan) == Strings{"input#0", "stem.weight/relu#0", "block1.conv1.weight/relu#0",
+                                         "block1.conv2.weight/batch_norm#0", "block1.conv2.weight/relu#0",
+                                         "block2.conv1.weight/relu#0", "block2.conv2.weight/batch_norm#0",
+                                         "block2.down.weight/batch_norm#0", "block2.down.weight/relu#0",
+                                         "block2.down.weight/adaptive_avg_pool2d#0"});
   CHECK(plan.activations[1].carried_sites == Strings{"stem.weight/max_pool2d#0"});
   CHECK(plan.activations[9].carried_sites == Strings{"block2.down.weight/flatten#0"});
   std::vector<bool> non_negative;
@@ -234,11 +248,12 @@ TEST_CASE("the plan of a residual network for CPUs: one quantizer a tensor") {
 TEST_CASE("the plan of a residual network for GPUs: only the skip side of sums") {
   SmallNet net;
   const auto plan = make_plan(record(net, torch::randn({2, 3, 8, 8})), "gpu");
-  CHECK(quantizer_sites(plan) ==
-        Strings{"input#0", "stem.weight/relu#0", "block1.conv1.weight/relu#0", "block1.conv2.weight/relu#0",
-                "block2.conv1.weight/relu#0", "block2.down.weight/batch_norm#0", "block2.down.weight/relu#0",
-                "block2.down.weight/adaptive_avg_pool2d#0"});
-  for (const auto& quantizer : plan.activations) CHECK((quantizer.range.symmetric && quantizer.range.lowest == -128));
+  CHECK(quantizer_sites(plan) == Strings{"input#0", "stem.weight/relu#0", "block1.conv1.weight/relu#0",
+                                         "block1.conv2.weight/relu#0", "block2.conv1.weight/relu#0",
+                                         "block2.down.weight/batch_norm#0", "block2.down.weight/relu#0",
+                                         "block2.down.weight/adaptive_avg_pool2d#0"});
+  for (const auto& quantizer : plan.activations)
+    CHECK((quantizer.range.symmetric && quantizer.range.lowest == -128));
   CHECK(plan.weights[2].output == -1);
   CHECK(plan.weights[5].site == "block2.down.weight");
   CHECK(plan.weights[5].output == 5);
@@ -268,7 +283,9 @@ TEST_CASE("what stays float is listed with its reason, what is ignored must exis
 
 TEST_CASE("concatenations and pools share one grid, activations follow the engines' rules") {
   struct Net : nn::Module {
-    Net() { register_module("a", a), register_module("b", b), register_module("c", c), register_module("d", d); }
+    Net() {
+      register_module("a", a), register_module("b", b), register_module("c", c), register_module("d", d);
+    }
     at::Tensor forward(const at::Tensor& x) {
       auto p = torch::leaky_relu(a(x), 0.1), q = torch::silu(b(x));
       auto pooled = torch::max_pool2d(p, 3, 1, 1);
@@ -283,8 +300,9 @@ TEST_CASE("concatenations and pools share one grid, activations follow the engin
   } net;
   const auto graph = record(net, torch::randn({1, 3, 4, 4}));
   const auto cpu = make_plan(graph, "cpu");
-  CHECK(quantizer_sites(cpu) == Strings{"input#0", "a.weight", "a.weight/leaky_relu#0", "b.weight", "b.weight/silu#0.sigmoid",
-                                        "c.weight", "c.weight/sigmoid#0", "c.weight/mul#0", "d.weight"});
+  CHECK(quantizer_sites(cpu) == Strings{"input#0", "a.weight", "a.weight/leaky_relu#0", "b.weight",
+                                        "b.weight/silu#0.sigmoid", "c.weight", "c.weight/sigmoid#0",
+                                        "c.weight/mul#0", "d.weight"});
   CHECK(cpu.activations[2].shared_sites == Strings{"b.weight/silu#0"});
   CHECK(cpu.activations[2].carried_sites ==
         Strings{"b.weight/max_pool2d#0", "b.weight/upsample_nearest2d#0", "b.weight/cat#0"});
@@ -308,7 +326,8 @@ TEST_CASE("every reader sees the rounded tensors, and the result is what aten co
   auto& modifier = *session.find<Quantization>();
   const auto trained = modifier.trained(session.state());
   const auto grid = [&](int i) {
-    return Grid{trained.activations[i].scale.item<float>(), trained.activations[i].zero_point.item<std::int64_t>(), 0, 255};
+    return Grid{trained.activations[i].scale.item<float>(),
+                trained.activations[i].zero_point.item<std::int64_t>(), 0, 255};
   };
   const auto q = [&](const at::Tensor& x, int i) {
     return at::fake_quantize_per_tensor_affine(x, grid(i).scale, grid(i).zero_point, 0, 255);
@@ -319,7 +338,8 @@ TEST_CASE("every reader sees the rounded tensors, and the result is what aten co
   int layer = 0;
   const auto conv = [&](nn::Conv2d& module, nn::BatchNorm2d& bn, const at::Tensor& x) {
     const auto& scale = trained.weights[layer].scale;
-    const auto weight = at::fake_quantize_per_channel_affine(module->weight, scale, torch::zeros_like(scale, at::kInt), 0, -127, 127);
+    const auto weight = at::fake_quantize_per_channel_affine(
+        module->weight, scale, torch::zeros_like(scale, at::kInt), 0, -127, 127);
     const auto k = (bn->weight / (bn->running_var + 1e-5).sqrt()).to(at::kDouble);
     const auto bias = bn->bias - bn->running_mean * k;
     const auto step = grid(trained.plan.weights[layer].input).scale * scale.to(at::kDouble) * k.abs();
@@ -341,13 +361,17 @@ TEST_CASE("every reader sees the rounded tensors, and the result is what aten co
   x = q((y + q(conv(b2.down, b2.down_bn, x), 7)).relu(), 8);
   x = q(torch::adaptive_avg_pool2d(x, {1, 1}), 9).flatten(1);
   const auto& scale = trained.weights[6].scale;
-  const auto weight = at::fake_quantize_per_channel_affine(net.fc->weight, scale, torch::zeros_like(scale, at::kInt), 0, -127, 127);
+  const auto weight = at::fake_quantize_per_channel_affine(net.fc->weight, scale,
+                                                           torch::zeros_like(scale, at::kInt), 0, -127, 127);
   const auto step = grid(9).scale * scale;
   const auto expected = torch::linear(x, weight, (net.fc->bias / step).round() * step);
-  // Ties may fall either way between float and double sums: a few integers by one step.
-  CHECK((result - expected).abs().max().item<float>() < 0.02f);
-  CHECK((result - expected).abs().mean().item<float>() < 2e-3f);
-  CHECK((result - net.forward(image)).abs().mean().item<float>() > 5e-3f);  // while the float model differs clearly
+  // Ties may fall either way between float and double sums; the float model is two orders of magnitude
+  // farther away.
+  const auto error = (result - expected).abs().mean().item<float>();
+  const auto rounding = (result - net.forward(image)).abs().mean().item<float>();
+  CAPTURE(error, rounding);
+  CHECK(rounding > 1e-4f);
+  CHECK(error < 0.01f * rounding);
 }
 
 TEST_CASE("folding batch-norm commutes with per-channel rounding, negative gammas included") {
@@ -458,7 +482,8 @@ TEST_CASE("options out of range are named") {
   };
   CHECK_THROWS_WITH(make([](auto& o) { o.scheme = "fpga"; }), ContainsSubstring("scheme"));
   CHECK_THROWS_WITH(make([](auto& o) { o.averaging_constant = 0; }), ContainsSubstring("averaging_constant"));
-  CHECK_THROWS_WITH(make([](auto& o) { o.start_epoch = 3, o.freeze_bn_stats_epoch = 2; }), ContainsSubstring("freeze_bn"));
+  CHECK_THROWS_WITH(make([](auto& o) { o.start_epoch = 3, o.freeze_bn_stats_epoch = 2; }),
+                    ContainsSubstring("freeze_bn"));
   CHECK_NOTHROW(make([](auto& o) { o.scheme = "tensorrt"; }));
   REQUIRE(registry().find("QuantizationModifier"));
 }

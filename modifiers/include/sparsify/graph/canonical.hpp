@@ -64,21 +64,24 @@ inline void absorb_bias(Graph& graph, std::size_t index) {
   add.outputs.clear();
 }
 
-// Whether each value depends on an input of the graph: only such values can be its results.
-inline std::vector<bool> depends_on_input(const Graph& graph) {
+// Whether each value is more than a rearranged parameter or buffer: only such values can be results.
+inline std::vector<bool> depends_on_data(const Graph& graph) {
   std::vector<bool> depends(graph.values.size(), false);
-  for (const int input : graph.inputs) depends[input] = true;
-  for (const auto& node : graph.nodes)
+  for (std::size_t i = 0; i < graph.values.size(); ++i)
+    depends[i] = graph.values[i].producer < 0 && graph.values[i].name.empty();
+  for (const auto& node : graph.nodes) {
+    bool has_inputs = false, any = false;
     for (const auto& argument : node.arguments)
       for (const int value : argument.values)
-        if (value >= 0 && depends[value])
-          for (const int output : node.outputs)
-            if (output >= 0) depends[output] = true;
+        if (value >= 0) has_inputs = true, any = any || depends[value];
+    for (const int output : node.outputs)
+      if (output >= 0) depends[output] = any || !has_inputs;
+  }
   return depends;
 }
 
 inline void find_outputs(Graph& graph) {
-  const auto depends = depends_on_input(graph);
+  const auto depends = depends_on_data(graph);
   std::set<int> read;
   for (const auto& node : graph.nodes)
     for (const auto& argument : node.arguments) read.insert(argument.values.begin(), argument.values.end());

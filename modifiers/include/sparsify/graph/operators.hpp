@@ -133,6 +133,12 @@ void each_tensor(const c10::IValue& value, Visit&& visit) {
   }
 }
 
+/// Whether two tensors with one storage show the same elements of it.
+inline bool same_view(const c10::TensorImpl& a, const c10::TensorImpl& b) {
+  return a.storage_offset() == b.storage_offset() && a.sizes() == b.sizes() && a.strides() == b.strides() &&
+         a.dtype() == b.dtype();
+}
+
 /// Whether a value holds tensors (also an empty list of them).
 inline bool holds_tensors(const c10::IValue& value) {
   return value.isTensor() || value.isTensorList() || value.isOptionalTensorList();

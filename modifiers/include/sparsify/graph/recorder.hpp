@@ -158,10 +158,22 @@ class Recorder : public ForwardMode {
       }
       return tensor.is_same(found.named->tensor) ? entry->second : bind(tensor, entry->second);
     }
+    if (const auto* same = undispatched_alias(tensor)) return bind(tensor, current_.at(same).value);
     const int value = bind_constant(tensor);
     if (!declared_inputs_ && tensor.is_floating_point() && tensor.dim() >= 2)
       captured_.emplace(storage_of(tensor), value);
     return value;
+  }
+
+  // `tensor.data()` and torch's factories hand on the same memory in a new TensorImpl without calling an
+  // operator.
+  const c10::TensorImpl* undispatched_alias(const at::Tensor& tensor) const {
+    const auto others = aliases_.find(storage_of(tensor));
+    if (others == aliases_.end()) return nullptr;
+    for (auto other = others->second.rbegin(); other != others->second.rend(); ++other)
+      if (current_.at(*other).overwritten_by.empty() && same_view(**other, *tensor.unsafeGetTensorImpl()))
+        return *other;
+    return nullptr;
   }
 
   void make_input(const at::Tensor& tensor) {
@@ -190,19 +202,16 @@ class Recorder : public ForwardMode {
         current_[other].overwritten_by = op.substr(op.find("::") + 2);
   }
 
-  // Calls on captured constants and buffers alone (grids, position tables) are constants themselves.
+  // Calls on captured constants and buffers alone (grids, position tables) are constants themselves, once
+  // inputs are declared.
   bool is_constant(const GraphNode& node) const {
+    if (!declared_inputs_)
+      return false;  // the images themselves may be captured as bytes, or made in the pass
     for (const auto& argument : node.arguments)
       for (const int value : argument.values)
-        if (value >= 0 && (!graph_.values[value].tensor.defined() || graph_.values[value].is_parameter ||
-                           may_be_input(value)))
+        if (value >= 0 && (!graph_.values[value].tensor.defined() || graph_.values[value].is_parameter))
           return false;
     return true;
-  }
-
-  bool may_be_input(int value) const {
-    const auto captured = captured_.find(storage_of(graph_.values[value].tensor));
-    return captured != captured_.end() && captured->second == value;
   }
 
   struct Binding {

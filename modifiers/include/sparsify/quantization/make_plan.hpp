@@ -170,8 +170,12 @@ class PlanMaker {
       return;
     }
     const auto& node = graph_.nodes[producer(value)];
-    if (passes_values(node)) return share(value, {node.arguments.front().values.front()});
-    if (is_concatenation(node)) return share(value, node.arguments.front().values);
+    auto sources = node.arguments.empty() ? std::vector<int>{} : node.arguments.front().values;
+    if (passes_values(node)) sources.resize(1);
+    const bool hands_on = passes_values(node) || is_concatenation(node);
+    if (hands_on &&
+        !std::all_of(sources.begin(), sources.end(), [&](int source) { return is_captured(source); }))
+      return share(value, sources);
     rounded_[value] = true;
     demand_inputs(source(node));
   }

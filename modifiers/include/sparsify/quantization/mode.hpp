@@ -102,8 +102,26 @@ class QuantizationMode : public ForwardMode {
     for (auto entry = pending_.begin();
          entry != pending_.end();)  // nobody can read these any more: give their memory back
       entry = entry->second.owner.expired() ? pending_.erase(entry) : std::next(entry);
+    last_pending_[storage_of(tensor)] = tensor.unsafeGetTensorImpl();
     pending_.insert_or_assign(tensor.unsafeGetTensorImpl(),
                               Pending{Owner(tensor.getIntrusivePtr()), quantizer, {}, false});
+  }
+
+  using PendingMap = std::unordered_map<const c10::TensorImpl*, Pending>;
+
+  // Also through a TensorImpl made without an operator, as by `tensor.data()`.
+  PendingMap::iterator find_pending(const at::Tensor& tensor) {
+    if (!tensor.defined() || pending_.empty()) return pending_.end();
+    const auto found = pending_.find(tensor.unsafeGetTensorImpl());
+    if (found != pending_.end()) return found;
+    const auto last = last_pending_.find(storage_of(tensor));
+    if (last == last_pending_.end()) return pending_.end();
+    const auto alias = pending_.find(last->second);
+    if (alias == pending_.end()) return alias;
+    const auto owner = alias->second.owner.lock();
+    const bool same = owner && owner->storage().unsafeGetStorageImpl() == storage_of(tensor) &&
+                      same_view(*owner, *tensor.unsafeGetTensorImpl());
+    return same ? alias : pending_.end();
   }
 
   void round_inputs(const c10::OperatorHandle& op, const OperatorFacts& facts, c10::IValue* arguments,
@@ -111,7 +129,7 @@ class QuantizationMode : public ForwardMode {
     for (std::size_t i = 0; i < count; ++i) {
       auto& value = arguments[i];
       if (value.isTensor()) {
-        const auto found = pending_.find(value.toTensor().unsafeGetTensorImpl());
+        const auto found = find_pending(value.toTensor());
         if (found == pending_.end()) continue;
         const auto* alias = op.schema().arguments()[i].alias_info();
         if (alias && alias->isWrite()) {
@@ -131,7 +149,7 @@ class QuantizationMode : public ForwardMode {
     auto tensors = value.toTensorVector();
     bool changed = false;
     for (auto& tensor : tensors) {
-      const auto found = tensor.defined() ? pending_.find(tensor.unsafeGetTensorImpl()) : pending_.end();
+      const auto found = find_pending(tensor);
       if (found == pending_.end()) continue;
       tensor = rounded(tensor, found->second);
       changed = true;
@@ -281,7 +299,8 @@ class QuantizationMode : public ForwardMode {
   Operators operators_;
   std::vector<Extent> batch_;
   std::vector<at::Tensor> scales_;
-  std::unordered_map<const c10::TensorImpl*, Pending> pending_;
+  PendingMap pending_;
+  std::unordered_map<const void*, const c10::TensorImpl*> last_pending_;  ///< by storage
   std::unordered_set<const void*> captured_;
   std::vector<const void*> input_storages_;
   int visited_ = 0;
