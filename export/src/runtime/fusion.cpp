@@ -31,6 +31,21 @@ struct TemporaryFolder {
   }
 };
 
+// ONNX Runtime makes new names from those it replaces ("conv1_token_4"); the longest of ours inside is meant.
+std::string original_name(const std::string& name, const std::vector<std::string>& layers) {
+  std::string best;
+  for (const auto& layer : layers)
+    if (layer.size() > best.size() && name.find(layer) != std::string::npos) best = layer;
+  return best.empty() ? name : best;
+}
+
+std::vector<std::string> layer_names(const pb::ModelProto& model) {
+  std::vector<std::string> names;
+  for (const auto& node : model.graph().node())
+    if (kFloat.count(node.op_type()) || kInteger.count(node.op_type())) names.push_back(node.name());
+  return names;
+}
+
 }  // namespace
 
 FusionReport integer_layers(const std::filesystem::path& path) {
@@ -41,11 +56,12 @@ FusionReport integer_layers(const std::filesystem::path& path) {
     const Engine engine(path, options);
   }
   const auto optimized = read_model(options.optimized_model);
+  const auto layers = layer_names(read_model(path));
   FusionReport report;
   for (const auto& node : optimized.graph().node()) {
     ++report.operators[node.op_type()];
-    if (kFloat.count(node.op_type())) report.float_layers.push_back(node.name());
-    if (kInteger.count(node.op_type())) report.integer_layers.push_back(node.name());
+    if (kFloat.count(node.op_type())) report.float_layers.push_back(original_name(node.name(), layers));
+    if (kInteger.count(node.op_type())) report.integer_layers.push_back(original_name(node.name(), layers));
   }
   return report;
 }
