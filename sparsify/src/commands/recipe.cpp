@@ -31,7 +31,7 @@ std::string epochs(const Window& window) {
 }
 
 /// Binds the recipe to its model, if one is known: selectors that match nothing and modifiers that fight are found.
-std::string bind(const RecipeFile& file, const std::string& model_name) {
+std::string try_binding(const RecipeFile& file, const std::string& model_name) {
   if (model_name.empty()) return "no model is named, so its parameter patterns were not tried; see --model";
   const auto model = build_model(model_name, {});
   const auto optimizer = make_optimizer(*model, {});
@@ -45,7 +45,7 @@ int check_recipes(const CommandLine& line, const std::vector<std::string>& files
   for (const auto& name : files) {
     const auto file = load_recipe_file(name, arguments);
     const auto model = file.run.count("model") ? file.run.at("model").value : "";
-    const auto bound = bind(file, line.text("model", model));
+    const auto bound = try_binding(file, line.text("model", model));
     std::vector<std::vector<std::string>> rows = {{"modifier", "epochs"}};
     for (const auto& entry : file.recipe.entries()) rows.push_back({entry.type, epochs(entry.window)});
     std::cout << file.path.string() << ": ok, " << file.recipe.entries().size() << " modifiers, needs " << file.recipe.epochs()
