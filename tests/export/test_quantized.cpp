@@ -24,7 +24,8 @@ struct ResidualImpl : nn::Module {
   ResidualImpl() {
     for (int i = 0; i < 3; ++i) {
       const auto number = std::to_string(i + 1);
-      convs[i] = register_module("conv" + number, nn::Conv2d(nn::Conv2dOptions(i ? 8 : 3, 8, 3).padding(1).bias(false)));
+      convs[i] = register_module("conv" + number,
+                                 nn::Conv2d(nn::Conv2dOptions(i ? 8 : 3, 8, 3).padding(1).bias(false)));
       norms[i] = register_module("bn" + number, nn::BatchNorm2d(8));
     }
     fc = register_module("fc", nn::Linear(8, 5));
@@ -53,8 +54,8 @@ Residual residual_net() {
     norm->running_mean.uniform_(-0.2, 0.2);
     norm->running_var.uniform_(0.1, 0.6);
   }
-  net->norms[0]->weight[2] = 0;               // the whole channel is its bias
-  net->convs[1]->weight[3].zero_();           // a channel that pruning emptied
+  net->norms[0]->weight[2] = 0;      // the whole channel is its bias
+  net->convs[1]->weight[3].zero_();  // a channel that pruning emptied
   net->convs[2]->weight.mul_(torch::rand_like(net->convs[2]->weight) > 0.5);
   return net;
 }
@@ -63,7 +64,8 @@ QuantizerParameters grid(double scale, int zero_point) {
   return {torch::full({1}, scale, torch::kFloat), torch::full({1}, zero_point, torch::kInt)};
 }
 
-// Scales as calibration would set them, by hand: the plan's quantizers are input, relu1, relu2, bn3, the sum, the mean.
+// Scales as calibration would set them, by hand: the plan's quantizers are input, relu1, relu2, bn3, the sum,
+// the mean.
 TrainedQuantization quantized_by_hand(Residual& net, const at::Tensor& images, const std::string& scheme) {
   TrainedQuantization trained;
   trained.plan = make_plan(record(*net, images), scheme);
@@ -73,9 +75,12 @@ TrainedQuantization quantized_by_hand(Residual& net, const at::Tensor& images, c
   for (const auto& quantizer : trained.plan.activations) {
     double reach = 4;
     if (quantizer.site == "conv1.weight/relu#0") reach = skip.max().item<double>();
-    if (cpu && quantizer.non_negative) trained.activations.push_back(grid(reach / 255, 0));
-    else if (cpu) trained.activations.push_back(grid(2 * reach / 255, 131));
-    else trained.activations.push_back(grid(reach / 127, 0));
+    if (cpu && quantizer.non_negative)
+      trained.activations.push_back(grid(reach / 255, 0));
+    else if (cpu)
+      trained.activations.push_back(grid(2 * reach / 255, 131));
+    else
+      trained.activations.push_back(grid(reach / 127, 0));
   }
   for (const auto& layer : trained.plan.weights) {
     auto weight = net->named_parameters()[layer.site].detach();
@@ -86,7 +91,8 @@ TrainedQuantization quantized_by_hand(Residual& net, const at::Tensor& images, c
   return trained;
 }
 
-// The integer arithmetic of the exported network, in float64: a reference that shares no code with the exporter.
+// The integer arithmetic of the exported network, in float64: a reference that shares no code with the
+// exporter.
 class Emulation {
  public:
   Emulation(Residual& net, const TrainedQuantization& trained) : net_(net), trained_(trained) {}
@@ -108,12 +114,15 @@ class Emulation {
  private:
   std::size_t index_of(const std::string& site) const {
     const auto& all = trained_.plan.activations;
-    const auto found = std::find_if(all.begin(), all.end(), [&](const auto& one) { return one.site == site; });
+    const auto found =
+        std::find_if(all.begin(), all.end(), [&](const auto& one) { return one.site == site; });
     INFO(site);
     REQUIRE(found != all.end());
     return static_cast<std::size_t>(found - all.begin());
   }
-  double scale_of(const std::string& site) const { return trained_.activations[index_of(site)].scale.item<double>(); }
+  double scale_of(const std::string& site) const {
+    return trained_.activations[index_of(site)].scale.item<double>();
+  }
 
   at::Tensor round(const at::Tensor& real, const std::string& site) const {
     const auto& grid = trained_.activations[index_of(site)];
@@ -123,7 +132,8 @@ class Emulation {
 
   std::pair<at::Tensor, at::Tensor> integers(const std::string& name) const {
     const auto& layers = trained_.plan.weights;
-    const auto found = std::find_if(layers.begin(), layers.end(), [&](const auto& one) { return one.site == name; });
+    const auto found =
+        std::find_if(layers.begin(), layers.end(), [&](const auto& one) { return one.site == name; });
     const auto scale = trained_.weights[static_cast<std::size_t>(found - layers.begin())].scale;
     auto weight = net_->named_parameters()[name].detach();
     std::vector<std::int64_t> shape(weight.dim(), 1);
@@ -153,7 +163,8 @@ std::vector<std::string> sorted(std::vector<std::string> names) {
 }
 
 bool has_rule(const GpuLint& lint, const std::string& rule) {
-  return std::any_of(lint.findings.begin(), lint.findings.end(), [&](const Finding& one) { return one.rule == rule; });
+  return std::any_of(lint.findings.begin(), lint.findings.end(),
+                     [&](const Finding& one) { return one.rule == rule; });
 }
 
 }  // namespace
@@ -234,8 +245,9 @@ TEST_CASE("a layer left in floating point is listed with its reason") {
 
 TEST_CASE("a bias too large for its grid moves the channel to a coarser one") {
   const Folder folder;
-  nn::Sequential net(nn::Conv2d(nn::Conv2dOptions(2, 3, 1)), nn::ReLU(), nn::Conv2d(nn::Conv2dOptions(3, 2, 1)), nn::ReLU(),
-                     nn::AdaptiveAvgPool2d(1), nn::Flatten(), nn::Linear(2, 2));
+  nn::Sequential net(nn::Conv2d(nn::Conv2dOptions(2, 3, 1)), nn::ReLU(),
+                     nn::Conv2d(nn::Conv2dOptions(3, 2, 1)), nn::ReLU(), nn::AdaptiveAvgPool2d(1),
+                     nn::Flatten(), nn::Linear(2, 2));
   net->eval();
   {
     const torch::NoGradGuard no_grad;
@@ -247,7 +259,8 @@ TEST_CASE("a bias too large for its grid moves the channel to a coarser one") {
   const auto images = torch::rand({4, 2, 4, 4});
   TrainedQuantization trained;
   trained.plan = make_plan(record(*net, images), "cpu");
-  for (std::size_t i = 0; i < trained.plan.activations.size(); ++i) trained.activations.push_back(grid(0.02, 0));
+  for (std::size_t i = 0; i < trained.plan.activations.size(); ++i)
+    trained.activations.push_back(grid(0.02, 0));
   for (const auto& layer : trained.plan.weights) {
     const auto scale = net->named_parameters()[layer.site].detach().abs().flatten(1).amax(1) / 127;
     trained.weights.push_back({scale, torch::zeros_like(scale, torch::kInt)});
@@ -272,7 +285,8 @@ TEST_CASE("target gpu: signed symmetric quantizers, float biases, and a linter t
     INFO(name);
     check_model(folder / name);
     const auto lint = lint_gpu(folder / name);
-    for (const auto& finding : lint.findings) UNSCOPED_INFO(finding.rule << " " << finding.node << " " << finding.message);
+    for (const auto& finding : lint.findings)
+      UNSCOPED_INFO(finding.rule << " " << finding.node << " " << finding.message);
     CHECK(lint.findings.empty());
     REQUIRE(lint.two_four.size() == 4);
     CHECK(lint.two_four[0].reason == "3 input channels; expected a multiple of 4");
@@ -280,7 +294,8 @@ TEST_CASE("target gpu: signed symmetric quantizers, float biases, and a linter t
   }
   EngineOptions literal;
   literal.optimize = false;
-  const auto a = Engine(folder / "float.onnx", literal).run(images), b = Engine(folder / "int8.onnx", literal).run(images);
+  const auto a = Engine(folder / "float.onnx", literal).run(images),
+             b = Engine(folder / "int8.onnx", literal).run(images);
   CHECK(largest_difference(a, b) == 0);  // both forms hold the same integers
   const torch::NoGradGuard no_grad;
   CHECK(largest_difference(a, net->forward(images)) < 0.5);

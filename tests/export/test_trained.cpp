@@ -16,16 +16,22 @@ using namespace sparsify::onnx::testing;
 
 namespace {
 
-nn::Conv2d conv(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1, std::int64_t groups = 1) {
-  return nn::Conv2d(nn::Conv2dOptions(in, out, kernel).stride(stride).padding(kernel / 2).groups(groups).bias(false));
+nn::Conv2d conv(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1,
+                std::int64_t groups = 1) {
+  return nn::Conv2d(
+      nn::Conv2dOptions(in, out, kernel).stride(stride).padding(kernel / 2).groups(groups).bias(false));
 }
 
 // Two residual blocks with a padded and a projected shortcut, as in networks for small images.
 struct SmallResNetImpl : nn::Module {
   SmallResNetImpl() {
-    for (const auto& [name, in, out, kernel, stride, groups] : std::vector<std::tuple<std::string, int, int, int, int, int>>{
-             {"stem", 3, 16, 3, 1, 1}, {"a1", 16, 16, 3, 1, 4}, {"a2", 16, 16, 3, 1, 1}, {"b1", 16, 32, 3, 2, 1},
-             {"b2", 32, 32, 3, 1, 1}, {"down", 16, 32, 1, 2, 1}}) {
+    for (const auto& [name, in, out, kernel, stride, groups] :
+         std::vector<std::tuple<std::string, int, int, int, int, int>>{{"stem", 3, 16, 3, 1, 1},
+                                                                       {"a1", 16, 16, 3, 1, 4},
+                                                                       {"a2", 16, 16, 3, 1, 1},
+                                                                       {"b1", 16, 32, 3, 2, 1},
+                                                                       {"b2", 32, 32, 3, 1, 1},
+                                                                       {"down", 16, 32, 1, 2, 1}}) {
       convs.emplace(name, register_module(name, conv(in, out, kernel, stride, groups)));
       norms.emplace(name, register_module(name + "_bn", nn::BatchNorm2d(out)));
     }
@@ -33,7 +39,7 @@ struct SmallResNetImpl : nn::Module {
   }
   at::Tensor layer(const std::string& name, const at::Tensor& x) { return norms.at(name)(convs.at(name)(x)); }
   at::Tensor forward(const at::Tensor& input) {
-    auto x = layer("stem", input).relu_();
+    auto x = torch::hardtanh(layer("stem", input), 0, 6);  // ReLU6
     x = layer("a2", torch::relu(layer("a1", x))).add_(x).relu_();
     x = torch::relu(layer("b2", torch::relu(layer("b1", x))) + layer("down", x));
     return fc(torch::adaptive_avg_pool2d(x, {1, 1}).flatten(1));
@@ -44,11 +50,16 @@ struct SmallResNetImpl : nn::Module {
 };
 TORCH_MODULE(SmallResNet);
 
-// What detectors are made of: SiLU and leaky ReLU, pyramid pooling, upsampling, concatenation, chunked features.
+// What detectors are made of: SiLU and leaky ReLU, pyramid pooling, upsampling, concatenation, chunked
+// features.
 struct SmallPyramidImpl : nn::Module {
   SmallPyramidImpl() {
-    for (const auto& [name, in, out, kernel, stride] : std::vector<std::tuple<std::string, int, int, int, int>>{
-             {"stem", 3, 16, 3, 1}, {"down", 16, 16, 3, 2}, {"split", 8, 8, 3, 1}, {"spp", 48, 16, 1, 1}, {"up", 32, 16, 1, 1}}) {
+    for (const auto& [name, in, out, kernel, stride] :
+         std::vector<std::tuple<std::string, int, int, int, int>>{{"stem", 3, 16, 3, 1},
+                                                                  {"down", 16, 16, 3, 2},
+                                                                  {"split", 8, 8, 3, 1},
+                                                                  {"spp", 48, 16, 1, 1},
+                                                                  {"up", 32, 16, 1, 1}}) {
       convs.emplace(name, register_module(name, conv(in, out, kernel, stride)));
       norms.emplace(name, register_module(name + "_bn", nn::BatchNorm2d(out)));
     }
@@ -60,7 +71,8 @@ struct SmallPyramidImpl : nn::Module {
     auto x = torch::leaky_relu(layer("down", fine), 0.1);
     const auto halves = x.chunk(2, 1);
     x = torch::cat({halves[0], torch::silu(layer("split", halves[1]))}, 1);
-    x = torch::relu(layer("spp", torch::cat({x, torch::max_pool2d(x, 3, 1, 1), torch::max_pool2d(x, 5, 1, 2)}, 1)));
+    x = torch::relu(
+        layer("spp", torch::cat({x, torch::max_pool2d(x, 3, 1, 1), torch::max_pool2d(x, 5, 1, 2)}, 1)));
     x = torch::cat({torch::upsample_nearest2d(x, at::IntArrayRef{input.size(2), input.size(3)}), fine}, 1);
     return head(torch::relu(layer("up", x))).mean({2, 3});
   }
@@ -77,7 +89,8 @@ std::pair<at::Tensor, at::Tensor> stripes(std::int64_t count) {
   std::vector<at::Tensor> images;
   for (std::int64_t i = 0; i < count; ++i) {
     const auto label = labels[i].item<std::int64_t>();
-    const auto wave = torch::sin(position * (label & 1 ? 0.8 : 1.6) + torch::rand({1}) * 6).expand({3, 16, 16});
+    const auto wave =
+        torch::sin(position * (label & 1 ? 0.8 : 1.6) + torch::rand({1}) * 6).expand({3, 16, 16});
     images.push_back((label & 2 ? wave : wave.transpose(1, 2)) + 0.7 * torch::randn({3, 16, 16}));
   }
   return {torch::stack(images), labels};
@@ -109,7 +122,9 @@ struct Trained {
   at::Tensor evaluate(const at::Tensor& images) {
     return session->evaluate([&] { return net->forward(images); });
   }
-  TrainedQuantization quantization() { return session->template find<Quantization>()->trained(session->state()); }
+  TrainedQuantization quantization() {
+    return session->template find<Quantization>()->trained(session->state());
+  }
 };
 
 struct Outcome {
@@ -185,6 +200,7 @@ TEST_CASE("the same for target gpu, whose file passes the linter") {
   CHECK(parity.agreement >= 0.99);
   CHECK(report.quantized_layers == 7);
   const auto lint = lint_gpu(folder / "model.onnx");
-  for (const auto& finding : lint.findings) UNSCOPED_INFO(finding.rule << " " << finding.node << " " << finding.message);
+  for (const auto& finding : lint.findings)
+    UNSCOPED_INFO(finding.rule << " " << finding.node << " " << finding.message);
   CHECK(lint.findings.empty());
 }

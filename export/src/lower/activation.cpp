@@ -27,8 +27,33 @@ void unary(Call& call) {
 
 std::string bound(Call& call, double value) { return call.scalar(value, call.type(call.input())); }
 
+// Engines leave a clipping to the quantizer after it when that one ends where the clipping does. Where it
+// does not, the input is rounded first: rounding and clipping commute, and what computes the input has its
+// quantizer.
+std::string rounded_input(Call& call, int quantizer) {
+  const bool already = call.lowering().quantizer(call.input()) >= 0;
+  return already ? call.read() : call.lowering().round(call.read(), quantizer);
+}
+
+int quantizer_on_cpu(Call& call) {
+  const bool cpu = call.lowering().options().target == Target::kCpu;
+  return cpu ? call.lowering().quantizers().of_value(call.node().outputs.at(0)) : -1;
+}
+
+void relu(Call& call) {
+  const int quantizer = quantizer_on_cpu(call);
+  const bool clips = quantizer < 0 || call.lowering().quantizers().lowest(quantizer) == 0;
+  call.produce("Relu", {clips ? call.read() : rounded_input(call, quantizer)});
+}
+
 void clip(Call& call, double lowest, double highest) {
-  call.produce("Clip", {call.read(), std::isinf(lowest) ? "" : bound(call, lowest),
+  const int quantizer = quantizer_on_cpu(call);
+  const auto& quantizers = call.lowering().quantizers();
+  const bool below = quantizer >= 0 && lowest == 0 && quantizers.lowest(quantizer) == 0;
+  if (below && quantizers.highest(quantizer) <= highest * (1 + 1e-6))
+    return call.produce("Relu", {call.read()});
+  call.produce("Clip", {quantizer < 0 ? call.read() : rounded_input(call, quantizer),
+                        std::isinf(lowest) ? "" : bound(call, lowest),
                         std::isinf(highest) ? "" : bound(call, highest)});
 }
 
@@ -118,7 +143,7 @@ void log_softmax(Call& call) {
 }  // namespace
 
 const Rules& activation_rules() {
-  static const Rules rules = {{"relu", unary},
+  static const Rules rules = {{"relu", relu},
                               {"sigmoid", unary},
                               {"tanh", unary},
                               {"exp", unary},

@@ -98,6 +98,18 @@ at::Tensor Quantizers::zero_point(int activation) const {
   return given.defined() ? given.detach().to(at::kCPU).to(type).reshape({}) : at::zeros({}, type);
 }
 
+double Quantizers::lowest(int activation) const {
+  const auto integer = trained_->plan.activations[activation].range.lowest;
+  return scale(activation).item<double>() *
+         static_cast<double>(integer - zero_point(activation).item<std::int64_t>());
+}
+
+double Quantizers::highest(int activation) const {
+  const auto integer = trained_->plan.activations[activation].range.highest;
+  return scale(activation).item<double>() *
+         static_cast<double>(integer - zero_point(activation).item<std::int64_t>());
+}
+
 const std::vector<UnquantizedLayer>& Quantizers::unquantized() const {
   static const std::vector<UnquantizedLayer> none;
   return trained_ ? trained_->plan.unquantized : none;

@@ -36,6 +36,9 @@ class Quantizers {
   at::Tensor scale(int activation) const;
   /// Rank-0, uint8 or int8 as the range says.
   at::Tensor zero_point(int activation) const;
+  /// The ends of the grid: real values.
+  double lowest(int activation) const;
+  double highest(int activation) const;
   const std::vector<UnquantizedLayer>& unquantized() const;
 
  private:
