@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loads a recipe that names the modifier of gradient_noise.hpp and watches it act: in epoch 1, and only
 // there.
-#include <torch/nn/modules/linear.h>
-#include <torch/optim/sgd.h>
 #include <sparsify/load_recipe.hpp>
 #include <sparsify/session.hpp>
+#include <torch/torch.h>
 
 #include <cstdio>
 #include <exception>

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A program that prunes a small network with sparsify::modifiers, as C++17; the package tests build it in
 // every way of use.
-#include <torch/nn/modules/linear.h>
-#include <torch/optim/sgd.h>
 #include <sparsify/modifiers.hpp>
+#include <torch/torch.h>
 
 #include <cstdio>
 

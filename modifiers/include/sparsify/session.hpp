@@ -45,6 +45,7 @@ class Session {
  public:
   /// Binds: selects parameters, compiles the step plan, finds conflicts. `steps_per_epoch` counts optimizer steps.
   /// Model and optimizer must outlive the session. Throws Error naming the recipe's line when something does not fit.
+  /// The source that calls it includes torch/torch.h as well: convolutions and optimizers are looked at by type.
   template <class Net>
   Session(const Recipe& recipe, Net& net, torch::optim::Optimizer& optimizer, std::int64_t steps_per_epoch) {
     if (steps_per_epoch < 1) throw Error("steps_per_epoch: expected at least 1, got " + std::to_string(steps_per_epoch));
