@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <random>
 
 #include "sparsify/error.hpp"
 #include "sparsify/onnx/check.hpp"
@@ -158,4 +159,29 @@ TEST_CASE("inspection reports names, sparsity, 2:4 validity and what the exporte
   CHECK(facts.prunable_zeros == 152);
   CHECK(facts.elements == 288 + 24 + 8 + 3);
   CHECK(facts.operators.at("Conv") == 1);
+}
+
+TEST_CASE("damaged files give an error or a report, never a crash") {
+  const Folder folder;
+  auto net = small_net();
+  export_model(*net, torch::randn({1, 4, 8, 8}), {}, folder / "model.onnx");
+  std::ifstream file(folder / "model.onnx", std::ios::binary);
+  const std::string intact{std::istreambuf_iterator<char>(file), {}};
+  std::mt19937 random(4);
+  int refused = 0;
+  for (int round = 0; round < 300; ++round) {
+    auto bytes = intact;
+    if (round % 3 == 0) bytes.resize(random() % bytes.size());
+    for (int i = 0; i < round % 7 && !bytes.empty(); ++i)
+      bytes[random() % bytes.size()] = static_cast<char>(random());
+    std::ofstream(folder / "damaged.onnx", std::ios::binary) << bytes;
+    try {
+      inspect_model(folder / "damaged.onnx");
+      lint_gpu(folder / "damaged.onnx");
+      check_model(folder / "damaged.onnx");
+    } catch (const Error&) {
+      ++refused;
+    }
+  }
+  CHECK(refused > 100);
 }

@@ -54,7 +54,8 @@ ModelFacts inspect_model(const std::filesystem::path& path) {
   }
   for (const auto& node : model.graph().node()) {
     ++facts.operators[node.op_type()];
-    facts.activation_quantizers += node.op_type() == "QuantizeLinear" && !index.initializer(node.input(0));
+    facts.activation_quantizers +=
+        node.op_type() == "QuantizeLinear" && node.input_size() > 0 && !index.initializer(node.input(0));
     if (!is_layer(node) || !layer_weight(index, node)) continue;
     facts.weights.push_back(facts_of(index, node));
     facts.prunable += facts.weights.back().elements;

@@ -40,6 +40,7 @@ class GpuRules {
   }
 
   void check_quantizer(const pb::NodeProto& node) {
+    if (node.input_size() < 2) return report("operator", node.name(), "has no scale");
     const auto* zero_point = node.input_size() > 2 ? index_.initializer(node.input(2)) : nullptr;
     const auto* data = index_.initializer(node.input(0));
     const int type = zero_point ? zero_point->data_type()
@@ -55,7 +56,7 @@ class GpuRules {
   }
 
   void check_scale(const pb::NodeProto& node) {
-    const auto* scale = node.input_size() > 1 ? index_.initializer(node.input(1)) : nullptr;
+    const auto* scale = index_.initializer(node.input(1));
     if (!scale) return report("scale", node.name(), "its scale is computed; expected a constant");
     if (!(to_tensor(*scale) > 0).all().item<bool>())
       report("scale", node.name(), "has a scale that is not positive");
@@ -65,18 +66,18 @@ class GpuRules {
 
   const pb::NodeProto* dequantizer(const std::string& tensor) const {
     const auto* node = index_.producer(tensor);
-    return node && node->op_type() == "DequantizeLinear" ? node : nullptr;
+    return node && node->op_type() == "DequantizeLinear" && node->input_size() >= 2 ? node : nullptr;
   }
 
   // Whether a tensor is rounded, directly or before operators that keep the grid.
-  bool is_rounded(const std::string& tensor) const {
+  bool is_rounded(const std::string& tensor, int depth = 0) const {
     const auto* node = index_.producer(tensor);
-    if (!node) return false;
+    if (!node || node->input_size() == 0 || depth > model_.graph().node_size()) return false;
     if (node->op_type() == "DequantizeLinear") return true;
     if (!kCommuting.count(node->op_type())) return false;
     const int inputs = node->op_type() == "Concat" ? node->input_size() : 1;
     for (int i = 0; i < inputs; ++i)
-      if (!is_rounded(node->input(i))) return false;
+      if (!is_rounded(node->input(i), depth + 1)) return false;
     return true;
   }
 
@@ -115,7 +116,7 @@ class GpuRules {
   }
 
   bool both_from_layers(const pb::NodeProto& add) const {
-    return dequantizer(add.input(0)) && dequantizer(add.input(1));
+    return add.input_size() == 2 && dequantizer(add.input(0)) && dequantizer(add.input(1));
   }
 
   TwoFourLayer two_four(const pb::NodeProto& layer) const {

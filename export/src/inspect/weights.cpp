@@ -9,7 +9,7 @@ namespace sparsify::onnx {
 
 bool is_layer(const pb::NodeProto& node) {
   static const std::set<std::string> layers = {"Conv", "ConvTranspose", "Gemm", "MatMul"};
-  return layers.count(node.op_type()) && node.input_size() >= 2;
+  return layers.count(node.op_type()) && node.input_size() >= 2 && node.output_size() >= 1;
 }
 
 const pb::TensorProto* layer_weight(const GraphIndex& index, const pb::NodeProto& layer) {

@@ -117,7 +117,11 @@ at::Tensor to_tensor(const pb::TensorProto& proto) {
       flat_values(proto, to_torch_type(proto.data_type(), "initializer '" + proto.name() + "'"));
   std::vector<std::int64_t> sizes(proto.dims().begin(), proto.dims().end());
   std::int64_t count = 1;
-  for (const auto size : sizes) count *= size;
+  for (const auto size : sizes) {
+    if (size < 0 || (size > 0 && count > flat.numel() + 1))
+      throw Error("initializer '" + proto.name() + "': impossible shape");
+    count *= size;
+  }
   if (count != flat.numel())
     throw Error("initializer '" + proto.name() + "': its shape has " + std::to_string(count) +
                 " elements, its data " + std::to_string(flat.numel()));
@@ -155,7 +159,7 @@ bool GraphIndex::is_output(const std::string& tensor) const {
 
 const pb::TensorProto* GraphIndex::source(const std::string& tensor, bool* transposed) const {
   auto name = tensor;
-  for (;;) {
+  for (int steps = 0; steps <= graph_->node_size(); ++steps) {  // a broken file may go round in circles
     if (const auto* found = initializer(name)) return found;
     const auto* node = producer(name);
     if (!node || node->input_size() == 0) return nullptr;
@@ -166,6 +170,7 @@ const pb::TensorProto* GraphIndex::source(const std::string& tensor, bool* trans
       return nullptr;
     name = node->input(0);
   }
+  return nullptr;
 }
 
 std::int64_t attribute(const pb::NodeProto& node, const std::string& name, std::int64_t fallback) {
