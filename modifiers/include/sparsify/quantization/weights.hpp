@@ -46,9 +46,7 @@ struct RoundWeight : torch::autograd::Function<RoundWeight> {
     over_channels(weight, [&](std::int64_t c, std::int64_t begin, std::int64_t count) {
       Extent unused;
       const RoundTo to{scales[c], 1.0f / scales[c], -127, 127};
-      run_best([&]() __attribute__((always_inline)) {
-        round_span<false, false>(in + begin, result + begin, nullptr, count, to, unused);
-      });
+      round_best<false, false>(in + begin, result + begin, nullptr, count, to, unused);
     });
     return out;
   }
@@ -69,7 +67,7 @@ inline at::Tensor channel_maxima(const at::Tensor& weight) {
   const auto* in = weight.const_data_ptr<float>();
   detail::over_channels(weight, [&](std::int64_t c, std::int64_t begin, std::int64_t count) {
     Extent seen;
-    detail::run_best([&]() __attribute__((always_inline)) { detail::extent_span(in + begin, count, seen); });
+    detail::extent_best(in + begin, count, seen);
     result[c] = std::max({-seen.low, seen.high, 0.0f});
   });
   return maxima;
