@@ -46,7 +46,7 @@ struct CommandLine::State {
     auto groups = options.groups();
     std::erase(groups, "");  // the operands
     auto listing = options.help(groups);
-    listing.erase(0, listing.find("\n ") + 1);  // cxxopts' own title and usage
+    listing.erase(0, listing.find("\n\n ") + 2);  // cxxopts' own title and usage
     return "usage: sparsify " + command + " " + usage + "\n\n" + purpose + "\n\nexamples:\n" + examples + "\n" + listing;
   }
 

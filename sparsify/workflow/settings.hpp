@@ -24,7 +24,7 @@ struct Settings {
 
   template <class Visitor>
   void fields(Visitor& visit) {
-    visit("model", model, "network by name, such as resnet20 (see 'sparsify train --help')");
+    visit("model", model, "network by name: see above");
     visit("weights", weights, "start from these: .safetensors, .pt, .pth, or a checkpoint of a run");
     visit("data", data, "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]");
     visit("image_size", image_size, "side of the network's input in pixels; 0: usual for the data");

@@ -68,15 +68,20 @@ class TrainRun::Impl {
 
   json run() {
     if (!inputs_.begun) inputs_.directory.begin(inputs_.recipe.text, inputs_.config());
-    if (events_.began) events_.began(inputs_.directory);
+    if (events_.began) events_.began(inputs_.directory, description());
     train();
     const auto started = Clock::now();
     auto summary = evaluate_and_export();
-    for (const double epoch : read_metrics(inputs_.directory.metrics())["seconds"]) summary.seconds += epoch;
+    const auto metrics = read_metrics(inputs_.directory.metrics());  // over all parts of a run that was resumed
+    if (const auto epochs = metrics.find("seconds"); epochs != metrics.end())
+      for (const double epoch : epochs->second) summary.seconds += epoch;
     summary.seconds += seconds_since(started);
     return write(summary);
   }
 
+  const TrainInputs& inputs() const { return inputs_; }
+
+ private:
   std::string description() const {
     char parameters[32];
     std::snprintf(parameters, sizeof parameters, "%.2f M", static_cast<double>(parameter_count(*inputs_.model)) / 1e6);
@@ -88,9 +93,6 @@ class TrainRun::Impl {
            to_string(trainer_->precision()) + " on " + parse_device(settings.device).str();
   }
 
-  const TrainInputs& inputs() const { return inputs_; }
-
- private:
   void note(const std::string& text) const {
     if (events_.note) events_.note(text);
   }
@@ -196,7 +198,6 @@ TrainRun::~TrainRun() = default;
 const Settings& TrainRun::settings() const { return impl_->inputs().settings; }
 const RunDirectory& TrainRun::directory() const { return impl_->inputs().directory; }
 const json& TrainRun::baseline() const { return impl_->inputs().baseline; }
-std::string TrainRun::description() const { return impl_->description(); }
 json TrainRun::run() { return impl_->run(); }
 
 }  // namespace sparsify

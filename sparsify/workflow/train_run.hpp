@@ -29,7 +29,8 @@ struct TrainRunEvents {
   std::function<void(const EpochMetrics&, std::int64_t epochs)> epoch{};
   std::function<void(const std::string&)> note{};
   std::function<void(const std::string&)> warning{};
-  std::function<void(const RunDirectory&)> began{};  ///< the folder exists from here on
+  /// The folder exists from here on; `description`: "resnet20 (0.27 M parameters) on generated: ...".
+  std::function<void(const RunDirectory&, const std::string& description)> began{};
   std::function<bool()> stop_requested{};
 };
 
@@ -42,9 +43,6 @@ class TrainRun {
 
   const Settings& settings() const;
   const RunDirectory& directory() const;
-  /// "resnet20 (0.27 M parameters) on generated: ...", for the log.
-  std::string description() const;
-
   /// Trains, exports, compares, reports; returns the summary. Throws Interrupted when a stop was asked for.
   nlohmann::json run();
   /// The baseline's summary, or null.

@@ -12,6 +12,7 @@
 #include "logging.hpp"
 #include "recipe_arguments.hpp"
 #include "signals.hpp"
+#include "sparsify/trainers/model.hpp"
 #include "terminal.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/settings.hpp"
@@ -22,10 +23,11 @@
 namespace sparsify {
 namespace {
 
-constexpr const char* kPurpose =
+const std::string kPurpose =
     "Trains a network as a recipe says (pruning, 2:4 sparsity, quantization-aware training, learning rates), writes it as\n"
     "ONNX, and compares that file with the trained network in ONNX Runtime on the whole validation set. What the recipe's\n"
-    "run: mapping says is the default for the options below. Ctrl-C saves a checkpoint; --resume goes on from it.";
+    "run: mapping says is the default for the options below. Ctrl-C saves a checkpoint; --resume goes on from it.\n\n"
+    "networks: ";
 
 constexpr const char* kExamples =
     "  sparsify train --recipe pruned_quant.yaml                 a ready-made recipe on built-in data: nothing else needed\n"
@@ -50,14 +52,24 @@ std::string flag_of(std::string name) {
   return name;
 }
 
+std::string network_names() {
+  std::string text, line;
+  for (const auto& name : model_names()) {
+    if (line.size() + name.size() > 95) text += line + ",\n  ", line.clear();
+    line += (line.empty() ? "" : ", ") + name;
+  }
+  return text + line;
+}
+
 /// Declares one option for each setting, with its default.
 struct DeclareOptions {
   CommandLine& line;
   void add(const std::string& name, const std::string& meaning, const std::string& value, const char* placeholder) {
     const auto flag = flag_of(name);
     const bool says_default = value.empty() || meaning.find("default") != std::string::npos;
-    line.option(group_of(name), flag == "image-size" ? "image-size,imgsz" : flag,
-                says_default ? meaning : meaning + " (default: " + value + ")", placeholder);
+    const bool aliased = flag == "image-size";
+    line.option(group_of(name), aliased ? "image-size,imgsz" : flag,
+                meaning + (aliased ? "; also --imgsz" : "") + (says_default ? "" : " (default: " + value + ")"), placeholder);
   }
   void operator()(const char* name, bool& value, const char* meaning) { add(name, meaning, value ? "true" : "false", "true|false"); }
   void operator()(const char* name, std::int64_t& value, const char* meaning) { add(name, meaning, std::to_string(value), "N"); }
@@ -125,7 +137,7 @@ void print_result(const nlohmann::json& summary, const nlohmann::json& baseline,
 }  // namespace
 
 int train_command(const std::vector<std::string>& arguments) {
-  CommandLine line("train", "--recipe R [options]", kPurpose, kExamples);
+  CommandLine line("train", "--recipe R [options]", kPurpose + network_names(), kExamples);
   line.option("recipe", "recipe", "a recipe file, or the name of a ready-made one (see 'sparsify recipe list')", "R");
   line.repeated("recipe", "recipe-arg", "set a variable of the recipe; may be repeated", "name=value");
   Settings defaults;
@@ -142,10 +154,12 @@ int train_command(const std::vector<std::string>& arguments) {
   Progress progress(terminal);
   check_output_path(line.text("json"), "--json");
   auto events = show_on(terminal, progress);
-  events.began = [](const RunDirectory& directory) { log_to(directory.log()); };
+  events.began = [](const RunDirectory& directory, const std::string& description) {
+    log_to(directory.log());
+    spdlog::info("{}", description);
+    spdlog::info("writing to {}", directory.path().string());
+  };
   TrainRun run(read_request(line), events);
-  spdlog::info("{}", run.description());
-  spdlog::info("writing to {}", run.directory().path().string());
   catch_stop_signals();
   const auto summary = run.run();
   write_json(line.text("json"), summary);

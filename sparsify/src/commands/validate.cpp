@@ -97,7 +97,7 @@ int validate_command(const std::vector<std::string>& arguments) {
   line.option("what", "model", "network by name", "NAME");
   line.option("what", "weights", "its weights: .safetensors, .pt, .pth, or a checkpoint", "FILE");
   line.option("what", "data", "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]", "D");
-  line.option("what", "image-size,imgsz", "side of the network's input in pixels (default: usual for the data)", "N");
+  line.option("what", "image-size,imgsz", "side of the network's input in pixels; also --imgsz (default: usual for the data)", "N");
   line.option("how", "batch-size", "images per step (default: 128)", "N");
   line.option("how", "workers", "threads that prepare images (default: 2)", "N");
   line.option("how", "json", "also write the results to this file", "FILE");
