@@ -2,6 +2,7 @@
 #include <torch/torch.h>
 
 #include <catch2/catch_approx.hpp>
+#include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
@@ -160,6 +161,40 @@ TEST_CASE("the fused kernel passes NaN on, takes any layout, and empty tensors")
   CHECK(extent_of(torch::empty({0})).empty());
   const auto half = torch::rand({100}).to(at::kHalf);
   CHECK(torch::equal(fake_quantize(half, grid), fake_quantize(half.to(at::kFloat), grid).to(at::kHalf)));
+}
+
+TEMPLATE_TEST_CASE("the wide kernels equal the plain loops bit for bit, whatever the length", "", float,
+                   std::uint16_t) {
+  using T = TestType;
+  const int count = GENERATE(0, 1, 15, 16, 17, 33, 1000);
+  std::vector<T> in(count), wide(count), plain(count);
+  std::vector<std::uint8_t> wide_mask(count), plain_mask(count);
+  const at::Tensor random = torch::randn({count});
+  for (int i = 0; i < count; ++i) sparsify::detail::narrow(random[i].item<float>(), in[i]);
+  if (count > 20)
+    sparsify::detail::narrow(std::nanf(""), in[3]), sparsify::detail::narrow(-1e38f, in[20]),
+        sparsify::detail::narrow(0.03125f, in[7]);
+  const sparsify::detail::RoundTo to{0.0625f, 16.0f, -8, 7};
+  Extent wide_seen, plain_seen, extent;
+  sparsify::detail::round_best<true, true>(in.data(), wide.data(), wide_mask.data(), count, to, wide_seen);
+  sparsify::detail::round_span<true, true>(in.data(), plain.data(), plain_mask.data(), count, to, plain_seen);
+  sparsify::detail::extent_best(in.data(), count, extent);
+  CHECK((std::memcmp(wide.data(), plain.data(), count * sizeof(T)) == 0));
+  CHECK(wide_mask == plain_mask);
+  CHECK((wide_seen.low == plain_seen.low && wide_seen.high == plain_seen.high));
+  CHECK((extent.low == plain_seen.low && extent.high == plain_seen.high));
+  std::vector<T> kept(count), plain_kept(count);
+  sparsify::detail::keep_best(in.data(), wide_mask.data(), kept.data(), count);
+  sparsify::detail::keep_span(in.data(), wide_mask.data(), plain_kept.data(), count);
+  CHECK((std::memcmp(kept.data(), plain_kept.data(), count * sizeof(T)) == 0));
+  for (int i = 0; i < count; ++i) {  // and both equal the definition
+    const float value = sparsify::detail::widen(in[i]);
+    if (std::isnan(value)) continue;
+    const float integer = std::nearbyint(value * 16);
+    CHECK(sparsify::detail::widen(plain[i]) == std::clamp(integer, -8.0f, 7.0f) / 16);
+    CHECK(plain_mask[i] == (integer >= -8 && integer <= 7));
+    CHECK(sparsify::detail::widen(kept[i]) == (plain_mask[i] ? value : 0.0f));
+  }
 }
 
 TEST_CASE("grids always hold zero exactly; non-negative ones begin there") {

@@ -451,6 +451,38 @@ TEST_CASE("two shared libraries that hold the headers quantize in one process, b
   CHECK_FALSE(torch::equal(session.evaluate([&] { return net.forward(image); }), net.forward(image)));
 }
 
+TEST_CASE("inference mode computes what evaluation without gradients does") {
+  torch::manual_seed(10);
+  Activated net(true);
+  torch::optim::SGD optimizer(net.parameters(), 0.0);
+  Session session(quantize(), net, optimizer, 1);
+  const auto image = torch::randn({2, 3, 6, 6});
+  warm_up(session, [&] { return net.forward(image); });
+  const auto expected = session.evaluate([&] { return net.forward(image); });
+  const c10::InferenceMode inference;
+  CHECK(torch::equal(session.evaluate([&] { return net.forward(image.clone()); }), expected));
+}
+
+TEST_CASE("an ignored layer that does not exist is found when the recipe is bound") {
+  Activated net(true);
+  torch::optim::SGD optimizer(net.parameters(), 0.0);
+  const auto bind = [&](const std::string& ignored) {
+    Recipe recipe;
+    Quantization::Options options;
+    options.ignore = {ignored};
+    recipe.add<Quantization>(options, "r.yaml:3:1");
+    Session session(recipe, net, optimizer, 1);
+    const auto image = torch::randn({2, 3, 6, 6});
+    warm_up(session, [&] { return net.forward(image); });
+    return session.find<Quantization>()->summary();
+  };
+  CHECK_THROWS_WITH(bind("b.weigth"),
+                    ContainsSubstring("r.yaml:3:1") && ContainsSubstring("did you mean 'b.weight'"));
+  CHECK_THAT(bind("b"),
+             ContainsSubstring("2 of 3 layers") && ContainsSubstring("b.weight stays float: ignored"));
+  CHECK_THROWS_WITH(bind("Linear"), ContainsSubstring("matches no convolution or linear layer"));
+}
+
 TEST_CASE("threads quantize independently of each other") {
   const auto run = [](int seed) {
     torch::manual_seed(seed);

@@ -60,6 +60,8 @@ class Quantization : public Modifier {
     frozen_ranges_ = step_of(options_.disable_quantization_observer_epoch);
     frozen_statistics_ = step_of(options_.freeze_bn_stats_epoch);
     binding.claim("quantizers", start_, StepPlan::kNever);
+    owner_ = binding.owner();
+    for (const auto& target : options_.ignore) check_ignored(target, binding.state().parameters);
   }
 
   void forward(State& state, const std::function<void()>& run) override {
@@ -177,9 +179,26 @@ class Quantization : public Modifier {
     if (epoch < options_.start_epoch) throw InvalidField(field, "must not lie before start_epoch");
   }
 
+  // A layer's name that matches nothing is found out when the recipe is bound, a kind only once the model has
+  // run.
+  static void check_ignored(const std::string& target, const Parameters& parameters) {
+    if (target == "Conv2d" || target == "Linear") return;
+    std::vector<std::string> names;
+    for (const auto& parameter : parameters) {
+      if (selects(target, parameter) || parameter.name.rfind(target + ".", 0) == 0) return;
+      names.push_back(parameter.name);
+    }
+    throw InvalidField("ignore",
+                       "'" + target + "' matches no parameter of the model" + suggestion(target, names));
+  }
+
   void record_and_plan(State& state, const std::function<void()>& run) {
     const auto graph = record(state.parameters, state.buffers, run);
-    quantizers_ = Quantizers(make_plan(graph, scheme_, options_.ignore));
+    try {
+      quantizers_ = Quantizers(make_plan(graph, scheme_, options_.ignore));
+    } catch (const Error& error) {
+      throw Error(owner_ + ": " + error.what());
+    }
     if (quantizers_.plan().weights.empty()) {
       std::string reasons;
       for (const auto& layer : quantizers_.plan().unquantized)
@@ -193,7 +212,7 @@ class Quantization : public Modifier {
   }
 
   Options options_;
-  std::string scheme_;
+  std::string scheme_, owner_;
   std::int64_t start_ = 0, frozen_ranges_ = StepPlan::kNever, frozen_statistics_ = StepPlan::kNever;
   bool planned_ = false;
   Quantizers quantizers_;
