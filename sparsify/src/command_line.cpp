@@ -47,22 +47,29 @@ struct CommandLine::State {
     std::erase(groups, "");  // the operands
     auto listing = options.help(groups);
     listing.erase(0, listing.find("\n\n ") + 2);  // cxxopts' own title and usage
-    return "usage: sparsify " + command + " " + usage + "\n\n" + purpose + "\n\nexamples:\n" + examples + "\n" + listing;
+    return "usage: sparsify " + command + " " + usage + "\n\n" + purpose + "\n\nexamples:\n" + examples +
+           "\n" + listing;
   }
 
   void refuse_unknown() const {
     for (const auto& unknown : result.unmatched()) {
       const auto name = unknown.substr(0, unknown.find('='));
       if (name.starts_with("-"))
-        throw InputError("unknown option '" + name + "'" + suggestion(name, names) + "\nsee 'sparsify " + command + " --help'");
+        throw InputError("unknown option '" + name + "'" + suggestion(name, names) + "\nsee 'sparsify " +
+                         command + " --help'");
     }
-    if (!result.unmatched().empty()) throw InputError("unexpected argument '" + result.unmatched().front() + "'");
+    if (!result.unmatched().empty())
+      throw InputError("unexpected argument '" + result.unmatched().front() + "'");
   }
 };
 
 CommandLine::CommandLine(std::string command, std::string usage, std::string purpose, std::string examples)
-    : state_(new State{cxxopts::Options("sparsify " + command), std::move(command), std::move(usage), std::move(purpose),
-                       std::move(examples), {}}) {
+    : state_(new State{cxxopts::Options("sparsify " + command),
+                       std::move(command),
+                       std::move(usage),
+                       std::move(purpose),
+                       std::move(examples),
+                       {}}) {
   state_->options.set_width(110).allow_unrecognised_options();
   state_->options.add_options("")(kOperands, "", cxxopts::value<std::vector<std::string>>());
   state_->options.parse_positional(kOperands);
@@ -97,7 +104,8 @@ bool CommandLine::parse(const std::vector<std::string>& arguments) {
   state_->refuse_unknown();
   for (const auto& name : state_->names) {
     const auto bare = name.substr(2);
-    if (state_->result.count(bare) > 1 && bare != "recipe-arg") throw InputError(name + " is given more than once");
+    if (state_->result.count(bare) > 1 && bare != "recipe-arg")
+      throw InputError(name + " is given more than once");
   }
   if (given(kOperands)) state_->operands = state_->result[kOperands].as<std::vector<std::string>>();
   return true;
@@ -113,14 +121,15 @@ std::vector<std::string> CommandLine::texts(const std::string& name) const {
   return given(name) ? state_->result[name].as<std::vector<std::string>>() : std::vector<std::string>{};
 }
 
-std::int64_t CommandLine::integer(const std::string& name, std::int64_t otherwise, std::int64_t lowest, std::int64_t highest) const {
+std::int64_t CommandLine::integer(const std::string& name, std::int64_t otherwise, std::int64_t lowest,
+                                  std::int64_t highest) const {
   if (!given(name)) return otherwise;
   const auto value = text(name);
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
   if (error != std::errc{} || end != value.data() + value.size() || number < lowest || number > highest)
-    throw InputError("--" + name + ": got '" + value + "', expected a whole number from " + std::to_string(lowest) + " to " +
-                     std::to_string(highest));
+    throw InputError("--" + name + ": got '" + value + "', expected a whole number from " +
+                     std::to_string(lowest) + " to " + std::to_string(highest));
   return number;
 }
 
@@ -128,7 +137,8 @@ const std::vector<std::string>& CommandLine::operands() const { return state_->o
 
 std::string CommandLine::operand(const std::string& what) const {
   const auto& all = operands();
-  if (all.empty()) throw InputError("missing argument: " + what + "\nsee 'sparsify " + state_->command + " --help'");
+  if (all.empty())
+    throw InputError("missing argument: " + what + "\nsee 'sparsify " + state_->command + " --help'");
   if (all.size() > 1) throw InputError("unexpected argument '" + all[1] + "': one " + what + " is expected");
   return all.front();
 }

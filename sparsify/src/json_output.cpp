@@ -19,9 +19,11 @@ namespace fs = std::filesystem;
 void check_output_path(const std::string& path, const std::string& flag) {
   if (path.empty()) return;
   std::error_code error;
-  if (fs::is_directory(path, error)) throw InputError(flag + " " + path + ": is a folder; expected the name of a file");
+  if (fs::is_directory(path, error))
+    throw InputError(flag + " " + path + ": is a folder; expected the name of a file");
   const auto folder = fs::absolute(path).parent_path();
-  if (!fs::is_directory(folder, error)) throw InputError(flag + " " + path + ": the folder " + folder.string() + " does not exist");
+  if (!fs::is_directory(folder, error))
+    throw InputError(flag + " " + path + ": the folder " + folder.string() + " does not exist");
   if (::access(folder.c_str(), W_OK | X_OK) != 0)
     throw InputError(flag + " " + path + ": cannot be written: " + std::generic_category().message(errno));
 }

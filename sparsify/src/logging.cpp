@@ -10,10 +10,11 @@
 namespace sparsify {
 
 void log_to(Terminal& terminal) {
-  auto sink = std::make_shared<spdlog::sinks::callback_sink_mt>([&terminal](const spdlog::details::log_msg& message) {
-    const std::string text(message.payload.data(), message.payload.size());
-    terminal.line(message.level >= spdlog::level::warn ? "warning: " + text : text);
-  });
+  auto sink =
+      std::make_shared<spdlog::sinks::callback_sink_mt>([&terminal](const spdlog::details::log_msg& message) {
+        const std::string text(message.payload.data(), message.payload.size());
+        terminal.line(message.level >= spdlog::level::warn ? "warning: " + text : text);
+      });
   auto logger = std::make_shared<spdlog::logger>("sparsify", sink);
   logger->set_error_handler([](const std::string&) {});  // a full disk must not stop a run for its log
   spdlog::set_default_logger(logger);

@@ -21,7 +21,8 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
-    {"train", "train a network under a recipe, export it, compare the export with it", sparsify::train_command},
+    {"train", "train a network under a recipe, export it, compare the export with it",
+     sparsify::train_command},
     {"validate", "accuracy of a run, a checkpoint, weights, or an .onnx file", sparsify::validate_command},
     {"export", "write a trained model as ONNX for CPU or GPU engines", sparsify::export_command},
     {"inspect", "shape, sparsity, 2:4 pattern and quantizers of every layer", sparsify::inspect_command},
@@ -33,8 +34,11 @@ enum ExitCode { kOk = 0, kFailed = 1, kBadInput = 2, kInterrupted = 130 };
 std::string usage() {
   std::string text =
       "usage: sparsify COMMAND ...\n\n"
-      "Trains neural networks that are sparse and quantized, as a recipe says, and exports them to ONNX.\n\ncommands:\n";
-  for (const auto& command : kCommands) text += "  " + std::string(command.name) + std::string(12 - std::string(command.name).size(), ' ') + command.purpose + "\n";
+      "Trains neural networks that are sparse and quantized, as a recipe says, and exports them to "
+      "ONNX.\n\ncommands:\n";
+  for (const auto& command : kCommands)
+    text += "  " + std::string(command.name) + std::string(12 - std::string(command.name).size(), ' ') +
+            command.purpose + "\n";
   return text +
          "\nbegin with:\n"
          "  sparsify train --recipe pruned_quant.yaml     a whole run on built-in data\n"
@@ -83,6 +87,8 @@ int main(int argc, char** argv) {
   if (const auto* command = find(first)) return run(*command, {all.begin() + 1, all.end()});
   Arguments names;
   for (const auto& command : kCommands) names.emplace_back(command.name);
-  return report("", "unknown " + std::string(first.starts_with("-") ? "option" : "command") + " '" + first + "'" +
-                        sparsify::suggestion(first, names) + "\nsee 'sparsify --help'", kBadInput);
+  return report("",
+                "unknown " + std::string(first.starts_with("-") ? "option" : "command") + " '" + first + "'" +
+                    sparsify::suggestion(first, names) + "\nsee 'sparsify --help'",
+                kBadInput);
 }

@@ -44,23 +44,30 @@ void Terminal::status(const std::string& text) {
 
 void Progress::step(const TrainProgress& p) {
   const bool last = p.step == p.steps;
-  if (!terminal_.is_interactive() || (!last && Clock::now() - shown_ < std::chrono::milliseconds(100))) return;
+  if (!terminal_.is_interactive() || (!last && Clock::now() - shown_ < std::chrono::milliseconds(100)))
+    return;
   shown_ = Clock::now();
-  if (last) return terminal_.status(print("epoch %lld/%lld  validating", static_cast<long long>(p.epoch + 1), static_cast<long long>(p.epochs)));
-  const double done = static_cast<double>(p.epoch) + static_cast<double>(p.step) / static_cast<double>(p.steps);
+  if (last)
+    return terminal_.status(print("epoch %lld/%lld  validating", static_cast<long long>(p.epoch + 1),
+                                  static_cast<long long>(p.epochs)));
+  const double done =
+      static_cast<double>(p.epoch) + static_cast<double>(p.step) / static_cast<double>(p.steps);
   const double elapsed = std::chrono::duration<double>(shown_ - started_).count();
   if (first_done_ < 0) first_done_ = done;
   const double trained = done - first_done_;
-  const auto left = trained > 0 ? format_seconds(elapsed * (static_cast<double>(p.epochs) - done) / trained) : "?";
-  terminal_.status(print("epoch %lld/%lld  step %lld/%lld  loss %.4f  %.0f img/s  %s left", static_cast<long long>(p.epoch + 1),
-                         static_cast<long long>(p.epochs), static_cast<long long>(p.step), static_cast<long long>(p.steps),
-                         p.loss, p.images_per_second, left.c_str()));
+  const auto left =
+      trained > 0 ? format_seconds(elapsed * (static_cast<double>(p.epochs) - done) / trained) : "?";
+  terminal_.status(print("epoch %lld/%lld  step %lld/%lld  loss %.4f  %.0f img/s  %s left",
+                         static_cast<long long>(p.epoch + 1), static_cast<long long>(p.epochs),
+                         static_cast<long long>(p.step), static_cast<long long>(p.steps), p.loss,
+                         p.images_per_second, left.c_str()));
 }
 
 std::string describe(const EpochMetrics& row, std::int64_t epochs) {
   return print("epoch %lld/%lld  loss %.4f  val top-1 %.2f %%  sparsity %.1f %%  %s%.0f img/s  %.1f s",
-               static_cast<long long>(row.epoch + 1), static_cast<long long>(epochs), row.train_loss, 100 * row.val.top1,
-               100 * row.sparsity, row.quantized ? "INT8  " : "", row.images_per_second, row.seconds);
+               static_cast<long long>(row.epoch + 1), static_cast<long long>(epochs), row.train_loss,
+               100 * row.val.top1, 100 * row.sparsity, row.quantized ? "INT8  " : "", row.images_per_second,
+               row.seconds);
 }
 
 }  // namespace sparsify

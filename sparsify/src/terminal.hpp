@@ -9,7 +9,8 @@
 
 namespace sparsify {
 
-/// Standard error as people see it: log lines, and on a terminal one status line below them that is rewritten.
+/// Standard error as people see it: log lines, and on a terminal one status line below them that is
+/// rewritten.
 class Terminal {
  public:
   Terminal();

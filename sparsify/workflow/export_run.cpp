@@ -47,12 +47,14 @@ void look_for_float_layers(ExportOutcome& outcome) {
   }
   outcome.integer_layers = static_cast<std::int64_t>(outcome.report.quantized.size() - missing.size());
   if (!missing.empty())
-    outcome.warnings.push_back("ONNX Runtime would compute these quantized layers in floating point: " + joined(missing));
+    outcome.warnings.push_back("ONNX Runtime would compute these quantized layers in floating point: " +
+                               joined(missing));
 }
 
 void look_for_broken_rules(ExportOutcome& outcome) {
   for (const auto& finding : onnx::lint_gpu(outcome.report.path).findings)
-    outcome.warnings.push_back("TensorRT rule '" + finding.rule + "', node " + finding.node + ": " + finding.message);
+    outcome.warnings.push_back("TensorRT rule '" + finding.rule + "', node " + finding.node + ": " +
+                               finding.message);
 }
 
 }  // namespace
@@ -63,8 +65,8 @@ onnx::Target parse_target(const std::string& name) {
   throw Error("target '" + name + "': expected cpu or gpu");
 }
 
-ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target, int opset,
-                             const std::filesystem::path& path) {
+ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target,
+                             int opset, const std::filesystem::path& path) {
   std::optional<TrainedQuantization> trained;
   if (const auto* quantization = saved.session->find<Quantization>(); quantization && quantization->active())
     trained = quantization->trained(saved.session->state());
@@ -105,8 +107,8 @@ at::Tensor example_input(const ModelCard& card) {
   return torch::randn({1, 3, card.image_size, card.image_size}, at::make_generator<at::CPUGeneratorImpl>(0));
 }
 
-SavedModel requantize(SavedModel saved, const std::string& scheme, const trainers::Datasets& data, std::int64_t batch_size,
-                      std::int64_t batches) {
+SavedModel requantize(SavedModel saved, const std::string& scheme, const trainers::Datasets& data,
+                      std::int64_t batch_size, std::int64_t batches) {
   Quantization::Options options;
   options.scheme = scheme;
   Recipe recipe;
@@ -121,7 +123,8 @@ SavedModel requantize(SavedModel saved, const std::string& scheme, const trainer
   saved.recipe = recipe;
   saved.requantized = true;
   const torch::NoGradGuard no_grad;
-  saved.model->eval();  // batch-norms keep their statistics; the session alone counts this as training, and observes
+  saved.model
+      ->eval();  // batch-norms keep their statistics; the session alone counts this as training, and observes
   loader.start_epoch(0);
   // The first pass is recorded and makes the plan; ranges are seen from the second on.
   for (std::int64_t i = 0; i <= batches; ++i) {

@@ -16,24 +16,25 @@ onnx::Target parse_target(const std::string& name);
 /// What became of an export.
 struct ExportOutcome {
   onnx::ExportReport report;
-  std::int64_t integer_layers = 0;         ///< of those, computed in integers by ONNX Runtime; cpu target only
+  std::int64_t integer_layers = 0;  ///< of those, computed in integers by ONNX Runtime; cpu target only
   std::vector<std::string> warnings{};
 };
 
-/// Exports a model for the target its recipe quantizes for (any target when it does not quantize), runs the ONNX checker,
-/// and looks for planned layers that ONNX Runtime would not compute in integers. `example`: [1, 3, H, W].
-/// Throws Error; no file is left then. The file's metadata says how images are to be normalised.
-ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target, int opset,
-                             const std::filesystem::path& path);
+/// Exports a model for the target its recipe quantizes for (any target when it does not quantize), runs the
+/// ONNX checker, and looks for planned layers that ONNX Runtime would not compute in integers. `example`: [1,
+/// 3, H, W]. Throws Error; no file is left then. The file's metadata says how images are to be normalised.
+ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target,
+                             int opset, const std::filesystem::path& path);
 
 /// The first validation image as the network gets it, [1, 3, H, W].
 at::Tensor first_image(const trainers::Datasets& data);
 /// An example when no data is at hand: seeded noise of the model's input size.
 at::Tensor example_input(const ModelCard& card);
 
-/// Puts quantizers for another family of engines on a model, replacing those of its recipe: ranges are observed on
-/// `batches` batches of unaugmented training images, weights and batch-norms stay. The result is marked "requantized".
-SavedModel requantize(SavedModel saved, const std::string& scheme, const trainers::Datasets& data, std::int64_t batch_size,
-                      std::int64_t batches);
+/// Puts quantizers for another family of engines on a model, replacing those of its recipe: ranges are
+/// observed on `batches` batches of unaugmented training images, weights and batch-norms stay. The result is
+/// marked "requantized".
+SavedModel requantize(SavedModel saved, const std::string& scheme, const trainers::Datasets& data,
+                      std::int64_t batch_size, std::int64_t batches);
 
 }  // namespace sparsify

@@ -21,7 +21,8 @@ void note_quantization(LayerFacts& layer, const QuantizationPlan& plan) {
 
 double ModelFacts::prunable_sparsity() const {
   double zeros = 0, weights = 0;
-  for (const auto& layer : layers) zeros += static_cast<double>(layer.zeros), weights += static_cast<double>(layer.weights);
+  for (const auto& layer : layers)
+    zeros += static_cast<double>(layer.zeros), weights += static_cast<double>(layer.weights);
   return weights > 0 ? zeros / weights : 0;
 }
 
@@ -49,8 +50,10 @@ ModelFacts measure(const Parameters& parameters, const QuantizationPlan* plan) {
     layer.weights = weights;
     layer.zeros = zeros;
     layer.two_four = obeys(parameter.tensor, {2, 4});
-    if (plan) note_quantization(layer, *plan);
-    else layer.why_not = "the recipe does not quantize";
+    if (plan)
+      note_quantization(layer, *plan);
+    else
+      layer.why_not = "the recipe does not quantize";
     facts.layers.push_back(std::move(layer));
   }
   return facts;

@@ -15,15 +15,17 @@ struct LayerFacts {
   std::string name;  ///< of the weight
   std::vector<std::int64_t> sizes;
   std::int64_t weights = 0, zeros = 0;
-  bool two_four = false;     ///< 2:4 along input channels holds
-  bool quantized = false;    ///< rounded to 8 bits
-  std::string why_not{};     ///< the rule that leaves it in floating point
+  bool two_four = false;   ///< 2:4 along input channels holds
+  bool quantized = false;  ///< rounded to 8 bits
+  std::string why_not{};   ///< the rule that leaves it in floating point
 
-  double sparsity() const { return weights > 0 ? static_cast<double>(zeros) / static_cast<double>(weights) : 0; }
+  double sparsity() const {
+    return weights > 0 ? static_cast<double>(zeros) / static_cast<double>(weights) : 0;
+  }
 };
 
 struct ModelFacts {
-  std::vector<LayerFacts> layers;                  ///< all Conv and Linear weights, in the model's order
+  std::vector<LayerFacts> layers;                    ///< all Conv and Linear weights, in the model's order
   std::int64_t parameters = 0, parameter_zeros = 0;  ///< over all parameters
 
   double prunable_sparsity() const;

@@ -37,7 +37,8 @@ ModelCard card_from(const Metadata& metadata, const std::string& where) {
     card.recipe_text = entry("recipe");
     card.recipe_arguments = json::parse(entry("recipe_arguments")).get<RecipeArguments>();
   } catch (const std::exception&) {
-    throw Error(where + ": its metadata entry '" + reading + "' is missing or damaged; only checkpoints of 'sparsify train' have it");
+    throw Error(where + ": its metadata entry '" + reading +
+                "' is missing or damaged; only checkpoints of 'sparsify train' have it");
   }
   return card;
 }

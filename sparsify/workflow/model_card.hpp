@@ -10,7 +10,8 @@
 
 namespace sparsify {
 
-/// What a checkpoint says about itself, so that it can be validated, exported and inspected without its run directory.
+/// What a checkpoint says about itself, so that it can be validated, exported and inspected without its run
+/// directory.
 struct ModelCard {
   std::string model;
   std::int64_t num_classes = 0, image_size = 0;

@@ -11,8 +11,8 @@
 
 namespace sparsify {
 
-Parity compare(const trainers::Datasets& data, std::int64_t batch_size, std::int64_t workers, const onnx::Forward& trained,
-               const onnx::Forward& engine) {
+Parity compare(const trainers::Datasets& data, std::int64_t batch_size, std::int64_t workers,
+               const onnx::Forward& trained, const onnx::Forward& engine) {
   const torch::NoGradGuard no_grad;
   Parity parity;
   std::vector<at::Tensor> expected;  // logits of every batch: a few bytes an image, and the model runs once
@@ -42,10 +42,12 @@ std::vector<std::string> complaints(const Parity& parity, const std::string& eng
   std::vector<std::string> found;
   const double top1 = parity.engine.engine_accuracy.value_or(parity.trained.top1);
   if (std::abs(top1 - parity.trained.top1) > 0.002 + 1e-9)
-    found.push_back(engine + " reaches " + format_percent(top1) + " top-1 with the exported model, the trained model " +
+    found.push_back(engine + " reaches " + format_percent(top1) +
+                    " top-1 with the exported model, the trained model " +
                     format_percent(parity.trained.top1));
   if (parity.engine.agreement < 0.99)
-    found.push_back(engine + " decides like the trained model for only " + format_percent(parity.engine.agreement) + " of the images");
+    found.push_back(engine + " decides like the trained model for only " +
+                    format_percent(parity.engine.agreement) + " of the images");
   return found;
 }
 

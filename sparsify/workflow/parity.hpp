@@ -13,13 +13,13 @@ namespace sparsify {
 
 /// An exported model beside the trained one, over a whole validation set.
 struct Parity {
-  Evaluation trained;          ///< of the trained model
-  onnx::ParityReport engine;   ///< how far the exported file is from it, and its accuracy
+  Evaluation trained;         ///< of the trained model
+  onnx::ParityReport engine;  ///< how far the exported file is from it, and its accuracy
 };
 
 /// `trained` and `engine`: images [N, 3, H, W] float32 to logits.
-Parity compare(const trainers::Datasets& data, std::int64_t batch_size, std::int64_t workers, const onnx::Forward& trained,
-               const onnx::Forward& engine);
+Parity compare(const trainers::Datasets& data, std::int64_t batch_size, std::int64_t workers,
+               const onnx::Forward& trained, const onnx::Forward& engine);
 
 /// What is worth a warning: more than 0.2 point of top-1 off, or less than 99 % equal decisions.
 std::vector<std::string> complaints(const Parity& parity, const std::string& engine);

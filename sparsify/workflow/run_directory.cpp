@@ -27,7 +27,8 @@ fs::path existing_part(fs::path path) {
 fs::path first_missing(const fs::path& path) {
   std::error_code ignored;
   fs::path missing;
-  for (auto part = fs::absolute(path); !fs::exists(part, ignored) && part.has_relative_path(); part = part.parent_path())
+  for (auto part = fs::absolute(path); !fs::exists(part, ignored) && part.has_relative_path();
+       part = part.parent_path())
     if (part.has_filename()) missing = part;
   return missing;
 }
@@ -43,23 +44,26 @@ bool RunDirectory::holds_run() const {
 
 void RunDirectory::check_new(std::int64_t bytes_needed) const {
   if (holds_run())
-    throw InputError(path_.string() + ": holds a run already; go on with it by 'sparsify train --resume --output " +
+    throw InputError(path_.string() +
+                     ": holds a run already; go on with it by 'sparsify train --resume --output " +
                      path_.string() + "', or give another --output");
   const auto folder = existing_part(path_);
   std::error_code error;
   if (!fs::is_directory(folder, error))
     throw InputError(path_.string() + ": cannot be made: " + folder.string() + " is not a folder");
   if (::access(folder.c_str(), W_OK | X_OK) != 0)
-    throw InputError(path_.string() + ": cannot be written: " + std::generic_category().message(errno) + " in " + folder.string());
+    throw InputError(path_.string() + ": cannot be written: " + std::generic_category().message(errno) +
+                     " in " + folder.string());
   const auto space = fs::space(folder, error);
   if (!error && space.available < static_cast<std::uintmax_t>(bytes_needed))
-    throw InputError(path_.string() + ": the disk has " + megabytes(space.available) + " left, the run needs about " +
-                     megabytes(static_cast<std::uintmax_t>(bytes_needed)));
+    throw InputError(path_.string() + ": the disk has " + megabytes(space.available) +
+                     " left, the run needs about " + megabytes(static_cast<std::uintmax_t>(bytes_needed)));
 }
 
 void RunDirectory::check_resumable() const {
   std::error_code ignored;
-  if (!fs::is_directory(path_, ignored)) throw InputError(path_.string() + ": no such run directory to resume");
+  if (!fs::is_directory(path_, ignored))
+    throw InputError(path_.string() + ": no such run directory to resume");
   if (!fs::exists(config(), ignored) || !fs::exists(recipe(), ignored))
     throw InputError(path_.string() + ": not a run directory: config.json or recipe.yaml is missing");
 }
@@ -86,7 +90,8 @@ void RunDirectory::discard() {
   fs::remove(path_ / "checkpoints", ignored);
   if (made_.empty()) return;
   // Folders are removed only while empty, from the inside out.
-  for (auto folder = fs::absolute(path_); fs::remove(folder, ignored) && folder != made_;) folder = folder.parent_path();
+  for (auto folder = fs::absolute(path_); fs::remove(folder, ignored) && folder != made_;)
+    folder = folder.parent_path();
 }
 
 nlohmann::json RunDirectory::read_config() const { return read_json(config()); }

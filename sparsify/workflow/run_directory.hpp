@@ -23,19 +23,23 @@ class RunDirectory {
   std::filesystem::path log() const { return path_ / "run.log"; }
   std::filesystem::path last() const { return path_ / "checkpoints" / "last.safetensors"; }
   std::filesystem::path best() const { return path_ / "checkpoints" / "best.safetensors"; }
-  std::filesystem::path model(const std::string& target) const { return path_ / ("model." + target + ".onnx"); }
+  std::filesystem::path model(const std::string& target) const {
+    return path_ / ("model." + target + ".onnx");
+  }
 
   /// A training run was begun here.
   bool holds_run() const;
 
-  /// Throws InputError unless a new run can be begun here: no run yet, no file in the way, `bytes_needed` free.
+  /// Throws InputError unless a new run can be begun here: no run yet, no file in the way, `bytes_needed`
+  /// free.
   void check_new(std::int64_t bytes_needed = 0) const;
   /// Throws InputError unless there is a run to go on with.
   void check_resumable() const;
 
   /// Makes the folder with recipe and settings. Throws Error, leaving nothing, when that fails.
   void begin(const std::string& recipe_text, const nlohmann::json& config);
-  /// Removes what `begin` and a run that failed before its first checkpoint have left; nothing of anybody else's.
+  /// Removes what `begin` and a run that failed before its first checkpoint have left; nothing of anybody
+  /// else's.
   void discard();
 
   nlohmann::json read_config() const;

@@ -16,7 +16,9 @@ fs::path checkpoint_of(const fs::path& path) {
   if (!fs::exists(path, ignored)) throw Error(path.string() + ": no such run directory or checkpoint");
   if (!fs::is_directory(path, ignored)) return path;
   const auto last = RunDirectory(path).last();
-  if (!fs::exists(last, ignored)) throw Error(path.string() + ": this folder holds no checkpoints/last.safetensors; is it a run directory?");
+  if (!fs::exists(last, ignored))
+    throw Error(path.string() +
+                ": this folder holds no checkpoints/last.safetensors; is it a run directory?");
   return last;
 }
 
@@ -40,7 +42,8 @@ SavedModel open_saved_model(const fs::path& run_or_checkpoint) {
   const auto where = saved.checkpoint.string();
   const auto checkpoint = load_checkpoint(saved.checkpoint);
   saved.card = card_from(checkpoint.metadata, where);
-  saved.recipe = parse_recipe(saved.card.recipe_text, where + " (recipe)", saved.card.recipe_arguments).recipe;
+  saved.recipe =
+      parse_recipe(saved.card.recipe_text, where + " (recipe)", saved.card.recipe_arguments).recipe;
   ModelOptions options;
   options.num_classes = saved.card.num_classes;
   options.image_size = saved.card.image_size;
@@ -51,7 +54,8 @@ SavedModel open_saved_model(const fs::path& run_or_checkpoint) {
   saved.optimizer = make_optimizer(*saved.model, {});
   const auto steps = checkpoint.session.find("steps_per_epoch");
   if (steps == checkpoint.session.end()) throw Error(where + ": holds no session; is the file damaged?");
-  saved.session = std::make_unique<Session>(saved.recipe, *saved.model, *saved.optimizer, steps->second.item<std::int64_t>());
+  saved.session = std::make_unique<Session>(saved.recipe, *saved.model, *saved.optimizer,
+                                            steps->second.item<std::int64_t>());
   saved.session->load_state_dict(checkpoint.session);
   return saved;
 }
@@ -59,7 +63,8 @@ SavedModel open_saved_model(const fs::path& run_or_checkpoint) {
 StateDict read_model_weights(const fs::path& path) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) return deployed(load_checkpoint(checkpoint_of(path)));
-  const bool ours = path.extension() == ".safetensors" && read_safetensors_metadata(path).count("sparsify.checkpoint") > 0;
+  const bool ours =
+      path.extension() == ".safetensors" && read_safetensors_metadata(path).count("sparsify.checkpoint") > 0;
   return ours ? deployed(load_checkpoint(path)) : read_weights(path);
 }
 

@@ -15,7 +15,8 @@
 
 namespace sparsify {
 
-/// A model as training left it, on the CPU in eval mode: weights (the averaged ones where there are), masks, quantizers.
+/// A model as training left it, on the CPU in eval mode: weights (the averaged ones where there are), masks,
+/// quantizers.
 struct SavedModel {
   std::filesystem::path checkpoint;
   ModelCard card;
@@ -29,10 +30,12 @@ struct SavedModel {
   at::Tensor forward(const at::Tensor& images) const;
 };
 
-/// Opens a run directory (its last checkpoint) or a checkpoint. Throws Error saying what is missing or damaged.
+/// Opens a run directory (its last checkpoint) or a checkpoint. Throws Error saying what is missing or
+/// damaged.
 SavedModel open_saved_model(const std::filesystem::path& run_or_checkpoint);
 
-/// Tensors of a weight file: a PyTorch state dict, plain safetensors, or a checkpoint or run directory of ours.
+/// Tensors of a weight file: a PyTorch state dict, plain safetensors, or a checkpoint or run directory of
+/// ours.
 StateDict read_model_weights(const std::filesystem::path& path);
 
 /// Opens a data set for a card: same image size, and a class count that fits the model. Throws Error.

@@ -45,7 +45,8 @@ class TextReader : public FieldVisitor {
     if (found == values_.end()) return;
     const auto& [text, where] = found->second;
     if (!assign(text))
-      throw InputError(where + ": " + (text.empty() ? "is empty" : "got '" + text + "'") + ", expected " + expected);
+      throw InputError(where + ": " + (text.empty() ? "is empty" : "got '" + text + "'") + ", expected " +
+                       expected);
   }
 
   const std::map<std::string, RunDefault>& values_;
@@ -97,7 +98,8 @@ void check(const Settings& settings) {
     if (!holds) throw InputError(message);
   };
   const auto at_least = [&](const char* flag, auto value, int lowest) {
-    expect(value >= lowest, std::string(flag) + ": expected at least " + std::to_string(lowest) + ", got " + std::to_string(value));
+    expect(value >= lowest, std::string(flag) + ": expected at least " + std::to_string(lowest) + ", got " +
+                                std::to_string(value));
   };
   at_least("--epochs", settings.epochs, 0);
   at_least("--batch-size", settings.batch_size, 1);
@@ -105,12 +107,14 @@ void check(const Settings& settings) {
   at_least("--workers", settings.workers, 0);
   at_least("--seed", settings.seed, 0);
   expect(settings.workers <= 256, "--workers: expected at most 256, got " + std::to_string(settings.workers));
-  expect(settings.ema_decay >= 0 && settings.ema_decay < 1, "--ema-decay: expected a number from 0 to below 1");
+  expect(settings.ema_decay >= 0 && settings.ema_decay < 1,
+         "--ema-decay: expected a number from 0 to below 1");
   expect(settings.augment == "auto" || settings.augment == "none",
          "--augment: expected auto or none, got '" + settings.augment + "'");
   expect(settings.target.empty() || settings.target == "cpu" || settings.target == "gpu",
          "--target: expected cpu or gpu, got '" + settings.target + "'");
-  expect(!settings.model.empty(), "no model is given: use --model NAME, or 'model: NAME' in the recipe's run: mapping");
+  expect(!settings.model.empty(),
+         "no model is given: use --model NAME, or 'model: NAME' in the recipe's run: mapping");
   expect(!settings.data.empty(), "no data is given: use --data D, or 'data: D' in the recipe's run: mapping");
 }
 

@@ -13,12 +13,13 @@
 
 namespace sparsify {
 
-/// What a training run is asked to do: each field is a command-line flag, a key of a recipe's `run:` mapping, and an entry
-/// of config.json, all of one name (flags with '-' for '_').
+/// What a training run is asked to do: each field is a command-line flag, a key of a recipe's `run:` mapping,
+/// and an entry of config.json, all of one name (flags with '-' for '_').
 struct Settings {
   std::string model, weights, data, target, baseline = "none", output;
   std::int64_t epochs = 0, batch_size = 128, image_size = 0, seed = 0, workers = 2;
-  std::string optimizer = "sgd", lr_schedule = "cosine", augment = "auto", device = "auto", precision = "auto";
+  std::string optimizer = "sgd", lr_schedule = "cosine", augment = "auto", device = "auto",
+              precision = "auto";
   double lr = 0.1, momentum = 0.9, weight_decay = 5e-4, warmup_epochs = 0, label_smoothing = 0, ema_decay = 0;
   bool nesterov = true;
 
@@ -44,13 +45,15 @@ struct Settings {
     visit("device", device, "auto, cpu, cuda or cuda:<i>");
     visit("precision", precision, "auto, fp32, bf16 or fp16; auto is bf16 where the hardware has it");
     visit("workers", workers, "threads that prepare images");
-    visit("target", target, "engines the exported model is for: cpu or gpu; default: the recipe's scheme, else cpu");
+    visit("target", target,
+          "engines the exported model is for: cpu or gpu; default: the recipe's scheme, else cpu");
     visit("baseline", baseline, "run directory of a dense run of equal budget to compare with, or none");
     visit("output", output, "run directory; default: runs/<recipe>");
   }
 };
 
-/// Sets the fields named in `values`; throws InputError naming `where` when a text is not of the field's type.
+/// Sets the fields named in `values`; throws InputError naming `where` when a text is not of the field's
+/// type.
 void read_texts(Settings& settings, const std::map<std::string, RunDefault>& values);
 
 nlohmann::json to_json(Settings settings);

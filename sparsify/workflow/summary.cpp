@@ -29,7 +29,8 @@ std::string exported_model(const json& summary) {
 template <class Show>
 std::string parity_text(const json& summary, const char* key, Show&& show) {
   std::string text;
-  for (const auto& [engine, parity] : summary.at("parity").items()) text += (text.empty() ? "" : ", ") + show(parity.at(key));
+  for (const auto& [engine, parity] : summary.at("parity").items())
+    text += (text.empty() ? "" : ", ") + show(parity.at(key));
   return text.empty() ? "-" : text;
 }
 
@@ -40,7 +41,8 @@ std::vector<std::string> column(const json& summary) {
   return {summary.at("recipe").get<std::string>(),
           percent(summary.at("final")),
           percent(summary.at("sparsity").at("prunable")),
-          std::to_string(quantized.at("layers").get<int>()) + " of " + std::to_string(quantized.at("of").get<int>()),
+          std::to_string(quantized.at("layers").get<int>()) + " of " +
+              std::to_string(quantized.at("of").get<int>()),
           exported_model(summary),
           parity_text(summary, "final", percent),
           parity_text(summary, "agreement", percent),

@@ -19,8 +19,8 @@ namespace sparsify {
 struct Summary {
   std::string recipe, model, data, target;
   std::int64_t epochs = 0;
-  Evaluation final{};              ///< fp32, quantizers active, over the validation set
-  std::string baseline_run{};      ///< path; empty: none
+  Evaluation final{};                ///< fp32, quantizers active, over the validation set
+  std::string baseline_run{};        ///< path; empty: none
   std::optional<double> baseline{};  ///< its top-1
   ModelFacts facts{};
   std::map<std::string, Parity> parity{};  ///< by engine

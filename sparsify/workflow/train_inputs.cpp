@@ -39,9 +39,11 @@ void choose_target(TrainInputs& inputs) {
   auto& target = inputs.settings.target;
   if (target.empty()) target = scheme.empty() ? "cpu" : scheme;
   if (scheme.empty() || target == scheme) return;
-  throw InputError("--target " + target + ": the recipe quantizes for " + scheme + " engines; train with --target " + scheme +
-                   ", or change the scheme in the recipe. (A finished run can be exported for the other family with "
-                   "'sparsify export --requantize'.)");
+  throw InputError(
+      "--target " + target + ": the recipe quantizes for " + scheme + " engines; train with --target " +
+      scheme +
+      ", or change the scheme in the recipe. (A finished run can be exported for the other family with "
+      "'sparsify export --requantize'.)");
 }
 
 json read_baseline(const Settings& settings) {
@@ -51,7 +53,8 @@ json read_baseline(const Settings& settings) {
     throw InputError("--baseline " + settings.baseline + ": no such run directory; expected one, or none");
   auto summary = read_json(RunDirectory(settings.baseline).summary());
   for (const char* key : {"final", "sparsity", "quantized", "files", "parity", "seconds", "recipe"})
-    if (!summary.contains(key)) throw InputError("--baseline " + settings.baseline + ": its summary.json has no '" + key + "'");
+    if (!summary.contains(key))
+      throw InputError("--baseline " + settings.baseline + ": its summary.json has no '" + key + "'");
   if (summary.value("metric", "") != "top1" || !summary["final"].is_number())
     throw InputError("--baseline " + settings.baseline + ": its metric is not top1");
   return summary;
@@ -59,7 +62,8 @@ json read_baseline(const Settings& settings) {
 
 void start_new(const TrainRequest& request, TrainInputs& inputs) {
   if (request.recipe.empty())
-    throw InputError("no recipe is given: use --recipe R (see 'sparsify recipe list'), or --resume --output RUN");
+    throw InputError(
+        "no recipe is given: use --recipe R (see 'sparsify recipe list'), or --resume --output RUN");
   inputs.recipe = load_recipe_file(request.recipe, request.arguments);
   inputs.recipe_name = inputs.recipe.path.stem().string();
   inputs.arguments = request.arguments;
@@ -84,24 +88,29 @@ void check_unchanged(const TrainRequest& request, const TrainInputs& inputs, Set
   const auto before = to_json(inputs.settings), after = to_json(std::move(given));
   for (const auto& [name, flag] : request.flags)
     if (!free_settings().count(name) && before.at(name) != after.at(name))
-      throw InputError(flag.where + ": this run has " + before.at(name).dump() +
-                       "; a resumed run keeps its settings, only --device, --workers and --baseline may change");
-  if (!request.recipe.empty() && load_recipe_file(request.recipe, request.arguments).text != inputs.recipe.text)
+      throw InputError(
+          flag.where + ": this run has " + before.at(name).dump() +
+          "; a resumed run keeps its settings, only --device, --workers and --baseline may change");
+  if (!request.recipe.empty() &&
+      load_recipe_file(request.recipe, request.arguments).text != inputs.recipe.text)
     throw InputError("--recipe " + request.recipe + ": this is not the recipe the run was begun with (" +
                      inputs.directory.recipe().string() + "); leave --recipe out to go on");
   for (const auto& [name, value] : request.arguments)
     if (!inputs.arguments.count(name) || inputs.arguments.at(name) != value)
-      throw InputError("--recipe-arg " + name + "=" + value + ": a resumed run keeps the arguments it was begun with");
+      throw InputError("--recipe-arg " + name + "=" + value +
+                       ": a resumed run keeps the arguments it was begun with");
 }
 
 void go_on(const TrainRequest& request, TrainInputs& inputs) {
   const auto output = request.flags.find("output");
-  if (output == request.flags.end()) throw InputError("--resume: which run? Give its directory: sparsify train --resume --output RUN");
+  if (output == request.flags.end())
+    throw InputError("--resume: which run? Give its directory: sparsify train --resume --output RUN");
   inputs.directory = RunDirectory(output->second.value);
   inputs.directory.check_resumable();
   const auto config = inputs.directory.read_config();
   const auto where = inputs.directory.config().string();
-  if (!config.contains("settings") || !config.contains("recipe")) throw InputError(where + ": not written by 'sparsify train'");
+  if (!config.contains("settings") || !config.contains("recipe"))
+    throw InputError(where + ": not written by 'sparsify train'");
   inputs.settings = settings_from_json(config["settings"], where);
   try {
     config["recipe"].at("name").get_to(inputs.recipe_name);
@@ -128,14 +137,16 @@ void load_start_weights(TrainInputs& inputs, const std::function<void(const std:
     for (const auto& name : report.not_loaded)
       if (!name.ends_with("num_batches_tracked")) fresh += (fresh.empty() ? "" : ", ") + name;
     note("loaded " + std::to_string(report.loaded) + " tensors of " + path);
-    if (!fresh.empty()) note("the classifier is new, as the weights' does not fit the data's classes: " + fresh);
+    if (!fresh.empty())
+      note("the classifier is new, as the weights' does not fit the data's classes: " + fresh);
   } catch (const Error& error) {
     throw InputError("--weights " + path + " for " + inputs.settings.model + ": " + error.what());
   }
 }
 
 std::int64_t disk_space_needed(const Model& model) {
-  constexpr std::int64_t kBytesPerParameter = 48;  // two checkpoints with optimizer and masks, one being replaced, one model
+  constexpr std::int64_t kBytesPerParameter =
+      48;  // two checkpoints with optimizer and masks, one being replaced, one model
   return parameter_count(model) * kBytesPerParameter + (1 << 20);
 }
 
@@ -166,7 +177,8 @@ ModelCard TrainInputs::card() const {
 
 json TrainInputs::config() const {
   return {{"sparsify_version", SPARSIFY_VERSION},
-          {"recipe", {{"name", recipe_name}, {"path", fs::absolute(recipe.path).string()}, {"arguments", arguments}}},
+          {"recipe",
+           {{"name", recipe_name}, {"path", fs::absolute(recipe.path).string()}, {"arguments", arguments}}},
           {"settings", to_json(settings)},
           {"classes", data.train->class_names()},
           {"image_size", data.image_size}};

@@ -17,13 +17,13 @@ namespace sparsify {
 /// Everything that a training run starts from, checked.
 struct TrainInputs {
   RecipeFile recipe;
-  std::string recipe_name;       ///< without folder and ".yaml"
+  std::string recipe_name;  ///< without folder and ".yaml"
   RecipeArguments arguments{};
   Settings settings{};
   RunDirectory directory{""};
-  bool resume = false;           ///< continue from the last checkpoint
-  bool begun = false;            ///< the run directory exists already
-  nlohmann::json baseline{};     ///< summary of the baseline run, or null
+  bool resume = false;        ///< continue from the last checkpoint
+  bool begun = false;         ///< the run directory exists already
+  nlohmann::json baseline{};  ///< summary of the baseline run, or null
   trainers::Datasets data{};
   std::shared_ptr<Model> model{};
 
@@ -31,8 +31,8 @@ struct TrainInputs {
   nlohmann::json config() const;
 };
 
-/// Reads and checks recipe, settings, output directory, baseline, data, model and weights, in this order, cheap things
-/// first. Writes nothing. Throws InputError.
+/// Reads and checks recipe, settings, output directory, baseline, data, model and weights, in this order,
+/// cheap things first. Writes nothing. Throws InputError.
 TrainInputs gather(const TrainRequest& request, const std::function<void(const std::string&)>& note);
 
 /// The scheme a recipe quantizes for ("cpu" or "gpu"), empty when it does not quantize.

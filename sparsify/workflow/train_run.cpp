@@ -22,10 +22,13 @@ namespace {
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 std::string shell_quoted(const std::string& text) {
-  if (text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./+=:,@%") == std::string::npos)
+  if (text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./+=:,@%") ==
+      std::string::npos)
     return text;
   std::string quoted = "'";
   for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -38,8 +41,8 @@ void compare_with_baseline(Summary& summary, const Settings& settings, const jso
   summary.baseline = baseline.at("final").get<double>();
   const auto differs = [&](const char* what, const json& theirs, const json& ours) {
     if (theirs != ours)
-      summary.warnings.push_back("the baseline's " + std::string(what) + " is " + theirs.dump() + ", this run's " + ours.dump() +
-                                 ": the two are not comparable");
+      summary.warnings.push_back("the baseline's " + std::string(what) + " is " + theirs.dump() +
+                                 ", this run's " + ours.dump() + ": the two are not comparable");
   };
   differs("model", baseline.value("model", json()), summary.model);
   differs("data", baseline.value("data", json()), summary.data);
@@ -50,7 +53,8 @@ void compare_with_baseline(Summary& summary, const Settings& settings, const jso
 
 class TrainRun::Impl {
  public:
-  Impl(TrainRequest request, TrainRunEvents events) : events_(std::move(events)), export_model_(request.export_model) {
+  Impl(TrainRequest request, TrainRunEvents events)
+      : events_(std::move(events)), export_model_(request.export_model) {
     inputs_ = gather(request, [&](const std::string& text) { note(text); });
     auto options = train_options(inputs_.settings);
     options.output = inputs_.directory.path();
@@ -63,7 +67,9 @@ class TrainRun::Impl {
     hear.epoch = [this](const EpochMetrics& row) {
       if (events_.epoch) events_.epoch(row, inputs_.settings.epochs);
     };
-    as_input([&] { trainer_ = std::make_unique<Trainer>(inputs_.model, inputs_.data, inputs_.recipe.recipe, options, hear); });
+    as_input([&] {
+      trainer_ = std::make_unique<Trainer>(inputs_.model, inputs_.data, inputs_.recipe.recipe, options, hear);
+    });
   }
 
   json run() {
@@ -72,7 +78,8 @@ class TrainRun::Impl {
     train();
     const auto started = Clock::now();
     auto summary = evaluate_and_export();
-    const auto metrics = read_metrics(inputs_.directory.metrics());  // over all parts of a run that was resumed
+    const auto metrics =
+        read_metrics(inputs_.directory.metrics());  // over all parts of a run that was resumed
     if (const auto epochs = metrics.find("seconds"); epochs != metrics.end())
       for (const double epoch : epochs->second) summary.seconds += epoch;
     summary.seconds += seconds_since(started);
@@ -84,13 +91,15 @@ class TrainRun::Impl {
  private:
   std::string description() const {
     char parameters[32];
-    std::snprintf(parameters, sizeof parameters, "%.2f M", static_cast<double>(parameter_count(*inputs_.model)) / 1e6);
+    std::snprintf(parameters, sizeof parameters, "%.2f M",
+                  static_cast<double>(parameter_count(*inputs_.model)) / 1e6);
     const auto& settings = inputs_.settings;
     return settings.model + " (" + parameters + " parameters) on " + settings.data + ": " +
-           std::to_string(inputs_.data.train->size()) + " training and " + std::to_string(inputs_.data.val->size()) +
-           " validation images, " + std::to_string(inputs_.data.train->classes()) + " classes, " +
-           std::to_string(inputs_.data.image_size) + " px; " + std::to_string(settings.epochs) + " epochs in " +
-           to_string(trainer_->precision()) + " on " + parse_device(settings.device).str();
+           std::to_string(inputs_.data.train->size()) + " training and " +
+           std::to_string(inputs_.data.val->size()) + " validation images, " +
+           std::to_string(inputs_.data.train->classes()) + " classes, " +
+           std::to_string(inputs_.data.image_size) + " px; " + std::to_string(settings.epochs) +
+           " epochs in " + to_string(trainer_->precision()) + " on " + parse_device(settings.device).str();
   }
 
   void note(const std::string& text) const {
@@ -116,7 +125,8 @@ class TrainRun::Impl {
       result = trainer_->run();
     } catch (const std::exception&) {
       if (!inputs_.begun) inputs_.directory.discard();
-      if (inputs_.directory.holds_run()) note("what was trained until then is kept; to go on: " + resume_command());
+      if (inputs_.directory.holds_run())
+        note("what was trained until then is kept; to go on: " + resume_command());
       throw;
     }
     stop_if_asked();
@@ -130,9 +140,11 @@ class TrainRun::Impl {
     summary.data = settings.data;
     summary.target = settings.target;
     summary.epochs = settings.epochs;
-    summary.files = {{"last.safetensors", inputs_.directory.last()}, {"best.safetensors", inputs_.directory.best()}};
+    summary.files = {{"last.safetensors", inputs_.directory.last()},
+                     {"best.safetensors", inputs_.directory.best()}};
     const auto* quantization = trainer_->session().find<Quantization>();
-    summary.facts = measure(trainer_->session().state().parameters, quantization ? &quantization->plan() : nullptr);
+    summary.facts =
+        measure(trainer_->session().state().parameters, quantization ? &quantization->plan() : nullptr);
     if (export_model_) {
       export_and_compare(summary);
     } else {
@@ -143,13 +155,15 @@ class TrainRun::Impl {
     return summary;
   }
 
-  /// The export is made from the checkpoint on disk and compared with the model in memory: both are tested at once.
+  /// The export is made from the checkpoint on disk and compared with the model in memory: both are tested at
+  /// once.
   void export_and_compare(Summary& summary) {
     const auto& settings = inputs_.settings;
     const auto path = inputs_.directory.model(settings.target);
     note("exporting " + path.string());
     const auto saved = open_saved_model(inputs_.directory.last());
-    const auto outcome = export_checked(saved, first_image(inputs_.data), parse_target(settings.target), 17, path);
+    const auto outcome =
+        export_checked(saved, first_image(inputs_.data), parse_target(settings.target), 17, path);
     summary.files[path.filename().string()] = path;
     for (const auto& warning : outcome.warnings) warn(summary, warning);
     if (outcome.report.quantized_layers > 0 && settings.target == "cpu")
@@ -179,7 +193,8 @@ class TrainRun::Impl {
     const auto& directory = inputs_.directory;
     summary.files["metrics.csv"] = directory.metrics();
     auto written = to_json(summary);
-    write_file_atomically(directory.report(), report_html(written, inputs_.baseline, read_metrics(directory.metrics())));
+    write_file_atomically(directory.report(),
+                          report_html(written, inputs_.baseline, read_metrics(directory.metrics())));
     summary.files["report.html"] = directory.report();
     written = to_json(summary);
     write_file_atomically(directory.summary(), written.dump(2) + "\n");
@@ -195,7 +210,6 @@ class TrainRun::Impl {
 TrainRun::TrainRun(TrainRequest request, TrainRunEvents events)
     : impl_(std::make_unique<Impl>(std::move(request), std::move(events))) {}
 TrainRun::~TrainRun() = default;
-const Settings& TrainRun::settings() const { return impl_->inputs().settings; }
 const RunDirectory& TrainRun::directory() const { return impl_->inputs().directory; }
 const json& TrainRun::baseline() const { return impl_->inputs().baseline; }
 json TrainRun::run() { return impl_->run(); }

@@ -16,9 +16,10 @@
 namespace sparsify {
 
 struct TrainRequest {
-  std::string recipe;                         ///< path or name; may be empty when resuming
+  std::string recipe;  ///< path or name; may be empty when resuming
   RecipeArguments arguments{};
-  std::map<std::string, RunDefault> flags{};  ///< settings given on the command line, by the names of Settings
+  std::map<std::string, RunDefault>
+      flags{};  ///< settings given on the command line, by the names of Settings
   bool resume = false;
   bool export_model = true;
 };
@@ -41,7 +42,6 @@ class TrainRun {
   TrainRun(TrainRequest request, TrainRunEvents events);
   ~TrainRun();
 
-  const Settings& settings() const;
   const RunDirectory& directory() const;
   /// Trains, exports, compares, reports; returns the summary. Throws Interrupted when a stop was asked for.
   nlohmann::json run();

@@ -19,16 +19,19 @@
 namespace cli {
 namespace {
 
-[[noreturn]] void become(const fs::path& folder, const std::string& program, const std::vector<std::string>& arguments,
-                         const RunOptions& options, const int (&out)[2], const int (&err)[2]) {
+[[noreturn]] void become(const fs::path& folder, const std::string& program,
+                         const std::vector<std::string>& arguments, const RunOptions& options,
+                         const int (&out)[2], const int (&err)[2]) {
   dup2(out[1], STDOUT_FILENO), dup2(err[1], STDERR_FILENO);
   for (const int end : {out[0], out[1], err[0], err[1]}) close(end);
   if (chdir(folder.c_str()) != 0) _exit(127);
   if (options.file_size_limit > 0) {
-    const rlimit limit{static_cast<rlim_t>(options.file_size_limit), static_cast<rlim_t>(options.file_size_limit)};
+    const rlimit limit{static_cast<rlim_t>(options.file_size_limit),
+                       static_cast<rlim_t>(options.file_size_limit)};
     setrlimit(RLIMIT_FSIZE, &limit);
   }
-  const auto path = fs::path(SPARSIFY_PROGRAM).parent_path().string() + ":" + (std::getenv("PATH") ? std::getenv("PATH") : "");
+  const auto path = fs::path(SPARSIFY_PROGRAM).parent_path().string() + ":" +
+                    (std::getenv("PATH") ? std::getenv("PATH") : "");
   setenv("PATH", path.c_str(), 1);
   std::vector<char*> raw = {const_cast<char*>(program.c_str())};
   for (const auto& argument : arguments) raw.push_back(const_cast<char*>(argument.c_str()));
@@ -52,11 +55,13 @@ Folder::~Folder() {
 
 std::set<std::string> Folder::listing() const {
   std::set<std::string> names;
-  for (const auto& entry : fs::recursive_directory_iterator(path_)) names.insert(fs::relative(entry.path(), path_).string());
+  for (const auto& entry : fs::recursive_directory_iterator(path_))
+    names.insert(fs::relative(entry.path(), path_).string());
   return names;
 }
 
-Outcome run(const fs::path& folder, const std::string& program, const std::vector<std::string>& arguments, const RunOptions& options) {
+Outcome run(const fs::path& folder, const std::string& program, const std::vector<std::string>& arguments,
+            const RunOptions& options) {
   int out[2], err[2];
   if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) throw std::runtime_error("pipe failed");
   const pid_t child = fork();
@@ -77,7 +82,9 @@ Outcome run(const fs::path& folder, const std::string& program, const std::vecto
       }
       (i == 0 ? outcome.out : outcome.err).append(buffer, static_cast<std::size_t>(bytes));
     }
-    if (interrupted || options.interrupt_after.empty() || outcome.err.find(options.interrupt_after) == std::string::npos) continue;
+    if (interrupted || options.interrupt_after.empty() ||
+        outcome.err.find(options.interrupt_after) == std::string::npos)
+      continue;
     kill(child, SIGINT);
     interrupted = true;
   }
@@ -88,7 +95,8 @@ Outcome run(const fs::path& folder, const std::string& program, const std::vecto
   return outcome;
 }
 
-Outcome sparsify(const fs::path& folder, const std::vector<std::string>& arguments, const RunOptions& options) {
+Outcome sparsify(const fs::path& folder, const std::vector<std::string>& arguments,
+                 const RunOptions& options) {
   return run(folder, SPARSIFY_PROGRAM, arguments, options);
 }
 
@@ -103,13 +111,15 @@ void write(const fs::path& path, const std::string& text) {
 }
 
 void write_image(const fs::path& path, int side, unsigned char red, unsigned char green, unsigned char blue) {
-  const std::uint32_t row = static_cast<std::uint32_t>(side * 3 + 3) / 4 * 4, pixels = row * static_cast<std::uint32_t>(side);
+  const std::uint32_t row = static_cast<std::uint32_t>(side * 3 + 3) / 4 * 4,
+                      pixels = row * static_cast<std::uint32_t>(side);
   std::string bytes = "BM";
   const auto put = [&](std::uint32_t value, int width) {
     for (int i = 0; i < width; ++i) bytes += static_cast<char>(value >> (8 * i));
   };
   put(54 + pixels, 4), put(0, 4), put(54, 4);
-  put(40, 4), put(static_cast<std::uint32_t>(side), 4), put(static_cast<std::uint32_t>(side), 4), put(1, 2), put(24, 2);
+  put(40, 4), put(static_cast<std::uint32_t>(side), 4), put(static_cast<std::uint32_t>(side), 4), put(1, 2),
+      put(24, 2);
   for (const std::uint32_t value : {0U, pixels, 2835U, 2835U, 0U, 0U}) put(value, 4);
   for (int y = 0; y < side; ++y) {
     for (int x = 0; x < side; ++x)
@@ -127,7 +137,8 @@ std::map<std::string, std::string> read_tensors(const fs::path& path) {
   std::map<std::string, std::string> tensors;
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;
-    const auto begin = entry.at("data_offsets")[0].get<std::uint64_t>(), end = entry.at("data_offsets")[1].get<std::uint64_t>();
+    const auto begin = entry.at("data_offsets")[0].get<std::uint64_t>(),
+               end = entry.at("data_offsets")[1].get<std::uint64_t>();
     tensors[name] = bytes.substr(8 + length + begin, end - begin);
   }
   return tensors;
@@ -137,9 +148,12 @@ std::string small_recipe(int epochs) {
   const auto text = std::to_string(epochs);
   return "version: 1\n"
          "sparsity: 0.8\n"
-         "run: {model: resnet8_cifar, data: 'generated:train=512,val=128', batch_size: 32, lr: 0.05, workers: 1}\n"
+         "run: {model: resnet8_cifar, data: 'generated:train=512,val=128', batch_size: 32, lr: 0.05, "
+         "workers: 1}\n"
          "training_modifiers:\n"
-         "  - !EpochRangeModifier {start_epoch: 0, end_epoch: " + text + "}\n"
+         "  - !EpochRangeModifier {start_epoch: 0, end_epoch: " +
+         text +
+         "}\n"
          "pruning_modifiers:\n"
          "  - !GMPruningModifier\n"
          "    params: __ALL_PRUNABLE__\n"

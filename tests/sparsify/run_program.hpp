@@ -34,14 +34,17 @@ struct Outcome {
 };
 
 struct RunOptions {
-  std::string interrupt_after{};   ///< SIGINT as soon as this appears on stderr
-  std::int64_t file_size_limit = 0;  ///< bytes a file may have, like a disk that is full after so many; 0: no limit
+  std::string interrupt_after{};  ///< SIGINT as soon as this appears on stderr
+  std::int64_t file_size_limit =
+      0;  ///< bytes a file may have, like a disk that is full after so many; 0: no limit
 };
 
 /// Runs `sparsify` with these arguments in `folder` and waits for it.
-Outcome sparsify(const fs::path& folder, const std::vector<std::string>& arguments, const RunOptions& options = {});
+Outcome sparsify(const fs::path& folder, const std::vector<std::string>& arguments,
+                 const RunOptions& options = {});
 /// Runs another program with `sparsify` on the PATH.
-Outcome run(const fs::path& folder, const std::string& program, const std::vector<std::string>& arguments, const RunOptions& options = {});
+Outcome run(const fs::path& folder, const std::string& program, const std::vector<std::string>& arguments,
+            const RunOptions& options = {});
 
 std::string read(const fs::path& path);
 void write(const fs::path& path, const std::string& text);

@@ -33,7 +33,8 @@ std::vector<std::string> untimed_rows(const cli::fs::path& path) {
 TEST_CASE("a training run writes what the contract names, and the other commands work on it") {
   const Folder folder;
   cli::write(folder / "small.yaml", cli::small_recipe(2));
-  const auto trained = sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--recipe-arg", "sparsity=0.7", "--json", "result.json"});
+  const auto trained = sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--recipe-arg",
+                                                "sparsity=0.7", "--json", "result.json"});
   INFO(trained.err << trained.out);
   REQUIRE(trained.code == 0);
 
@@ -46,22 +47,26 @@ TEST_CASE("a training run writes what the contract names, and the other commands
     CHECK(summary.at("final").get<double>() > 0.1);
     CHECK(summary.at("baseline").is_null());
     CHECK(summary.at("sparsity").at("prunable").get<double>() == Catch::Approx(0.7).margin(0.002));
-    CHECK(summary.at("sparsity").at("total").get<double>() < summary.at("sparsity").at("prunable").get<double>());
+    CHECK(summary.at("sparsity").at("total").get<double>() <
+          summary.at("sparsity").at("prunable").get<double>());
     const auto layers = summary.at("sparsity").at("layers");
     CHECK(layers.at("fc.weight").get<double>() == Catch::Approx(0.7).margin(0.01));
     CHECK(summary.at("quantized").at("of") == layers.size());
-    CHECK(summary.at("quantized").at("layers").get<std::size_t>() + summary.at("unquantized").size() == layers.size());
+    CHECK(summary.at("quantized").at("layers").get<std::size_t>() + summary.at("unquantized").size() ==
+          layers.size());
     CHECK(summary.at("quantized").at("layers").get<int>() >= 8);
     const auto parity = summary.at("parity").at("onnxruntime");
     CHECK(parity.at("images") == 128);
     CHECK(parity.at("agreement").get<double>() >= 0.97);
     CHECK(parity.at("final").get<double>() == Catch::Approx(summary.at("final").get<double>()).margin(0.04));
-    CHECK(parity.at("max_difference").get<double>() >= 0);
+    CHECK(parity.at("max_difference").get<double>() < 0.5);
     CHECK(summary.at("seconds").get<double>() > 0);
-    for (const auto* name : {"model.cpu.onnx", "last.safetensors", "best.safetensors", "metrics.csv", "report.html"}) {
+    for (const auto* name :
+         {"model.cpu.onnx", "last.safetensors", "best.safetensors", "metrics.csv", "report.html"}) {
       INFO(name);
       const auto file = summary.at("files").at(name);
-      CHECK(cli::fs::file_size(folder.path() / file.at("path").get<std::string>()) == file.at("bytes").get<std::uintmax_t>());
+      CHECK(cli::fs::file_size(folder.path() / file.at("path").get<std::string>()) ==
+            file.at("bytes").get<std::uintmax_t>());
     }
   }
 
@@ -73,26 +78,33 @@ TEST_CASE("a training run writes what the contract names, and the other commands
     CHECK(config.at("settings").at("epochs") == 2);
     CHECK(untimed_rows(run / "metrics.csv").size() == 3);
     const auto report = cli::read(run / "report.html");
-    CHECK_THAT(report, ContainsSubstring("<svg") && ContainsSubstring("layer1.0.conv1.weight") && !ContainsSubstring("http"));
+    CHECK_THAT(report, ContainsSubstring("<svg") && ContainsSubstring("layer1.0.conv1.weight") &&
+                           !ContainsSubstring("http"));
     CHECK_THAT(cli::read(run / "run.log"), ContainsSubstring("epoch 2/2"));
-    CHECK_THAT(trained.err, ContainsSubstring("epoch 1/2") && !ContainsSubstring("\r"));  // no terminal: plain lines
+    CHECK_THAT(trained.err,
+               ContainsSubstring("epoch 1/2") && !ContainsSubstring("\r"));  // no terminal: plain lines
     CHECK_THAT(trained.out, ContainsSubstring("70.0") && ContainsSubstring("model.cpu.onnx"));
-    for (const auto& name : folder.listing()) CHECK_THAT(name, !ContainsSubstring("partial") && !ContainsSubstring("unchecked"));
+    for (const auto& name : folder.listing())
+      CHECK_THAT(name, !ContainsSubstring("partial") && !ContainsSubstring("unchecked"));
   }
 
   SECTION("validate, inspect, export") {
     const double one_image = 1.0 / 128 + 1e-9;
-    for (const auto* subject : {"runs/small", "runs/small/checkpoints/last.safetensors", "runs/small/model.cpu.onnx"}) {
+    for (const auto* subject :
+         {"runs/small", "runs/small/checkpoints/last.safetensors", "runs/small/model.cpu.onnx"}) {
       const auto validated = sparsify(folder.path(), {"validate", subject, "--json", "v.json"});
       INFO(subject << validated.err);
       REQUIRE(validated.code == 0);
       const auto result = read_json(folder / "v.json");
-      const auto expected = std::string(subject).ends_with(".onnx") ? summary.at("parity").at("onnxruntime").at("final") : summary.at("final");
+      const auto expected = std::string(subject).ends_with(".onnx")
+                                ? summary.at("parity").at("onnxruntime").at("final")
+                                : summary.at("final");
       CHECK(result.at("top1").get<double>() == Catch::Approx(expected.get<double>()).margin(one_image));
       CHECK(result.at("images") == 128);
     }
-    const auto by_parts = sparsify(folder.path(), {"validate", "--model", "resnet8_cifar", "--weights", "runs/small/checkpoints/last.safetensors",
-                                                   "--data", "generated:train=8,val=64", "--json", "v.json"});
+    const auto by_parts = sparsify(folder.path(), {"validate", "--model", "resnet8_cifar", "--weights",
+                                                   "runs/small/checkpoints/last.safetensors", "--data",
+                                                   "generated:train=8,val=64", "--json", "v.json"});
     INFO(by_parts.err);
     REQUIRE(by_parts.code == 0);
     CHECK(read_json(folder / "v.json").at("images") == 64);
@@ -103,22 +115,27 @@ TEST_CASE("a training run writes what the contract names, and the other commands
       REQUIRE(inspected.code == 0);
       const auto result = read_json(folder / "i.json");
       CHECK(result.at("layers").size() == summary.at("sparsity").at("layers").size());
-      CHECK(result.at("sparsity").get<double>() >= summary.at("sparsity").at("prunable").get<double>() - 1e-6);
+      CHECK(result.at("sparsity").get<double>() >=
+            summary.at("sparsity").at("prunable").get<double>() - 1e-6);
       CHECK_THAT(inspected.out, ContainsSubstring("fc.weight"));
     }
 
-    const auto exported = sparsify(folder.path(), {"export", "runs/small", "--output", "again.onnx", "--json", "e.json"});
+    const auto exported =
+        sparsify(folder.path(), {"export", "runs/small", "--output", "again.onnx", "--json", "e.json"});
     INFO(exported.err << exported.out);
     REQUIRE(exported.code == 0);
-    CHECK(cli::fs::file_size(folder / "again.onnx") == summary.at("files").at("model.cpu.onnx").at("bytes").get<std::uintmax_t>());
+    CHECK(cli::fs::file_size(folder / "again.onnx") ==
+          summary.at("files").at("model.cpu.onnx").at("bytes").get<std::uintmax_t>());
     CHECK(read_json(folder / "e.json").at("parity").at("onnxruntime").at("agreement").get<double>() >= 0.97);
 
-    const auto refused = sparsify(folder.path(), {"export", "runs/small", "--target", "gpu", "--output", "gpu.onnx"});
+    const auto refused =
+        sparsify(folder.path(), {"export", "runs/small", "--target", "gpu", "--output", "gpu.onnx"});
     CHECK(refused.code == 2);
     CHECK_THAT(refused.err, ContainsSubstring("quantized for cpu") && ContainsSubstring("--requantize"));
     CHECK(!cli::fs::exists(folder / "gpu.onnx"));
-    const auto requantized = sparsify(folder.path(), {"export", "runs/small", "--target", "gpu", "--requantize", "--calibration-batches", "2",
-                                                      "--output", "gpu.onnx", "--json", "e.json"});
+    const auto requantized =
+        sparsify(folder.path(), {"export", "runs/small", "--target", "gpu", "--requantize",
+                                 "--calibration-batches", "2", "--output", "gpu.onnx", "--json", "e.json"});
     INFO(requantized.err << requantized.out);
     REQUIRE(requantized.code == 0);
     CHECK(read_json(folder / "e.json").at("requantized") == true);
@@ -127,11 +144,13 @@ TEST_CASE("a training run writes what the contract names, and the other commands
 
   SECTION("a second run does not touch the first") {
     const auto before = cli::read(run / "summary.json");
-    const auto refused = sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--output", "runs/small"});
+    const auto refused =
+        sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--output", "runs/small"});
     CHECK(refused.code == 2);
     CHECK_THAT(refused.err, ContainsSubstring("holds a run already") && ContainsSubstring("--resume"));
     CHECK(cli::read(run / "summary.json") == before);
-    const auto second = sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--baseline", "runs/small", "--no-export"});
+    const auto second = sparsify(
+        folder.path(), {"train", "--recipe", "small.yaml", "--baseline", "runs/small", "--no-export"});
     INFO(second.err);
     REQUIRE(second.code == 0);
     const auto other = read_json(folder / "runs/small-2/summary.json");
@@ -153,11 +172,14 @@ TEST_CASE("a training run writes what the contract names, and the other commands
     const Folder images;
     for (const std::string part : {"train", "val"})
       for (int i = 0; i < 4; ++i) {
-        cli::write_image(images / part / "red" / (std::to_string(i) + ".bmp"), 32, 200, static_cast<unsigned char>(20 * i), 0);
-        cli::write_image(images / part / "blue" / (std::to_string(i) + ".bmp"), 32, 0, static_cast<unsigned char>(20 * i), 200);
+        cli::write_image(images / part / "red" / (std::to_string(i) + ".bmp"), 32, 200,
+                         static_cast<unsigned char>(20 * i), 0);
+        cli::write_image(images / part / "blue" / (std::to_string(i) + ".bmp"), 32, 0,
+                         static_cast<unsigned char>(20 * i), 200);
       }
-    const auto tuned = sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--weights", "runs/small", "--data", images.path().string(),
-                                                "--image-size", "32", "--batch-size", "4", "--output", "tuned", "--no-export"});
+    const auto tuned = sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--weights", "runs/small",
+                                                "--data", images.path().string(), "--image-size", "32",
+                                                "--batch-size", "4", "--output", "tuned", "--no-export"});
     INFO(tuned.err);
     REQUIRE(tuned.code == 0);
     CHECK_THAT(tuned.err, ContainsSubstring("classifier is new") && ContainsSubstring("fc.weight"));
@@ -208,10 +230,12 @@ TEST_CASE("a run that was interrupted and resumed ends with the same bits") {
 TEST_CASE("the demo compares a dense with a pruned, quantized run, and can be repeated", "[long]") {
   const Folder folder;
   for (int i = 0; i < 2; ++i) {
-    const auto demo = cli::run(folder.path(), SPARSIFY_DEMO, {"demo", "--data", "generated:train=640,val=128"});
+    const auto demo =
+        cli::run(folder.path(), SPARSIFY_DEMO, {"demo", "--data", "generated:train=640,val=128"});
     INFO(demo.err << demo.out);
     REQUIRE(demo.code == 0);
-    CHECK_THAT(demo.out, ContainsSubstring("dense") && ContainsSubstring("pruned_quant") && ContainsSubstring("report.html"));
+    CHECK_THAT(demo.out, ContainsSubstring("dense") && ContainsSubstring("pruned_quant") &&
+                             ContainsSubstring("report.html"));
   }
   const auto summary = read_json(folder / "demo/pruned_quant/summary.json");
   CHECK(summary.at("baseline") == read_json(folder / "demo/dense/summary.json").at("final"));
@@ -225,8 +249,9 @@ TEST_CASE("help teaches and exits with 0") {
   const Folder folder;
   const auto top = sparsify(folder.path(), {"--help"});
   CHECK(top.code == 0);
-  CHECK_THAT(top.out, ContainsSubstring("train") && ContainsSubstring("validate") && ContainsSubstring("export") &&
-                          ContainsSubstring("inspect") && ContainsSubstring("recipe") && ContainsSubstring("exit codes"));
+  CHECK_THAT(top.out, ContainsSubstring("train") && ContainsSubstring("validate") &&
+                          ContainsSubstring("export") && ContainsSubstring("inspect") &&
+                          ContainsSubstring("recipe") && ContainsSubstring("exit codes"));
   for (const std::string command : {"train", "validate", "export", "inspect", "recipe"}) {
     const auto help = sparsify(folder.path(), {command, "--help"});
     INFO(command << help.err);
@@ -235,10 +260,34 @@ TEST_CASE("help teaches and exits with 0") {
     CHECK(help.err.empty());
   }
   const auto train = sparsify(folder.path(), {"train", "--help"}).out;
-  for (const auto* flag : {"--recipe", "--recipe-arg", "--model", "--weights", "--data", "--epochs", "--batch-size", "--image-size", "--imgsz",
-                           "--optimizer", "--lr", "--lr-schedule", "--momentum", "--weight-decay", "--warmup-epochs", "--label-smoothing",
-                           "--ema-decay", "--no-augment", "--device", "--precision", "--output", "--resume", "--seed", "--workers", "--baseline",
-                           "--target", "--no-export", "--json"})
+  for (const auto* flag : {"--recipe",
+                           "--recipe-arg",
+                           "--model",
+                           "--weights",
+                           "--data",
+                           "--epochs",
+                           "--batch-size",
+                           "--image-size",
+                           "--imgsz",
+                           "--optimizer",
+                           "--lr",
+                           "--lr-schedule",
+                           "--momentum",
+                           "--weight-decay",
+                           "--warmup-epochs",
+                           "--label-smoothing",
+                           "--ema-decay",
+                           "--no-augment",
+                           "--device",
+                           "--precision",
+                           "--output",
+                           "--resume",
+                           "--seed",
+                           "--workers",
+                           "--baseline",
+                           "--target",
+                           "--no-export",
+                           "--json"})
     CHECK_THAT(train, ContainsSubstring(flag));
   const auto version = sparsify(folder.path(), {"--version"});
   CHECK(version.code == 0);

@@ -14,8 +14,10 @@ using Arguments = std::vector<std::string>;
 
 namespace {
 
-/// Runs a command that must fail: with this code, a message that holds all the fragments, and no file more than before.
-void must_fail(const Folder& folder, const Arguments& arguments, int code, const Arguments& fragments, const cli::RunOptions& options = {}) {
+/// Runs a command that must fail: with this code, a message that holds all the fragments, and no file more
+/// than before.
+void must_fail(const Folder& folder, const Arguments& arguments, int code, const Arguments& fragments,
+               const cli::RunOptions& options = {}) {
   std::string shown = "sparsify";
   for (const auto& argument : arguments) shown += " " + argument;
   const auto before = folder.listing();
@@ -24,7 +26,8 @@ void must_fail(const Folder& folder, const Arguments& arguments, int code, const
   CHECK(failed.code == code);
   CHECK_THAT(failed.err, ContainsSubstring("sparsify"));
   for (const auto& fragment : fragments) CHECK_THAT(failed.err, ContainsSubstring(fragment));
-  CHECK_THAT(failed.err, !ContainsSubstring("Exception raised from") && !ContainsSubstring("terminate called"));
+  CHECK_THAT(failed.err,
+             !ContainsSubstring("Exception raised from") && !ContainsSubstring("terminate called"));
   CHECK(folder.listing() == before);
 }
 
@@ -44,10 +47,12 @@ void must_refuse_recipe(const std::string& text, const Arguments& fragments) {
 void write_image_folder(const Folder& folder, int count) {
   for (const std::string part : {"train", "val"})
     for (const std::string name : {"cat", "dog"})
-      for (int i = 0; i < count; ++i) cli::write_image(folder / "images" / part / name / (std::to_string(i) + ".bmp"), 32, 9, 90, 200);
+      for (int i = 0; i < count; ++i)
+        cli::write_image(folder / "images" / part / name / (std::to_string(i) + ".bmp"), 32, 9, 90, 200);
 }
 
-const Arguments kOnImages = {"train", "--recipe", "small.yaml", "--data", "images", "--image-size", "32", "--batch-size", "4"};
+const Arguments kOnImages = {"train",        "--recipe", "small.yaml",   "--data", "images",
+                             "--image-size", "32",       "--batch-size", "4"};
 
 }  // namespace
 
@@ -56,12 +61,14 @@ TEST_CASE("usage errors") {
   CHECK(sparsify(folder.path(), {}).code == 2);
   must_fail(folder, {"trian"}, 2, {"unknown command 'trian'", "did you mean 'train'"});
   must_fail(folder, {"--verison"}, 2, {"unknown option"});
-  must_fail(folder, {"train", "--epoch", "3"}, 2, {"sparsify train: unknown option '--epoch'", "did you mean '--epochs'"});
+  must_fail(folder, {"train", "--epoch", "3"}, 2,
+            {"sparsify train: unknown option '--epoch'", "did you mean '--epochs'"});
   must_fail(folder, {"train", "--recipe"}, 2, {"recipe", "missing an argument"});
   must_fail(folder, {"train"}, 2, {"no recipe is given"});
   must_fail(folder, {"train", "pruned.yaml"}, 2, {"unexpected argument 'pruned.yaml'", "--recipe"});
   must_fail(folder, {"train", "--recipe", "nosuch.yaml"}, 2, {"nosuch.yaml: no such recipe"});
-  must_fail(folder, {"train", "--recipe", "pruned_quant.yaml", "--recipe-arg", "sparsity"}, 2, {"--recipe-arg 'sparsity'", "name=value"});
+  must_fail(folder, {"train", "--recipe", "pruned_quant.yaml", "--recipe-arg", "sparsity"}, 2,
+            {"--recipe-arg 'sparsity'", "name=value"});
   must_fail(folder, {"train", "--recipe", "dense.yaml", "--recipe-arg", "sparsty=0.9"}, 2, {"sparsty"});
   must_fail(folder, {"train", "--resume"}, 2, {"--resume", "--output"});
   must_fail(folder, {"train", "--resume", "--output", "nowhere"}, 2, {"nowhere: no such run directory"});
@@ -93,21 +100,31 @@ TEST_CASE("settings of the wrong type or out of range") {
   must_fail(folder, with({"--baseline", "nowhere"}), 2, {"--baseline nowhere"});
   must_fail(folder, with({"--data", "generated:train=x"}), 2, {"train=x"});
   must_fail(folder, with({"--json", "no/such/folder.json"}), 2, {"--json"});
-  must_fail(folder, {"train", "--recipe", "pruned_quant.yaml", "--target", "gpu"}, 2, {"--target gpu", "quantizes for cpu"});
+  must_fail(folder, {"train", "--recipe", "pruned_quant.yaml", "--target", "gpu"}, 2,
+            {"--target gpu", "quantizes for cpu"});
 }
 
 TEST_CASE("recipes with mistakes are refused with the place and the reason") {
   const auto good = cli::small_recipe(2);
   must_refuse_recipe(replaced(good, "params: __ALL_PRUNABLE__", "params: [__ALL_PRUNABLE__"), {"bad.yaml:"});
-  must_refuse_recipe(replaced(good, "final_sparsity", "final_sparisty"), {"bad.yaml:10:", "final_sparisty", "did you mean 'final_sparsity'"});
-  must_refuse_recipe(replaced(good, "!GMPruningModifier", "!GMPrunningModifier"), {"bad.yaml:7:", "GMPrunningModifier", "GMPruningModifier"});
-  must_refuse_recipe(replaced(good, "params: __ALL_PRUNABLE__", "params: [layer9.conv1.weight]"), {"layer9.conv1.weight", "matches no parameter"});
+  must_refuse_recipe(replaced(good, "final_sparsity", "final_sparisty"),
+                     {"bad.yaml:10:", "final_sparisty", "did you mean 'final_sparsity'"});
+  must_refuse_recipe(replaced(good, "!GMPruningModifier", "!GMPrunningModifier"),
+                     {"bad.yaml:7:", "GMPrunningModifier", "GMPruningModifier"});
+  must_refuse_recipe(replaced(good, "params: __ALL_PRUNABLE__", "params: [layer9.conv1.weight]"),
+                     {"layer9.conv1.weight", "matches no parameter"});
   must_refuse_recipe(replaced(good, "sparsity: 0.8", "sparsity: 85"), {"85", "fraction", "0.85"});
-  must_refuse_recipe(replaced(good, "init_sparsity: 0.05", "init_sparsity: little"), {"bad.yaml:9:", "init_sparsity", "little"});
-  must_refuse_recipe(replaced(good, "batch_size: 32", "batchsize: 32"), {"batchsize", "did you mean 'batch_size'"});
-  must_refuse_recipe(replaced(good, "    start_epoch: 0\n    end_epoch: 1\n", "    start_epoch: 1\n    end_epoch: 1\n"), {"end_epoch", "after start_epoch"});
-  const std::string second = "  - !GMPruningModifier {params: [fc.weight], final_sparsity: 0.5, start_epoch: 0, end_epoch: 2}\n";
-  must_refuse_recipe(replaced(good, "quantization_modifiers:", second + "quantization_modifiers:"), {"the mask of fc.weight", "overlap"});
+  must_refuse_recipe(replaced(good, "init_sparsity: 0.05", "init_sparsity: little"),
+                     {"bad.yaml:9:", "init_sparsity", "little"});
+  must_refuse_recipe(replaced(good, "batch_size: 32", "batchsize: 32"),
+                     {"batchsize", "did you mean 'batch_size'"});
+  must_refuse_recipe(
+      replaced(good, "    start_epoch: 0\n    end_epoch: 1\n", "    start_epoch: 1\n    end_epoch: 1\n"),
+      {"end_epoch", "after start_epoch"});
+  const std::string second =
+      "  - !GMPruningModifier {params: [fc.weight], final_sparsity: 0.5, start_epoch: 0, end_epoch: 2}\n";
+  must_refuse_recipe(replaced(good, "quantization_modifiers:", second + "quantization_modifiers:"),
+                     {"the mask of fc.weight", "overlap"});
   must_refuse_recipe(replaced(good, "model: resnet8_cifar, ", ""), {"no model is given"});
   must_refuse_recipe("", {"bad.yaml"});
 }
@@ -115,7 +132,8 @@ TEST_CASE("recipes with mistakes are refused with the place and the reason") {
 TEST_CASE("data that cannot be used") {
   const Folder folder;
   cli::write(folder / "small.yaml", cli::small_recipe(2));
-  must_fail(folder, {"train", "--recipe", "small.yaml", "--data", "nowhere"}, 2, {"nowhere", "no such file or folder"});
+  must_fail(folder, {"train", "--recipe", "small.yaml", "--data", "nowhere"}, 2,
+            {"nowhere", "no such file or folder"});
 
   write_image_folder(folder, 4);
   SECTION("a class without images") {
@@ -153,13 +171,16 @@ TEST_CASE("weights that do not fit") {
   std::string bytes(8, '\0');
   bytes[0] = static_cast<char>(header.size());
   cli::write(folder / "other.safetensors", bytes + header + std::string(4, '\0'));
-  must_fail(folder, with("other.safetensors"), 2, {"resnet8_cifar", "missing", "conv1.weight", "unexpected: backbone.weight"});
+  must_fail(folder, with("other.safetensors"), 2,
+            {"resnet8_cifar", "missing", "conv1.weight", "unexpected: backbone.weight"});
 }
 
 TEST_CASE("output that cannot be written") {
   const Folder folder;
   cli::write(folder / "small.yaml", cli::small_recipe(2));
-  const auto to = [](const std::string& output) { return Arguments{"train", "--recipe", "small.yaml", "--output", output}; };
+  const auto to = [](const std::string& output) {
+    return Arguments{"train", "--recipe", "small.yaml", "--output", output};
+  };
   cli::write(folder / "file", "in the way");
   must_fail(folder, to("file/run"), 2, {"file/run", "not a folder"});
   must_fail(folder, to("file"), 2, {"file", "not a folder"});
@@ -172,6 +193,6 @@ TEST_CASE("output that cannot be written") {
 TEST_CASE("a disk that fills up ends the run with a message and no half-written file") {
   const Folder folder;
   cli::write(folder / "small.yaml", cli::small_recipe(2));
-  must_fail(folder, {"train", "--recipe", "small.yaml", "--output", "new/run"}, 1, {".safetensors", "cannot be written", "File too large"},
-            {.file_size_limit = 60'000});
+  must_fail(folder, {"train", "--recipe", "small.yaml", "--output", "new/run"}, 1,
+            {".safetensors", "cannot be written", "File too large"}, {.file_size_limit = 60'000});
 }

@@ -25,9 +25,11 @@ struct Inputs {
   std::optional<trainers::Datasets> data{};  ///< none: it is not there, and nothing needs it
 };
 
-/// The data that the checkpoint or --data names. When only the checkpoint does and it is gone, the export goes on without.
+/// The data that the checkpoint or --data names. When only the checkpoint does and it is gone, the export
+/// goes on without.
 std::optional<trainers::Datasets> find_data(const CommandLine& line, const SavedModel& saved) {
-  if (line.given("data") || line.given("requantize")) return open_data_for(saved.card, line.text("data", saved.card.data));
+  if (line.given("data") || line.given("requantize"))
+    return open_data_for(saved.card, line.text("data", saved.card.data));
   try {
     return open_data_for(saved.card, saved.card.data);
   } catch (const Error& error) {
@@ -45,11 +47,14 @@ Inputs open_inputs(const CommandLine& line) {
   const auto target = line.text("target", scheme.empty() ? "cpu" : scheme);
   inputs.target = parse_target(target);
   if (!scheme.empty() && scheme != target && !line.given("requantize"))
-    throw InputError("--target " + target + ": this model was quantized for " + scheme + " engines, whose quantizers " + target +
-                     " engines do not accept. Train it with scheme: " + target + " for a model that computes what training saw, " +
-                     "or add --requantize to put new quantizers on it, calibrated on training images (accuracy may drop)");
+    throw InputError(
+        "--target " + target + ": this model was quantized for " + scheme + " engines, whose quantizers " +
+        target + " engines do not accept. Train it with scheme: " + target +
+        " for a model that computes what training saw, " +
+        "or add --requantize to put new quantizers on it, calibrated on training images (accuracy may drop)");
   if (line.given("requantize") && scheme == target)
-    throw InputError("--requantize: the model is quantized for " + scheme + " already; leave the option out to keep its quantizers");
+    throw InputError("--requantize: the model is quantized for " + scheme +
+                     " already; leave the option out to keep its quantizers");
   inputs.data = find_data(line, inputs.saved);
   return inputs;
 }
@@ -58,8 +63,10 @@ nlohmann::json report(const ExportOutcome& outcome) {
   nlohmann::json unquantized = nlohmann::json::object();
   for (const auto& layer : outcome.report.unquantized) unquantized[layer.site] = layer.reason;
   std::cout << outcome.report.path.string() << ": " << format_bytes(outcome.report.bytes) << ", "
-            << outcome.report.quantized_layers << " of " << outcome.report.layers << " layers quantized, ONNX checker passed\n";
-  for (const auto& layer : outcome.report.unquantized) std::cout << "  " << layer.site << " stays float: " << layer.reason << "\n";
+            << outcome.report.quantized_layers << " of " << outcome.report.layers
+            << " layers quantized, ONNX checker passed\n";
+  for (const auto& layer : outcome.report.unquantized)
+    std::cout << "  " << layer.site << " stays float: " << layer.reason << "\n";
   for (const auto& warning : outcome.warnings) std::cout << "warning: " << warning << "\n";
   return {{"path", outcome.report.path.string()},
           {"bytes", outcome.report.bytes},
@@ -71,23 +78,30 @@ nlohmann::json report(const ExportOutcome& outcome) {
 }  // namespace
 
 int export_command(const std::vector<std::string>& arguments) {
-  CommandLine line("export", "RUN|CHECKPOINT --output FILE.onnx [options]",
-                   "Writes a trained model as ONNX, checks the file, and compares it with the trained model in ONNX Runtime.",
-                   "  sparsify export runs/pruned_quant --output model.onnx\n"
-                   "  sparsify export runs/pruned_quant/checkpoints/best.safetensors --target cpu --output best.onnx\n"
-                   "  sparsify export runs/pruned_quant --target gpu --requantize --output model.gpu.onnx\n");
+  CommandLine line(
+      "export", "RUN|CHECKPOINT --output FILE.onnx [options]",
+      "Writes a trained model as ONNX, checks the file, and compares it with the trained model in ONNX "
+      "Runtime.",
+      "  sparsify export runs/pruned_quant --output model.onnx\n"
+      "  sparsify export runs/pruned_quant/checkpoints/best.safetensors --target cpu --output best.onnx\n"
+      "  sparsify export runs/pruned_quant --target gpu --requantize --output model.gpu.onnx\n");
   line.option("export", "output", "the file to write", "FILE.onnx");
-  line.option("export", "target", "cpu or gpu (default: what the model was quantized for, else cpu)", "cpu|gpu");
+  line.option("export", "target", "cpu or gpu (default: what the model was quantized for, else cpu)",
+              "cpu|gpu");
   line.option("export", "opset", "13 to 17 (default: 17)", "N");
-  line.flag("export", "requantize", "quantize anew for another target: calibrated on training images, marked so in the file");
-  line.option("export", "calibration-batches", "batches of 128 training images to calibrate on (default: 32)", "N");
+  line.flag("export", "requantize",
+            "quantize anew for another target: calibrated on training images, marked so in the file");
+  line.option("export", "calibration-batches", "batches of 128 training images to calibrate on (default: 32)",
+              "N");
   line.option("comparison", "data", "validation data (default: what the model was trained on)", "D");
   line.option("comparison", "json", "also write the results to this file", "FILE");
   if (!line.parse(arguments)) return 0;
   const auto opset = static_cast<int>(line.integer("opset", 17, 13, 17));
   const auto batches = line.integer("calibration-batches", 32, 1, 100'000);
   auto inputs = as_input([&] { return open_inputs(line); });
-  if (line.given("requantize")) inputs.saved = requantize(std::move(inputs.saved), onnx::name(inputs.target), *inputs.data, kBatch, batches);
+  if (line.given("requantize"))
+    inputs.saved =
+        requantize(std::move(inputs.saved), onnx::name(inputs.target), *inputs.data, kBatch, batches);
 
   const auto& saved = inputs.saved;
   const auto example = inputs.data ? first_image(*inputs.data) : example_input(saved.card);
@@ -96,12 +110,16 @@ int export_command(const std::vector<std::string>& arguments) {
   results["requantized"] = saved.requantized;
   if (inputs.data) {
     onnx::Engine engine(outcome.report.path);
-    const auto parity = compare(*inputs.data, kBatch, kWorkers, [&](const at::Tensor& images) { return saved.forward(images); },
-                                [&](const at::Tensor& images) { return engine.run(images); });
+    const auto parity = compare(
+        *inputs.data, kBatch, kWorkers, [&](const at::Tensor& images) { return saved.forward(images); },
+        [&](const at::Tensor& images) { return engine.run(images); });
     const double top1 = parity.engine.engine_accuracy.value_or(0);
-    std::cout << "top-1 in ONNX Runtime " << format_percent(top1) << ", of the " << (saved.requantized ? "requantized" : "trained")
-              << " model " << format_percent(parity.trained.top1) << ", equal decisions " << format_percent(parity.engine.agreement) << "\n";
-    for (const auto& complaint : complaints(parity, "ONNX Runtime")) std::cout << "warning: " << complaint << "\n";
+    std::cout << "top-1 in ONNX Runtime " << format_percent(top1) << ", of the "
+              << (saved.requantized ? "requantized" : "trained") << " model "
+              << format_percent(parity.trained.top1) << ", equal decisions "
+              << format_percent(parity.engine.agreement) << "\n";
+    for (const auto& complaint : complaints(parity, "ONNX Runtime"))
+      std::cout << "warning: " << complaint << "\n";
     results["parity"]["onnxruntime"] = {{"final", top1},
                                         {"trained", parity.trained.top1},
                                         {"agreement", parity.engine.agreement},

@@ -34,10 +34,12 @@ struct Findings {
 Findings inspect_onnx(const std::string& path) {
   const auto facts = onnx::inspect_model(path);
   Findings found;
-  found.title = path + ": opset " + std::to_string(facts.opset) + ", " + std::to_string(facts.activation_quantizers) +
-                " activation quantizers" + (facts.metadata.count("requantized") ? ", requantized" : "");
+  found.title = path + ": opset " + std::to_string(facts.opset) + ", " +
+                std::to_string(facts.activation_quantizers) + " activation quantizers" +
+                (facts.metadata.count("requantized") ? ", requantized" : "");
   for (const auto& weight : facts.weights) {
-    found.layers.push_back({weight.name, weight.shape, weight.elements, weight.zeros, weight.two_four, !weight.quantizer.empty(), ""});
+    found.layers.push_back({weight.name, weight.shape, weight.elements, weight.zeros, weight.two_four,
+                            !weight.quantizer.empty(), ""});
     found.arithmetic.push_back(weight.quantizer.empty() ? "float" : weight.quantizer);
   }
   found.parameters = facts.elements;
@@ -55,7 +57,7 @@ Findings inspect_saved(const std::string& path) {
   found.title = saved.card.model + " of " + saved.checkpoint.string() + ", recipe " + saved.card.recipe_name;
   found.layers = facts.layers;
   for (const auto& layer : facts.layers)
-    found.arithmetic.push_back(layer.quantized ? "INT8 (" + quantization->plan().scheme + ")"
+    found.arithmetic.push_back(layer.quantized           ? "INT8 (" + quantization->plan().scheme + ")"
                                : quantization && !active ? "float: quantization has not begun"
                                                          : "float: " + layer.why_not);
   found.parameters = facts.parameters;
@@ -68,34 +70,49 @@ Findings inspect_saved(const std::string& path) {
 }
 
 void print(const Findings& found) {
-  std::vector<std::vector<std::string>> rows = {{"weight", "shape", "weights", "sparsity", "2:4", "arithmetic"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"weight", "shape", "weights", "sparsity", "2:4", "arithmetic"}};
   for (std::size_t i = 0; i < found.layers.size(); ++i) {
     const auto& layer = found.layers[i];
-    rows.push_back({layer.name, format_sizes(layer.sizes), std::to_string(layer.weights), format_percent(layer.sparsity(), 1),
-                    layer.two_four ? "yes" : "no", found.arithmetic[i]});
+    rows.push_back({layer.name, format_sizes(layer.sizes), std::to_string(layer.weights),
+                    format_percent(layer.sparsity(), 1), layer.two_four ? "yes" : "no", found.arithmetic[i]});
   }
-  std::cout << found.title << "\n\n" << format_table(rows) << "\n" << found.parameters << " parameters; Conv/Linear weights "
-            << format_percent(found.prunable) << " sparse\n";
-  for (const auto& file : found.files) std::cout << file.string() << "  " << format_bytes(static_cast<std::int64_t>(fs::file_size(file))) << "\n";
+  std::cout << found.title << "\n\n"
+            << format_table(rows) << "\n"
+            << found.parameters << " parameters; Conv/Linear weights " << format_percent(found.prunable)
+            << " sparse\n";
+  for (const auto& file : found.files)
+    std::cout << file.string() << "  " << format_bytes(static_cast<std::int64_t>(fs::file_size(file)))
+              << "\n";
 }
 
 json as_json(const Findings& found) {
   json layers = json::array(), files = json::object();
   for (std::size_t i = 0; i < found.layers.size(); ++i) {
     const auto& layer = found.layers[i];
-    layers.push_back({{"name", layer.name}, {"shape", layer.sizes}, {"weights", layer.weights}, {"zeros", layer.zeros},
-                      {"sparsity", layer.sparsity()}, {"two_four", layer.two_four}, {"quantized", layer.quantized},
+    layers.push_back({{"name", layer.name},
+                      {"shape", layer.sizes},
+                      {"weights", layer.weights},
+                      {"zeros", layer.zeros},
+                      {"sparsity", layer.sparsity()},
+                      {"two_four", layer.two_four},
+                      {"quantized", layer.quantized},
                       {"arithmetic", found.arithmetic[i]}});
   }
   for (const auto& file : found.files) files[file.string()] = fs::file_size(file);
-  return {{"title", found.title}, {"layers", layers}, {"parameters", found.parameters}, {"sparsity", found.prunable}, {"files", files}};
+  return {{"title", found.title},
+          {"layers", layers},
+          {"parameters", found.parameters},
+          {"sparsity", found.prunable},
+          {"files", files}};
 }
 
 }  // namespace
 
 int inspect_command(const std::vector<std::string>& arguments) {
   CommandLine line("inspect", "RUN|CHECKPOINT|MODEL.onnx [options]",
-                   "Shows every Conv and Linear weight: shape, sparsity, whether the 2:4 pattern holds, and whether it is quantized\n"
+                   "Shows every Conv and Linear weight: shape, sparsity, whether the 2:4 pattern holds, and "
+                   "whether it is quantized\n"
                    "or which rule leaves it in floating point.",
                    "  sparsify inspect runs/pruned_quant\n"
                    "  sparsify inspect model.onnx --json layers.json\n");

@@ -30,7 +30,8 @@ std::string epochs(const Window& window) {
   return text(window.start_epoch, "begin") + " to " + text(window.end_epoch, "end");
 }
 
-/// Binds the recipe to its model, if one is known: selectors that match nothing and modifiers that fight are found.
+/// Binds the recipe to its model, if one is known: selectors that match nothing and modifiers that fight are
+/// found.
 std::string try_binding(const RecipeFile& file, const std::string& model_name) {
   if (model_name.empty()) return "no model is named, so its parameter patterns were not tried; see --model";
   const auto model = build_model(model_name, {});
@@ -48,8 +49,9 @@ int check_recipes(const CommandLine& line, const std::vector<std::string>& files
     const auto bound = try_binding(file, line.text("model", model));
     std::vector<std::vector<std::string>> rows = {{"modifier", "epochs"}};
     for (const auto& entry : file.recipe.entries()) rows.push_back({entry.type, epochs(entry.window)});
-    std::cout << file.path.string() << ": ok, " << file.recipe.entries().size() << " modifiers, needs " << file.recipe.epochs()
-              << " epochs, " << bound << "\n" << format_table(rows);
+    std::cout << file.path.string() << ": ok, " << file.recipe.entries().size() << " modifiers, needs "
+              << file.recipe.epochs() << " epochs, " << bound << "\n"
+              << format_table(rows);
   }
   return 0;
 }
@@ -60,20 +62,21 @@ int list_recipes() {
     for (const auto& file : std::filesystem::directory_iterator(folder))
       if (file.path().extension() == ".yaml") found.emplace(file.path().filename().string(), file.path());
   for (const auto& [name, path] : found)
-    std::cout << name << std::string(name.size() < 24 ? 24 - name.size() : 1, ' ') << load_recipe_file(path.string()).description
-              << "\n";
+    std::cout << name << std::string(name.size() < 24 ? 24 - name.size() : 1, ' ')
+              << load_recipe_file(path.string()).description << "\n";
   return 0;
 }
 
 }  // namespace
 
 int recipe_command(const std::vector<std::string>& arguments) {
-  CommandLine line("recipe", "check FILE... | list",
-                   "check: reads recipes, and binds them to their model, without training; shows what they hold.\n"
-                   "list: the ready-made recipes, which can be given by name.",
-                   "  sparsify recipe list\n"
-                   "  sparsify recipe check my.yaml\n"
-                   "  sparsify recipe check my.yaml --model resnet50 --recipe-arg sparsity=0.9\n");
+  CommandLine line(
+      "recipe", "check FILE... | list",
+      "check: reads recipes, and binds them to their model, without training; shows what they hold.\n"
+      "list: the ready-made recipes, which can be given by name.",
+      "  sparsify recipe list\n"
+      "  sparsify recipe check my.yaml\n"
+      "  sparsify recipe check my.yaml --model resnet50 --recipe-arg sparsity=0.9\n");
   line.option("check", "model", "bind to this network instead of the recipe's", "NAME");
   line.repeated("check", "recipe-arg", "set a variable of the recipe; may be repeated", "name=value");
   if (!line.parse(arguments)) return 0;
@@ -84,7 +87,8 @@ int recipe_command(const std::vector<std::string>& arguments) {
   return as_input([&] {
     if (action == "check") return check_recipes(line, operands);
     if (action == "list") return list_recipes();
-    throw InputError("unknown action '" + action + "'" + suggestion(action, {"check", "list"}) + "\nexpected 'check FILE...' or 'list'");
+    throw InputError("unknown action '" + action + "'" + suggestion(action, {"check", "list"}) +
+                     "\nexpected 'check FILE...' or 'list'");
   });
 }
 

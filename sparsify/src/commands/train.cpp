@@ -10,6 +10,7 @@
 #include "commands/commands.hpp"
 #include "json_output.hpp"
 #include "logging.hpp"
+#include "machine.hpp"
 #include "recipe_arguments.hpp"
 #include "signals.hpp"
 #include "sparsify/trainers/model.hpp"
@@ -24,15 +25,20 @@ namespace sparsify {
 namespace {
 
 const std::string kPurpose =
-    "Trains a network as a recipe says (pruning, 2:4 sparsity, quantization-aware training, learning rates), writes it as\n"
-    "ONNX, and compares that file with the trained network in ONNX Runtime on the whole validation set. What the recipe's\n"
-    "run: mapping says is the default for the options below. Ctrl-C saves a checkpoint; --resume goes on from it.\n\n"
+    "Trains a network as a recipe says (pruning, 2:4 sparsity, quantization-aware training, learning rates), "
+    "writes it as\n"
+    "ONNX, and compares that file with the trained network in ONNX Runtime on the whole validation set. What "
+    "the recipe's\n"
+    "run: mapping says is the default for the options below. Ctrl-C saves a checkpoint; --resume goes on "
+    "from it.\n\n"
     "networks: ";
 
 constexpr const char* kExamples =
-    "  sparsify train --recipe pruned_quant.yaml                 a ready-made recipe on built-in data: nothing else needed\n"
+    "  sparsify train --recipe pruned_quant.yaml                 a ready-made recipe on built-in data: "
+    "nothing else needed\n"
     "  sparsify train --recipe pruned.yaml --recipe-arg sparsity=0.95 --output runs/sparse95\n"
-    "  sparsify train --recipe my.yaml --model resnet50 --weights resnet50.pth --data images/ --epochs 30 --lr 0.01\n"
+    "  sparsify train --recipe my.yaml --model resnet50 --weights resnet50.pth --data images/ --epochs 30 "
+    "--lr 0.01\n"
     "  sparsify train --recipe pruned_quant.yaml --baseline runs/dense       compare with a dense run\n"
     "  sparsify train --resume --output runs/pruned_quant        go on after Ctrl-C or a crash\n";
 
@@ -64,21 +70,30 @@ std::string network_names() {
 /// Declares one option for each setting, with its default.
 struct DeclareOptions {
   CommandLine& line;
-  void add(const std::string& name, const std::string& meaning, const std::string& value, const char* placeholder) {
+  void add(const std::string& name, const std::string& meaning, const std::string& value,
+           const char* placeholder) {
     const auto flag = flag_of(name);
     const bool says_default = value.empty() || meaning.find("default") != std::string::npos;
     const bool aliased = flag == "image-size";
-    line.option(group_of(name), aliased ? "image-size,imgsz" : flag,
-                meaning + (aliased ? "; also --imgsz" : "") + (says_default ? "" : " (default: " + value + ")"), placeholder);
+    line.option(
+        group_of(name), aliased ? "image-size,imgsz" : flag,
+        meaning + (aliased ? "; also --imgsz" : "") + (says_default ? "" : " (default: " + value + ")"),
+        placeholder);
   }
-  void operator()(const char* name, bool& value, const char* meaning) { add(name, meaning, value ? "true" : "false", "true|false"); }
-  void operator()(const char* name, std::int64_t& value, const char* meaning) { add(name, meaning, std::to_string(value), "N"); }
+  void operator()(const char* name, bool& value, const char* meaning) {
+    add(name, meaning, value ? "true" : "false", "true|false");
+  }
+  void operator()(const char* name, std::int64_t& value, const char* meaning) {
+    add(name, meaning, std::to_string(value), "N");
+  }
   void operator()(const char* name, double& value, const char* meaning) {
     char text[32];
     std::snprintf(text, sizeof text, "%g", value);
     add(name, meaning, text, "X");
   }
-  void operator()(const char* name, std::string& value, const char* meaning) { add(name, meaning, value, "TEXT"); }
+  void operator()(const char* name, std::string& value, const char* meaning) {
+    add(name, meaning, value, "TEXT");
+  }
 };
 
 /// Collects the settings given on the command line.
@@ -108,7 +123,8 @@ TrainRequest read_request(const CommandLine& line) {
   if (!request.resume || line.operands().size() > 1)
     throw InputError("unexpected argument '" + operand + "'; a recipe is given with --recipe");
   if (!request.flags.emplace("output", RunDefault{operand, "--resume"}).second)
-    throw InputError("--resume " + operand + " and --output " + line.text("output") + ": one run directory is expected");
+    throw InputError("--resume " + operand + " and --output " + line.text("output") +
+                     ": one run directory is expected");
   return request;
 }
 
@@ -125,12 +141,15 @@ TrainRunEvents show_on(Terminal& terminal, Progress& progress) {
   return events;
 }
 
-void print_result(const nlohmann::json& summary, const nlohmann::json& baseline, const RunDirectory& directory) {
+void print_result(const nlohmann::json& summary, const nlohmann::json& baseline,
+                  const RunDirectory& directory) {
   std::cout << "\n" << to_table(summary, baseline) << "\n";
-  for (const auto& warning : summary.at("warnings")) std::cout << "warning: " << warning.get<std::string>() << "\n";
+  for (const auto& warning : summary.at("warnings"))
+    std::cout << "warning: " << warning.get<std::string>() << "\n";
   std::cout << "results in " << directory.path().string() << ":\n";
   for (const auto& [name, file] : summary.at("files").items())
-    std::cout << "  " << file.at("path").get<std::string>() << "  (" << format_bytes(file.at("bytes").get<std::int64_t>()) << ")\n";
+    std::cout << "  " << file.at("path").get<std::string>() << "  ("
+              << format_bytes(file.at("bytes").get<std::int64_t>()) << ")\n";
   std::cout << "  " << directory.summary().string() << std::endl;
 }
 
@@ -138,13 +157,15 @@ void print_result(const nlohmann::json& summary, const nlohmann::json& baseline,
 
 int train_command(const std::vector<std::string>& arguments) {
   CommandLine line("train", "--recipe R [options]", kPurpose + network_names(), kExamples);
-  line.option("recipe", "recipe", "a recipe file, or the name of a ready-made one (see 'sparsify recipe list')", "R");
+  line.option("recipe", "recipe",
+              "a recipe file, or the name of a ready-made one (see 'sparsify recipe list')", "R");
   line.repeated("recipe", "recipe-arg", "set a variable of the recipe; may be repeated", "name=value");
   Settings defaults;
   DeclareOptions declare{line};
   defaults.fields(declare);
   line.flag("network and data", "no-augment", "the same as --augment none");
-  line.flag("results", "resume", "go on with the run in --output (or: --resume RUN), with the settings it was begun with");
+  line.flag("results", "resume",
+            "go on with the run in --output (or: --resume RUN), with the settings it was begun with");
   line.flag("results", "no-export", "train only: no ONNX file, no comparison");
   line.option("results", "json", "also write the summary to this file", "FILE");
   if (!line.parse(arguments)) return 0;
@@ -158,6 +179,10 @@ int train_command(const std::vector<std::string>& arguments) {
     log_to(directory.log());
     spdlog::info("{}", description);
     spdlog::info("writing to {}", directory.path().string());
+    if (uses_reference_blas())
+      spdlog::warn(
+          "LibTorch computes with the reference BLAS, many times slower than need be: install "
+          "libopenblas0-openmp");
   };
   TrainRun run(read_request(line), events);
   catch_stop_signals();

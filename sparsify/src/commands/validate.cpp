@@ -4,8 +4,8 @@
 #include <functional>
 #include <iostream>
 
-#include <nlohmann/json.hpp>
 #include <torch/torch.h>
+#include <nlohmann/json.hpp>
 
 #include "command_line.hpp"
 #include "commands/commands.hpp"
@@ -45,7 +45,9 @@ Subject open_onnx(const CommandLine& line, const std::string& path) {
   subject.data = trainers::open_datasets(data_for(line, card.data), options);
   if (ours) subject.data.normalization = card.normalization;
   subject.description = path + " in ONNX Runtime " + onnx::Engine::version();
-  subject.forward = [engine = std::make_shared<onnx::Engine>(path)](const at::Tensor& images) { return engine->run(images); };
+  subject.forward = [engine = std::make_shared<onnx::Engine>(path)](const at::Tensor& images) {
+    return engine->run(images);
+  };
   return subject;
 }
 
@@ -60,7 +62,9 @@ Subject open_run(const CommandLine& line, const std::string& path) {
 
 Subject open_weights(const CommandLine& line) {
   if (!line.given("model") || !line.given("weights"))
-    throw InputError("what is to be validated? Give a run, a checkpoint or an .onnx file, or --model, --weights and --data");
+    throw InputError(
+        "what is to be validated? Give a run, a checkpoint or an .onnx file, or --model, --weights and "
+        "--data");
   trainers::DataOptions data_options;
   data_options.image_size = line.integer("image-size", 0, 1, 16384);
   Subject subject;
@@ -88,21 +92,26 @@ Subject open_subject(const CommandLine& line) {
 }  // namespace
 
 int validate_command(const std::vector<std::string>& arguments) {
-  CommandLine line("validate", "RUN|CHECKPOINT|MODEL.onnx [options]  or  --model M --weights W --data D [options]",
-                   "Measures accuracy over the validation part of a data set, in fp32 with quantizers active; .onnx files run in\n"
-                   "ONNX Runtime. Runs, checkpoints and files exported by sparsify know their data and how it is normalised.",
+  CommandLine line("validate",
+                   "RUN|CHECKPOINT|MODEL.onnx [options]  or  --model M --weights W --data D [options]",
+                   "Measures accuracy over the validation part of a data set, in fp32 with quantizers "
+                   "active; .onnx files run in\n"
+                   "ONNX Runtime. Runs, checkpoints and files exported by sparsify know their data and how "
+                   "it is normalised.",
                    "  sparsify validate runs/pruned_quant\n"
                    "  sparsify validate runs/pruned_quant/model.cpu.onnx --json result.json\n"
                    "  sparsify validate --model resnet50 --weights resnet50.pth --data images/\n");
   line.option("what", "model", "network by name", "NAME");
   line.option("what", "weights", "its weights: .safetensors, .pt, .pth, or a checkpoint", "FILE");
   line.option("what", "data", "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]", "D");
-  line.option("what", "image-size,imgsz", "side of the network's input in pixels; also --imgsz (default: usual for the data)", "N");
+  line.option("what", "image-size,imgsz",
+              "side of the network's input in pixels; also --imgsz (default: usual for the data)", "N");
   line.option("how", "batch-size", "images per step (default: 128)", "N");
   line.option("how", "workers", "threads that prepare images (default: 2)", "N");
   line.option("how", "json", "also write the results to this file", "FILE");
   if (!line.parse(arguments)) return 0;
-  const auto batch_size = line.integer("batch-size", 128, 1, 1 << 20), workers = line.integer("workers", 2, 0, 256);
+  const auto batch_size = line.integer("batch-size", 128, 1, 1 << 20),
+             workers = line.integer("workers", 2, 0, 256);
   check_output_path(line.text("json"), "--json");
   const auto subject = as_input([&] { return open_subject(line); });
 
