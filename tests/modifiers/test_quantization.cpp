@@ -167,7 +167,7 @@ TEMPLATE_TEST_CASE("the wide kernels equal the plain loops bit for bit, whatever
                    std::uint16_t) {
   using T = TestType;
   const int count = GENERATE(0, 1, 15, 16, 17, 33, 1000);
-  std::vector<T> in(count), wide(count), plain(count);
+  std::vector<T> in(count + 1), wide(count + 1), plain(count + 1);  // never without memory
   std::vector<std::uint8_t> wide_mask(count), plain_mask(count);
   const at::Tensor random = torch::randn({count});
   for (int i = 0; i < count; ++i) sparsify::detail::narrow(random[i].item<float>(), in[i]);
@@ -183,7 +183,7 @@ TEMPLATE_TEST_CASE("the wide kernels equal the plain loops bit for bit, whatever
   CHECK(wide_mask == plain_mask);
   CHECK((wide_seen.low == plain_seen.low && wide_seen.high == plain_seen.high));
   CHECK((extent.low == plain_seen.low && extent.high == plain_seen.high));
-  std::vector<T> kept(count), plain_kept(count);
+  std::vector<T> kept(count + 1), plain_kept(count + 1);
   sparsify::detail::keep_best(in.data(), wide_mask.data(), kept.data(), count);
   sparsify::detail::keep_span(in.data(), wide_mask.data(), plain_kept.data(), count);
   CHECK((std::memcmp(kept.data(), plain_kept.data(), count * sizeof(T)) == 0));
