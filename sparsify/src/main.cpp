@@ -9,6 +9,7 @@
 #include "commands/commands.hpp"
 #include "sparsify/suggest.hpp"
 #include "workflow/input_error.hpp"
+#include "sparsify/trainers/memory.hpp"
 
 namespace {
 
@@ -78,6 +79,7 @@ int run(const Command& command, const Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  sparsify::keep_freed_memory();
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk, with a message
   const Arguments all(argv + 1, argv + argc);
   if (all.empty()) return std::cerr << usage(), kBadInput;

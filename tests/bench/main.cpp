@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench.hpp"
+#include "sparsify/trainers/memory.hpp"
 
 using namespace sparsify::bench;
 
@@ -33,6 +34,7 @@ void print(const Record& record) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  sparsify::keep_freed_memory();  // as the program does
   cxxopts::Options options("sparsify_bench", "Paired comparisons: ratio = time(ours) / time(baseline), below 1 is faster.");
   options.add_options()("json", "write the records to this file", cxxopts::value<std::string>())(
       "filter", "run only comparisons whose name contains this", cxxopts::value<std::string>()->default_value(""))(
