@@ -13,7 +13,8 @@
 
 namespace sparsify {
 
-// The headers register themselves as well; adding them by hand does not depend on when that happens.
+// Here and not in their headers: registration makes a compiler generate all code of a modifier in every source that
+// includes it, 19 s of a -O2 compilation for those of this library.
 void register_builtin_modifiers() {
   static const bool done = [] {
     auto& known = registry();

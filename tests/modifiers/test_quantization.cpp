@@ -520,5 +520,7 @@ TEST_CASE("options out of range are named") {
   CHECK_THROWS_WITH(make([](auto& o) { o.start_epoch = 3, o.freeze_bn_stats_epoch = 2; }),
                     ContainsSubstring("freeze_bn"));
   CHECK_NOTHROW(make([](auto& o) { o.scheme = "tensorrt"; }));
-  REQUIRE(registry().find("QuantizationModifier"));
+  Registry registry;
+  registry.add<Quantization>();
+  REQUIRE(registry.find("QuantizationModifier"));
 }

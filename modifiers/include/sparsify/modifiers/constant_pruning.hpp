@@ -47,6 +47,5 @@ class ConstantPruning : public Modifier {
   StepPlan plan_;
   Parameters selected_;
 };
-SPARSIFY_REGISTER_MODIFIER(ConstantPruning);
 
 }  // namespace sparsify

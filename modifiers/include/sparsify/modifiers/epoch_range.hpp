@@ -18,6 +18,5 @@ class EpochRange : public Modifier {
   };
   explicit EpochRange(const Options& options) : Modifier(options.window) { check(options.window, true); }
 };
-SPARSIFY_REGISTER_MODIFIER(EpochRange);
 
 }  // namespace sparsify

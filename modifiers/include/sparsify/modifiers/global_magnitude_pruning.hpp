@@ -14,6 +14,5 @@ class GlobalMagnitudePruning : public GradualPruning {
  protected:
   std::vector<Parameters> competing_sets() const override { return {selected()}; }
 };
-SPARSIFY_REGISTER_MODIFIER(GlobalMagnitudePruning);
 
 }  // namespace sparsify

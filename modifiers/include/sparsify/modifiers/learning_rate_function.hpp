@@ -52,6 +52,5 @@ class LearningRateFunction : public Modifier {
   Options options_;
   StepPlan plan_;
 };
-SPARSIFY_REGISTER_MODIFIER(LearningRateFunction);
 
 }  // namespace sparsify

@@ -18,6 +18,5 @@ class MagnitudePruning : public GradualPruning {
     return sets;
   }
 };
-inline const bool sparsify_registered_MagnitudePruning = registry().add<MagnitudePruning>({"GMPruningModifier"});
 
 }  // namespace sparsify

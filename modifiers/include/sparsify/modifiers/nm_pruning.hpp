@@ -78,6 +78,5 @@ class NMPruning : public Modifier {
   StepPlan plan_;
   Parameters selected_;
 };
-SPARSIFY_REGISTER_MODIFIER(NMPruning);
 
 }  // namespace sparsify

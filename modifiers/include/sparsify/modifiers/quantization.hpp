@@ -217,6 +217,5 @@ class Quantization : public Modifier {
   bool planned_ = false;
   Quantizers quantizers_;
 };
-SPARSIFY_REGISTER_MODIFIER(Quantization);
 
 }  // namespace sparsify

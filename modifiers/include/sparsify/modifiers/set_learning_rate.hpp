@@ -42,6 +42,5 @@ class SetLearningRate : public Modifier {
   Options options_;
   StepPlan plan_;
 };
-SPARSIFY_REGISTER_MODIFIER(SetLearningRate);
 
 }  // namespace sparsify

@@ -40,6 +40,5 @@ class SetWeightDecay : public Modifier {
   Options options_;
   StepPlan plan_;
 };
-SPARSIFY_REGISTER_MODIFIER(SetWeightDecay);
 
 }  // namespace sparsify

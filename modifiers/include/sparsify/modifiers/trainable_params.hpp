@@ -53,6 +53,5 @@ class TrainableParams : public Modifier {
   std::map<std::string, bool> before_;
   bool active_ = false;
 };
-SPARSIFY_REGISTER_MODIFIER(TrainableParams);
 
 }  // namespace sparsify
