@@ -61,7 +61,11 @@ TEST_CASE("the pruning recipes prune in the first half and quantize in the last 
   const auto pruning = entry_of(pruned, "MagnitudePruningModifier");
   CHECK(number_of(pruning, "final_sparsity") == 0.9);
   CHECK(number_of(pruning, "end_epoch") == 6);
-  CHECK(fields_of(pruning).at("params") == "__ALL_PRUNABLE__");
+  const auto params = fields_of(pruning).at("params");
+  CHECK(selects(params, {"layer1.0.conv1.weight", {}}));
+  CHECK(selects(params, {"layer2.0.downsample.0.weight", {}}));
+  CHECK_FALSE(selects(params, {"conv1.weight", {}}));  // the first convolution and the classifier stay dense
+  CHECK_FALSE(selects(params, {"fc.weight", {}}));
   CHECK(number_of(entry_of(load_recipe("pruned"), "MagnitudePruningModifier"), "final_sparsity") >= 0.85);
 
   const auto quantized = load_recipe("pruned_quant");
