@@ -8,8 +8,8 @@
 
 #include "commands/commands.hpp"
 #include "sparsify/suggest.hpp"
-#include "workflow/input_error.hpp"
 #include "sparsify/trainers/memory.hpp"
+#include "workflow/input_error.hpp"
 
 namespace {
 

@@ -7,7 +7,6 @@
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/onnx/check.hpp"
 #include "sparsify/onnx/lint.hpp"
-#include "sparsify/onnx/runtime.hpp"
 #include "sparsify/trainers/loader.hpp"
 #include "sparsify/trainers/optimizers.hpp"
 #include "workflow/model_card.hpp"
@@ -90,6 +89,12 @@ ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example,
   leftover.keep();
   outcome.report.path = path;
   return outcome;
+}
+
+onnx::Engine comparison_engine(const std::filesystem::path& path, onnx::Target target) {
+  onnx::EngineOptions options;
+  options.optimize = target == onnx::Target::kCpu;
+  return onnx::Engine(path, options);
 }
 
 at::Tensor first_image(const trainers::Datasets& data) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sparsify/onnx/export.hpp"
+#include "sparsify/onnx/runtime.hpp"
 #include "workflow/saved_model.hpp"
 
 namespace sparsify {
@@ -25,6 +26,11 @@ struct ExportOutcome {
 /// 3, H, W]. Throws Error; no file is left then. The file's metadata says how images are to be normalised.
 ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target,
                              int opset, const std::filesystem::path& path);
+
+/// The engine that an exported file is compared in: ONNX Runtime, optimised for the cpu target. A file for
+/// GPU engines is run operator by operator, as it stands, since CPU fusions round its tensors elsewhere than
+/// GPU engines do.
+onnx::Engine comparison_engine(const std::filesystem::path& path, onnx::Target target);
 
 /// The first validation image as the network gets it, [1, 3, H, W].
 at::Tensor first_image(const trainers::Datasets& data);

@@ -5,7 +5,6 @@
 #include <cstdio>
 
 #include "sparsify/modifiers/quantization.hpp"
-#include "sparsify/onnx/runtime.hpp"
 #include "sparsify/session.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
 #include "workflow/export_run.hpp"
@@ -171,7 +170,7 @@ class TrainRun::Impl {
            std::to_string(outcome.report.quantized_layers) + " quantized layers in integers");
     stop_if_asked();
     note("comparing with ONNX Runtime on " + std::to_string(inputs_.data.val->size()) + " images");
-    onnx::Engine engine(path);
+    auto engine = comparison_engine(path, parse_target(settings.target));
     const auto device = parse_device(settings.device);
     auto& model = trainer_->model();
     model.eval();

@@ -7,7 +7,6 @@
 #include "command_line.hpp"
 #include "commands/commands.hpp"
 #include "json_output.hpp"
-#include "sparsify/onnx/runtime.hpp"
 #include "workflow/export_run.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/parity.hpp"
@@ -109,7 +108,7 @@ int export_command(const std::vector<std::string>& arguments) {
   auto results = report(outcome);
   results["requantized"] = saved.requantized;
   if (inputs.data) {
-    onnx::Engine engine(outcome.report.path);
+    auto engine = comparison_engine(outcome.report.path, inputs.target);
     const auto parity = compare(
         *inputs.data, kBatch, kWorkers, [&](const at::Tensor& images) { return saved.forward(images); },
         [&](const at::Tensor& images) { return engine.run(images); });
