@@ -13,8 +13,8 @@
 
 namespace sparsify {
 
-// Here and not in their headers: registration makes a compiler generate all code of a modifier in every source that
-// includes it, 19 s of a -O2 compilation for those of this library.
+// Here and not in their headers: registration makes a compiler generate all code of a modifier in every
+// source that includes it, 19 s of a -O2 compilation for those of this library.
 void register_builtin_modifiers() {
   static const bool done = [] {
     auto& known = registry();

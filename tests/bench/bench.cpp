@@ -43,7 +43,8 @@ Record compare(const std::string& name, const std::string& what, int pairs, cons
     medians.push_back(median(sample));
   }
   std::sort(medians.begin(), medians.end());
-  Record record{name, what, "", median(ratios), medians[50], medians[1949], median(own), median(other), pairs};
+  Record record{name,        what,          "",   median(ratios), medians[50], medians[1949],
+                median(own), median(other), pairs};
   return record;
 }
 

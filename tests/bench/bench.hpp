@@ -12,9 +12,9 @@ struct Record {
   std::string name;
   std::string what;
   std::string precision;
-  double ratio = 0;                    ///< median of the paired ratios
+  double ratio = 0;                      ///< median of the paired ratios
   double ratio_low = 0, ratio_high = 0;  ///< 95 % bootstrap interval of that median
-  double ours_ms = 0, baseline_ms = 0;  ///< medians
+  double ours_ms = 0, baseline_ms = 0;   ///< medians
   int pairs = 0;
 };
 
@@ -28,10 +28,11 @@ struct Comparison {
 std::vector<Comparison> training_step_comparisons();
 std::vector<Comparison> mask_comparisons();
 
-/// Times both sides alternately `pairs` times, after one warm-up of each. `extra_ours_ms` is added to every sample of
-/// ours: work that happens every so many steps, spread over them.
-Record compare(const std::string& name, const std::string& what, int pairs, const std::function<void()>& ours,
-               const std::function<void()>& baseline, const std::function<double()>& extra_ours_ms = [] { return 0.0; });
+/// Times both sides alternately `pairs` times, after one warm-up of each. `extra_ours_ms` is added to every
+/// sample of ours: work that happens every so many steps, spread over them.
+Record compare(
+    const std::string& name, const std::string& what, int pairs, const std::function<void()>& ours,
+    const std::function<void()>& baseline, const std::function<double()>& extra_ours_ms = [] { return 0.0; });
 
 /// Milliseconds that one call takes.
 double milliseconds(const std::function<void()>& act);

@@ -16,18 +16,25 @@ namespace {
 std::string isa() { return at::get_cpu_capability(); }
 
 nlohmann::json to_json(const Record& record) {
-  return {{"name", record.name},         {"what", record.what},
-          {"ratio", record.ratio},       {"ratio_interval", {record.ratio_low, record.ratio_high}},
-          {"ours_ms", record.ours_ms},   {"baseline_ms", record.baseline_ms},
-          {"pairs", record.pairs},       {"threads", at::get_num_threads()},
-          {"isa", isa()},                {"precision", record.precision.empty() ? "fp32" : record.precision}};
+  return {{"name", record.name},
+          {"what", record.what},
+          {"ratio", record.ratio},
+          {"ratio_interval", {record.ratio_low, record.ratio_high}},
+          {"ours_ms", record.ours_ms},
+          {"baseline_ms", record.baseline_ms},
+          {"pairs", record.pairs},
+          {"threads", at::get_num_threads()},
+          {"isa", isa()},
+          {"precision", record.precision.empty() ? "fp32" : record.precision}};
 }
 
 void print(const Record& record) {
-  std::printf("%-20s ratio %.3f [%.3f, %.3f]  ours %.1f ms  baseline %.1f ms  (%d pairs, %d threads, %s, %s)\n%-20s %s\n",
-              record.name.c_str(), record.ratio, record.ratio_low, record.ratio_high, record.ours_ms, record.baseline_ms,
-              record.pairs, at::get_num_threads(), isa().c_str(),
-              record.precision.empty() ? "fp32" : record.precision.c_str(), "", record.what.c_str());
+  std::printf(
+      "%-20s ratio %.3f [%.3f, %.3f]  ours %.1f ms  baseline %.1f ms  (%d pairs, %d threads, %s, %s)\n%-20s "
+      "%s\n",
+      record.name.c_str(), record.ratio, record.ratio_low, record.ratio_high, record.ours_ms,
+      record.baseline_ms, record.pairs, at::get_num_threads(), isa().c_str(),
+      record.precision.empty() ? "fp32" : record.precision.c_str(), "", record.what.c_str());
   std::fflush(stdout);
 }
 
@@ -35,10 +42,11 @@ void print(const Record& record) {
 
 int main(int argc, char** argv) {
   sparsify::keep_freed_memory();  // as the program does
-  cxxopts::Options options("sparsify_bench", "Paired comparisons: ratio = time(ours) / time(baseline), below 1 is faster.");
+  cxxopts::Options options("sparsify_bench",
+                           "Paired comparisons: ratio = time(ours) / time(baseline), below 1 is faster.");
   options.add_options()("json", "write the records to this file", cxxopts::value<std::string>())(
-      "filter", "run only comparisons whose name contains this", cxxopts::value<std::string>()->default_value(""))(
-      "h,help", "this text");
+      "filter", "run only comparisons whose name contains this",
+      cxxopts::value<std::string>()->default_value(""))("h,help", "this text");
   options.parse_positional("filter");
   options.positional_help("[FILTER]");
   try {
@@ -58,7 +66,8 @@ int main(int argc, char** argv) {
       std::cerr << "no comparison is called '" << filter << "'\n";
       return 2;
     }
-    if (arguments.count("json")) std::ofstream(arguments["json"].as<std::string>()) << records.dump(2) << "\n";
+    if (arguments.count("json"))
+      std::ofstream(arguments["json"].as<std::string>()) << records.dump(2) << "\n";
   } catch (const cxxopts::exceptions::exception& error) {
     std::cerr << error.what() << "\n";
     return 2;

@@ -32,9 +32,11 @@ torch::Tensor mask_by_sort(const torch::Tensor& flat, const torch::Tensor& weigh
 Record layerwise() {
   const auto weights = yolo_sized_weights();
   return compare(
-      "mask/update", std::to_string(count(weights) / 1000000) + " M weights, every layer to 85 %, against sort", 3,
+      "mask/update",
+      std::to_string(count(weights) / 1000000) + " M weights, every layer to 85 %, against sort", 3,
       [&] {
-        for (const auto& weight : weights) smallest_magnitude_masks({weight}, std::llround(0.85 * weight.numel()));
+        for (const auto& weight : weights)
+          smallest_magnitude_masks({weight}, std::llround(0.85 * weight.numel()));
       },
       [&] {
         for (const auto& weight : weights) mask_by_sort(weight.flatten(), weight, 0.85);
@@ -44,7 +46,8 @@ Record layerwise() {
 Record global() {
   const auto weights = yolo_sized_weights();
   return compare(
-      "mask/update-global", std::to_string(count(weights) / 1000000) + " M weights together to 85 %, against sort", 3,
+      "mask/update-global",
+      std::to_string(count(weights) / 1000000) + " M weights together to 85 %, against sort", 3,
       [&] { smallest_magnitude_masks(weights, std::llround(0.85 * count(weights))); },
       [&] {
         std::vector<torch::Tensor> flat;
@@ -60,7 +63,8 @@ Record stream() {
   return compare(
       "mask/stream", "the same layer-wise update against one streaming read of the weights", 9,
       [&] {
-        for (const auto& weight : weights) smallest_magnitude_masks({weight}, std::llround(0.85 * weight.numel()));
+        for (const auto& weight : weights)
+          smallest_magnitude_masks({weight}, std::llround(0.85 * weight.numel()));
       },
       [&] {
         for (const auto& weight : weights) {

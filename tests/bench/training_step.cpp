@@ -15,7 +15,8 @@ constexpr int64_t kBatch = 8, kSize = 224, kPairs = 9;
 
 /// ResNet-50 with its optimizer and, for one side of a comparison, a session.
 struct Training {
-  Training(const std::string& precision_name, bool channels_last, const Recipe& recipe = {}, int64_t steps_per_epoch = 1000)
+  Training(const std::string& precision_name, bool channels_last, const Recipe& recipe = {},
+           int64_t steps_per_epoch = 1000)
       : precision(parse_precision(precision_name, torch::kCPU)) {
     torch::manual_seed(0);
     model = build_model("resnet50");
@@ -52,8 +53,8 @@ struct Training {
 const std::string kWhat = "ResNet-50, 224 px, batch 8: one training step ";
 
 Record prune() {
-  // pruned_quant.yaml updates masks every half epoch; an epoch of ImageNet at this batch has 160,000 steps, one of the
-  // generated set about 80. A window of 200 steps with updates every 40 is denser than either.
+  // pruned_quant.yaml updates masks every half epoch; an epoch of ImageNet at this batch has 160,000 steps,
+  // one of the generated set about 80. A window of 200 steps with updates every 40 is denser than either.
   GradualPruningOptions options;
   options.window = {0, 0.2}, options.update_frequency = 0.04, options.final_sparsity = 0.85;
   Recipe recipe;
@@ -68,7 +69,8 @@ Record prune() {
           if (parameter.prunable()) weights.push_back(parameter.tensor);
         return milliseconds([&] {
                  for (const auto& weight : weights) smallest_magnitude_masks({weight}, weight.numel() / 2);
-               }) / 40;
+               }) /
+               40;
       });
   record.precision = to_string(dense.precision);
   return record;
@@ -79,16 +81,18 @@ Record qat() {
   recipe.add<Quantization>();
   Training dense("auto", true), quantized("auto", true, recipe);
   quantized.step();  // records the graph
-  auto record = compare("step/qat", kWhat + "with fake-quantization, against without", kPairs,
-                        [&] { quantized.step(); }, [&] { dense.step(); });
+  auto record = compare(
+      "step/qat", kWhat + "with fake-quantization, against without", kPairs, [&] { quantized.step(); },
+      [&] { dense.step(); });
   record.precision = to_string(dense.precision);
   return record;
 }
 
 Record precision_and_layout() {
   Training best("auto", true), plain("fp32", false);
-  auto record = compare("step/default", kWhat + "in the trainers' default precision and layout, against NCHW fp32", kPairs,
-                        [&] { best.step(); }, [&] { plain.step(); });
+  auto record = compare(
+      "step/default", kWhat + "in the trainers' default precision and layout, against NCHW fp32", kPairs,
+      [&] { best.step(); }, [&] { plain.step(); });
   record.precision = to_string(best.precision) + " channels_last";
   return record;
 }

@@ -53,7 +53,8 @@ void check_against_reference(const std::vector<at::Tensor>& tensors, std::int64_
 TEST_CASE("magnitude masks equal a stable sort") {
   torch::manual_seed(3);
   const double fraction = GENERATE(0.0, 0.001, 0.5, 0.85, 0.999, 1.0);
-  const std::vector<at::Tensor> tensors = {torch::randn({64, 32, 3, 3}), torch::randn({1}), torch::randn({300, 200}) * 1e-3};
+  const std::vector<at::Tensor> tensors = {torch::randn({64, 32, 3, 3}), torch::randn({1}),
+                                           torch::randn({300, 200}) * 1e-3};
   const std::int64_t total = 64 * 32 * 9 + 1 + 300 * 200;
   check_against_reference(tensors, std::llround(fraction * total));
   check_against_reference({tensors[0]}, std::llround(fraction * tensors[0].numel()));
@@ -129,7 +130,8 @@ TEST_CASE("N:M by hand, ties keep the lower channel, odd widths are refused") {
   CHECK(n_of_m_mask(weight, {1, 8}).nonzero().select(1, 1).item<int64_t>() == 4);
   CHECK_THROWS_AS(n_of_m_mask(torch::ones({4, 6}), NofM{}), Error);
   CHECK(parse_n_of_m("1:4").sparsity() == 0.75);
-  for (const auto* text : {"4:2", "2:", "2:4x", "0:4", "two", "2:128"}) CHECK_THROWS_AS(parse_n_of_m(text), InvalidField);
+  for (const auto* text : {"4:2", "2:", "2:4x", "0:4", "two", "2:128"})
+    CHECK_THROWS_AS(parse_n_of_m(text), InvalidField);
 }
 
 TEST_CASE("saved masks are checked against their hash, name and shape") {

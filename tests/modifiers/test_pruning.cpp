@@ -21,7 +21,8 @@ torch::nn::Sequential conv_net() {
   using namespace torch::nn;
   return Sequential(Conv2d(Conv2dOptions(3, 16, 3).padding(1)), BatchNorm2d(16), ReLU(),
                     Conv2d(Conv2dOptions(16, 32, 3).padding(1)), BatchNorm2d(32), ReLU(),
-                    Conv2d(Conv2dOptions(32, 32, 3).padding(1).groups(2)), AdaptiveAvgPool2d(1), Flatten(), Linear(32, 4));
+                    Conv2d(Conv2dOptions(32, 32, 3).padding(1).groups(2)), AdaptiveAvgPool2d(1), Flatten(),
+                    Linear(32, 4));
 }
 
 // Four classes told apart by which quarter of the image is bright.
@@ -37,16 +38,19 @@ std::pair<at::Tensor, at::Tensor> batch(int64_t n) {
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const std::string& name, torch::nn::Sequential& net) {
   if (name == "sgd")
-    return std::make_unique<torch::optim::SGD>(net->parameters(),
-                                               torch::optim::SGDOptions(0.02).momentum(0.9).weight_decay(1e-4).nesterov(true));
-  if (name == "adamw") return std::make_unique<torch::optim::AdamW>(net->parameters(), torch::optim::AdamWOptions(1e-3));
-  return std::make_unique<torch::optim::RMSprop>(net->parameters(), torch::optim::RMSpropOptions(1e-4).momentum(0.9));
+    return std::make_unique<torch::optim::SGD>(
+        net->parameters(), torch::optim::SGDOptions(0.02).momentum(0.9).weight_decay(1e-4).nesterov(true));
+  if (name == "adamw")
+    return std::make_unique<torch::optim::AdamW>(net->parameters(), torch::optim::AdamWOptions(1e-3));
+  return std::make_unique<torch::optim::RMSprop>(net->parameters(),
+                                                 torch::optim::RMSpropOptions(1e-4).momentum(0.9));
 }
 
 double sparsity(const at::Tensor& tensor) { return tensor.eq(0).to(torch::kDouble).mean().item<double>(); }
 
-void train(Session& session, torch::nn::Sequential& net, torch::optim::Optimizer& optimizer, int steps,
-           const std::function<void()>& after_step = [] {}) {
+void train(
+    Session& session, torch::nn::Sequential& net, torch::optim::Optimizer& optimizer, int steps,
+    const std::function<void()>& after_step = [] {}) {
   for (int i = 0; i < steps; ++i) {
     const auto [images, labels] = batch(16);
     auto step = session.begin_step();
@@ -67,13 +71,15 @@ at::Tensor momentum_of(torch::optim::Optimizer& optimizer, const at::Tensor& par
 
 }  // namespace
 
-TEST_CASE("gradual pruning reaches its target when training stops exactly at end_epoch, masks hold every step") {
+TEST_CASE(
+    "gradual pruning reaches its target when training stops exactly at end_epoch, masks hold every step") {
   const auto optimizer_name = GENERATE("sgd", "adamw", "rmsprop");
   const auto inter_func = GENERATE("linear", "cubic");
   auto net = conv_net();
   auto optimizer = make_optimizer(optimizer_name, net);
   GradualPruningOptions options;
-  options.window = {1, 3}, options.update_frequency = 0.3, options.final_sparsity = 0.85, options.inter_func = inter_func;
+  options.window = {1, 3}, options.update_frequency = 0.3, options.final_sparsity = 0.85,
+  options.inter_func = inter_func;
   Recipe recipe;
   recipe.add<MagnitudePruning>(options);
   Session session(recipe, *net, *optimizer, 7);
@@ -127,7 +133,8 @@ TEST_CASE("global pruning meets the target over all weights, layers differ") {
   session.finish();
   int64_t zeros = 0, total = 0;
   for (const auto& parameter : session.state().parameters)
-    if (parameter.prunable()) zeros += parameter.tensor.eq(0).sum().item<int64_t>(), total += parameter.tensor.numel();
+    if (parameter.prunable())
+      zeros += parameter.tensor.eq(0).sum().item<int64_t>(), total += parameter.tensor.numel();
   CHECK(zeros == std::llround(0.8 * total));
   CHECK(sparsity(net->named_parameters()["9.weight"]) < 0.6);  // the classifier's weights are larger
 }
@@ -171,7 +178,8 @@ TEST_CASE("2:4 pruning: one shot, fixed mask, what GPUs cannot use stays dense a
 
   Recipe nothing_fits;
   nothing_fits.add<NMPruning>({0, "2:4", {"0.weight"}});
-  CHECK_THROWS_WITH(Session(nothing_fits, *net, *sgd, 3), ContainsSubstring("no selected weight can be pruned 2:4"));
+  CHECK_THROWS_WITH(Session(nothing_fits, *net, *sgd, 3),
+                    ContainsSubstring("no selected weight can be pruned 2:4"));
 }
 
 TEST_CASE("constant pruning keeps the zeros it finds, and only those") {

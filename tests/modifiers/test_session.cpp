@@ -71,8 +71,8 @@ TEST_CASE("hooks run in the order that modifier.hpp draws") {
   train_step(session, net, sgd);
   session.evaluate([&] { return net->forward(torch::ones({1, 8})); });
   session.finish();
-  CHECK(calls == std::vector<std::string>{"attach", "begin_step", "forward", "loss", "gradients", "end_step", "evaluate",
-                                          "finish"});
+  CHECK(calls == std::vector<std::string>{"attach", "begin_step", "forward", "loss", "gradients", "end_step",
+                                          "evaluate", "finish"});
   CHECK(session.state().step == 1);
 }
 
@@ -119,9 +119,10 @@ TEST_CASE("modifiers that fight over a mask, a pattern without match, and bad st
   late.window = {4, 8}, late.final_sparsity = 0.8, late.params = {"2.weight"};
   Recipe fighting;
   fighting.add<MagnitudePruning>(early, "r.yaml:3:5").add<GlobalMagnitudePruning>(late, "r.yaml:9:5");
-  CHECK_THROWS_WITH(Session(fighting, *net, sgd, 5),
-                    ContainsSubstring("r.yaml:9:5: GlobalMagnitudePruningModifier: sets the mask of 2.weight while "
-                                      "r.yaml:3:5: MagnitudePruningModifier does too"));
+  CHECK_THROWS_WITH(
+      Session(fighting, *net, sgd, 5),
+      ContainsSubstring("r.yaml:9:5: GlobalMagnitudePruningModifier: sets the mask of 2.weight while "
+                        "r.yaml:3:5: MagnitudePruningModifier does too"));
   late.window = {5, 8};
   Recipe one_after_the_other;
   one_after_the_other.add<MagnitudePruning>(early).add<GlobalMagnitudePruning>(late);
@@ -145,7 +146,8 @@ TEST_CASE("selectors") {
     for (const auto& parameter : select(parameters, targets)) joined += parameter.name + " ";
     return joined;
   };
-  CHECK(names({"__ALL_PRUNABLE__"}) == "conv1.weight layer1.0.conv1.weight layer10.0.conv1.weight fc.weight ");
+  CHECK(names({"__ALL_PRUNABLE__"}) ==
+        "conv1.weight layer1.0.conv1.weight layer10.0.conv1.weight fc.weight ");
   CHECK(select(parameters, {"__ALL__"}).size() == 5);
   CHECK(names({"layer*"}) == "layer1.0.conv1.weight layer10.0.conv1.weight ");
   CHECK(names({"fc.weight", "conv1.weight", "fc.weight"}) == "conv1.weight fc.weight ");
@@ -176,7 +178,8 @@ TEST_CASE("step plans: no drift, one update at both ends, never past the window"
   CHECK(instant.progress(20) == 1);
 }
 
-TEST_CASE("learning rate functions reach their ends exactly; weight decay and freezing act in their windows") {
+TEST_CASE(
+    "learning rate functions reach their ends exactly; weight decay and freezing act in their windows") {
   auto net = small_net();
   torch::optim::SGD sgd(net->parameters(), torch::optim::SGDOptions(0.5).weight_decay(0.1).momentum(0.9));
   Recipe recipe;
@@ -199,8 +202,9 @@ TEST_CASE("learning rate functions reach their ends exactly; weight decay and fr
     CHECK(decay == (step < 8 ? 0.1 : 0.0));
     if (step == 9) break;
   }
-  const std::vector<double> expected = {0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5 * (1 + std::sqrt(0.5)) / 2, 0.25,
-                                        0.5 * (1 - std::sqrt(0.5)) / 2, 0.0};
+  const std::vector<double> expected = {
+      0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5 * (1 + std::sqrt(0.5)) / 2, 0.25, 0.5 * (1 - std::sqrt(0.5)) / 2,
+      0.0};
   for (std::size_t i = 0; i < expected.size(); ++i) CHECK(rates[i] == Approx(expected[i]).margin(1e-12));
 }
 
@@ -209,7 +213,8 @@ TEST_CASE("options out of range are refused when the recipe is built") {
   options.window = {0, 2};
   CHECK_THROWS_WITH(MagnitudePruning(options), ContainsSubstring("final_sparsity: is required"));
   options.final_sparsity = 85;
-  CHECK_THROWS_WITH(MagnitudePruning(options), ContainsSubstring("got 85; percent are written as a fraction: 0.85"));
+  CHECK_THROWS_WITH(MagnitudePruning(options),
+                    ContainsSubstring("got 85; percent are written as a fraction: 0.85"));
   options.final_sparsity = 0.85;
   CHECK_NOTHROW(MagnitudePruning(options));
   options.inter_func = "quadratic";

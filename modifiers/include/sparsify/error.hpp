@@ -7,7 +7,8 @@
 
 namespace sparsify {
 
-/// Every error this library reports about its input or use: the message says where, what, and what was expected.
+/// Every error this library reports about its input or use: the message says where, what, and what was
+/// expected.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

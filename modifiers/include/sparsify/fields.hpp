@@ -7,8 +7,8 @@
 
 namespace sparsify {
 
-/// Visits the options of a modifier, one call per field. A modifier's `fields()` lists them once; YAML reading, writing,
-/// `inspect` and the reference page are visitors.
+/// Visits the options of a modifier, one call per field. A modifier's `fields()` lists them once; YAML
+/// reading, writing, `inspect` and the reference page are visitors.
 ///
 ///   struct Options {
 ///     double stddev = 0.01;

@@ -8,7 +8,8 @@
 
 namespace sparsify {
 
-/// How a value moves from its first to its last: `linear`, `cubic` (Zhu & Gupta 2017, arXiv 1710.01878) or `inverse_cubic`.
+/// How a value moves from its first to its last: `linear`, `cubic` (Zhu & Gupta 2017, arXiv 1710.01878) or
+/// `inverse_cubic`.
 enum class Interpolation { kLinear, kCubic, kInverseCubic };
 
 inline Interpolation parse_interpolation(const std::string& name) {

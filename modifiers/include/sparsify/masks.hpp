@@ -16,8 +16,8 @@
 
 namespace sparsify {
 
-/// The masks in force, by parameter name: bool, true where a weight is kept. The session applies them to gradients before
-/// and to weights after every optimizer step, whichever modifier made them.
+/// The masks in force, by parameter name: bool, true where a weight is kept. The session applies them to
+/// gradients before and to weights after every optimizer step, whichever modifier made them.
 class Masks {
  public:
   /// Puts a mask in force and zeroes the weights it removes. `mask` has the parameter's shape.
@@ -61,7 +61,8 @@ class Masks {
     }
   }
 
-  /// Replaces all masks by the saved ones; throws when one belongs to no parameter, has another shape, or was damaged.
+  /// Replaces all masks by the saved ones; throws when one belongs to no parameter, has another shape, or was
+  /// damaged.
   void load(const StateDict& state, const Parameters& parameters) {
     entries_.clear();
     const std::string prefix = "masks.";

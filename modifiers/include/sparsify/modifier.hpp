@@ -8,16 +8,19 @@
 
 namespace sparsify {
 
-/// One line of a recipe at work. The session calls the hooks in this order; each does nothing unless overridden:
+/// One line of a recipe at work. The session calls the hooks in this order; each does nothing unless
+/// overridden:
 ///
 ///   Session session(recipe, net, optimizer, steps_per_epoch);       // attach
 ///   for each optimizer step:
 ///     auto step = session.begin_step();                             // begin_step: schedules act
 ///     output = step.forward([&] { return net.forward(input); });    // forward: around the forward pass
 ///     step.loss(criterion(output, target)).backward();              // loss: may add terms
-///     step.optimize();                                              // gradients (dense); masks; optimizer.step(); masks; end_step
+///     step.optimize();                                              // gradients (dense); masks;
+///     optimizer.step(); masks; end_step
 ///   session.evaluate([&] { return net.forward(input); });           // forward, with state.training false
-///   session.finish();                                               // finish: verify that the target was reached
+///   session.finish();                                               // finish: verify that the target was
+///   reached
 class Modifier {
  public:
   explicit Modifier(Window window) : window_(window) {}
@@ -27,7 +30,8 @@ class Modifier {
 
   /// Once, when a session binds the recipe: select parameters, compile plans, claim what is set. May throw.
   virtual void attach(Binding&) {}
-  /// Before the forward pass of every optimizer step. May be called again for the same step after an exception.
+  /// Before the forward pass of every optimizer step. May be called again for the same step after an
+  /// exception.
   virtual void begin_step(State&) {}
   /// Around every forward pass inside `step.forward` or `session.evaluate`; must call `run` exactly once.
   virtual void forward(State&, const std::function<void()>& run) { run(); }

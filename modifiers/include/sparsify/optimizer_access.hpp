@@ -23,7 +23,8 @@ struct AdagradParamState;
 
 namespace sparsify {
 
-/// What modifiers need from an optimizer beyond its public interface; filled where the concrete types are known.
+/// What modifiers need from an optimizer beyond its public interface; filled where the concrete types are
+/// known.
 struct OptimizerAccess {
   /// Zeroes the state (momentum, moments) of a parameter where its mask is false.
   std::function<void(const at::Tensor& parameter, const at::Tensor& mask)> mask_state;
@@ -33,8 +34,8 @@ struct OptimizerAccess {
 
 namespace detail {
 
-// Names LibTorch's types only when a template is instantiated: our headers need not include torch/optim.h, the user's
-// source file, which owns an optimizer, already has.
+// Names LibTorch's types only when a template is instantiated: our headers need not include torch/optim.h,
+// the user's source file, which owns an optimizer, already has.
 template <class T, class>
 struct Late {
   using type = T;
@@ -56,8 +57,9 @@ bool try_visit(torch::optim::OptimizerParamState& state, Visit visit) {
 
 }  // namespace detail
 
-/// Access to LibTorch's own optimizers; `Net` only delays the lookup of their types to the caller's source file.
-/// State of optimizers not listed here is left alone: their masked gradients keep it clean from then on.
+/// Access to LibTorch's own optimizers; `Net` only delays the lookup of their types to the caller's source
+/// file. State of optimizers not listed here is left alone: their masked gradients keep it clean from then
+/// on.
 template <class Net>
 OptimizerAccess make_optimizer_access(torch::optim::Optimizer& optimizer) {
   namespace optim = torch::optim;
@@ -73,7 +75,8 @@ OptimizerAccess make_optimizer_access(torch::optim::Optimizer& optimizer) {
     detail::try_visit<optim::SGDParamState, Net>(state, [&](auto& s) { clear(s.momentum_buffer()); }) ||
         detail::try_visit<optim::AdamParamState, Net>(state, adam) ||
         detail::try_visit<optim::AdamWParamState, Net>(state, adam) ||
-        detail::try_visit<optim::RMSpropParamState, Net>(state, [&](auto& s) { clear(s.momentum_buffer()); }) ||
+        detail::try_visit<optim::RMSpropParamState, Net>(state,
+                                                         [&](auto& s) { clear(s.momentum_buffer()); }) ||
         detail::try_visit<optim::AdagradParamState, Net>(state, [&](auto& s) { clear(s.sum()); });
   };
   access.set_weight_decay = [](optim::OptimizerOptions& options, double value) {

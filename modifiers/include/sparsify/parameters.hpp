@@ -37,9 +37,12 @@ class Pattern {
   explicit Pattern(const std::string& expression) {
     std::string posix = "^(";
     for (std::size_t i = 0; i < expression.size(); ++i) {
-      if (expression.compare(i, 2, "\\d") == 0) posix += "[0-9]", ++i;
-      else if (expression.compare(i, 3, "(?:") == 0) posix += "(", i += 2;
-      else posix += expression[i];
+      if (expression.compare(i, 2, "\\d") == 0)
+        posix += "[0-9]", ++i;
+      else if (expression.compare(i, 3, "(?:") == 0)
+        posix += "(", i += 2;
+      else
+        posix += expression[i];
     }
     const int failure = regcomp(&compiled_, (posix + ")").c_str(), REG_EXTENDED | REG_NOSUB);
     if (failure == 0) return;
@@ -51,7 +54,9 @@ class Pattern {
   Pattern(const Pattern&) = delete;
   Pattern& operator=(const Pattern&) = delete;
 
-  bool matches(const std::string& text) const { return regexec(&compiled_, text.c_str(), 0, nullptr, 0) == 0; }
+  bool matches(const std::string& text) const {
+    return regexec(&compiled_, text.c_str(), 0, nullptr, 0) == 0;
+  }
 
  private:
   regex_t compiled_{};
@@ -59,7 +64,8 @@ class Pattern {
 
 }  // namespace detail
 
-/// Whether one selector chooses a parameter: `__ALL__`, `__ALL_PRUNABLE__`, `re:<expression>`, a glob, or an exact name.
+/// Whether one selector chooses a parameter: `__ALL__`, `__ALL_PRUNABLE__`, `re:<expression>`, a glob, or an
+/// exact name.
 inline bool selects(const std::string& target, const Parameter& parameter) {
   if (target == "__ALL__") return true;
   if (target == "__ALL_PRUNABLE__") return parameter.prunable();
@@ -70,7 +76,8 @@ inline bool selects(const std::string& target, const Parameter& parameter) {
 /// The parameters that any of `targets` selects, in the model's order, each once.
 /// Throws InvalidField("params") for an empty list and for a selector that matches nothing.
 inline Parameters select(const Parameters& parameters, const std::vector<std::string>& targets) {
-  if (targets.empty()) throw InvalidField("params", "is empty; expected names, globs, re:..., __ALL__ or __ALL_PRUNABLE__");
+  if (targets.empty())
+    throw InvalidField("params", "is empty; expected names, globs, re:..., __ALL__ or __ALL_PRUNABLE__");
   std::vector<bool> chosen(parameters.size(), false);
   for (const auto& target : targets) {
     bool found = false;
@@ -79,7 +86,8 @@ inline Parameters select(const Parameters& parameters, const std::vector<std::st
     if (found) continue;
     std::vector<std::string> names;
     for (const auto& parameter : parameters) names.push_back(parameter.name);
-    throw InvalidField("params", "'" + target + "' matches no parameter of the model" + suggestion(target, names));
+    throw InvalidField("params",
+                       "'" + target + "' matches no parameter of the model" + suggestion(target, names));
   }
   Parameters selected;
   for (std::size_t i = 0; i < parameters.size(); ++i)

@@ -13,7 +13,8 @@
 
 namespace sparsify {
 
-/// An ordered list of modifiers with their options: a value, bound to a model by a Session, as often as wanted.
+/// An ordered list of modifiers with their options: a value, bound to a model by a Session, as often as
+/// wanted.
 class Recipe {
  public:
   struct Entry {
@@ -45,7 +46,8 @@ class Recipe {
   /// Epochs until the last modifier has started and ended, rounded up; 0 for an empty recipe.
   std::int64_t epochs() const {
     double last = 0;
-    for (const auto& entry : entries_) last = std::max({last, entry.window.start_epoch, entry.window.end_epoch});
+    for (const auto& entry : entries_)
+      last = std::max({last, entry.window.start_epoch, entry.window.end_epoch});
     return static_cast<std::int64_t>(std::ceil(last));
   }
 

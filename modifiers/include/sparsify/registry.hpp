@@ -21,8 +21,9 @@ class Registry {
     std::function<void(FieldVisitor&)> visit_defaults;
   };
 
-  /// Makes `M` available as `M::kName` and under the aliases. The same modifier may be added again (two libraries may both
-  /// hold the header); another one under a taken name is remembered as an error, reported by `find` and `types`.
+  /// Makes `M` available as `M::kName` and under the aliases. The same modifier may be added again (two
+  /// libraries may both hold the header); another one under a taken name is remembered as an error, reported
+  /// by `find` and `types`.
   template <class M>
   bool add(const std::vector<std::string>& aliases = {}) {
     Type type;
@@ -55,11 +56,13 @@ class Registry {
   void insert(const std::string& name, const Type& type) {
     const auto [existing, is_new] = types_.emplace(name, type);
     if (!is_new && existing->second.name != type.name)
-      conflict_ = "two modifiers are registered as '" + name + "': " + existing->second.name + " and " + type.name;
+      conflict_ =
+          "two modifiers are registered as '" + name + "': " + existing->second.name + " and " + type.name;
   }
 
   std::map<std::string, Type> types_;
-  std::string conflict_;  // registration runs before main, where an exception would end the program without a message
+  std::string
+      conflict_;  // registration runs before main, where an exception would end the program without a message
 };
 
 /// The one registry of the process, also when several shared libraries include this header.
@@ -70,6 +73,7 @@ __attribute__((visibility("default"))) inline Registry& registry() {
 
 }  // namespace sparsify
 
-/// Registers a modifier when its header is linked in anywhere; `sparsify::registry().add<M>()` does the same by hand.
+/// Registers a modifier when its header is linked in anywhere; `sparsify::registry().add<M>()` does the same
+/// by hand.
 #define SPARSIFY_REGISTER_MODIFIER(Class) \
   inline const bool sparsify_registered_##Class = ::sparsify::registry().add<Class>()

@@ -20,7 +20,8 @@ namespace sparsify {
 
 class Session;
 
-/// One optimizer step. Forward and loss may be called several times (accumulated micro-batches), optimize once.
+/// One optimizer step. Forward and loss may be called several times (accumulated micro-batches), optimize
+/// once.
 class Step {
  public:
   /// Runs the forward pass with quantizers active in it, and only in it; returns what `run` returns.
@@ -43,12 +44,14 @@ class Step {
 /// A recipe bound to one model and one optimizer for one run. The loop is drawn in modifier.hpp.
 class Session {
  public:
-  /// Binds: selects parameters, compiles the step plan, finds conflicts. `steps_per_epoch` counts optimizer steps.
-  /// Model and optimizer must outlive the session. Throws Error naming the recipe's line when something does not fit.
-  /// The source that calls it includes torch/torch.h as well: convolutions and optimizers are looked at by type.
+  /// Binds: selects parameters, compiles the step plan, finds conflicts. `steps_per_epoch` counts optimizer
+  /// steps. Model and optimizer must outlive the session. Throws Error naming the recipe's line when
+  /// something does not fit. The source that calls it includes torch/torch.h as well: convolutions and
+  /// optimizers are looked at by type.
   template <class Net>
   Session(const Recipe& recipe, Net& net, torch::optim::Optimizer& optimizer, std::int64_t steps_per_epoch) {
-    if (steps_per_epoch < 1) throw Error("steps_per_epoch: expected at least 1, got " + std::to_string(steps_per_epoch));
+    if (steps_per_epoch < 1)
+      throw Error("steps_per_epoch: expected at least 1, got " + std::to_string(steps_per_epoch));
     state_.parameters = collect_parameters(net);
     for (const auto& buffer : net.named_buffers()) state_.buffers.push_back({buffer.key(), buffer.value()});
     state_.optimizer = &optimizer;
@@ -65,7 +68,8 @@ class Session {
     return Step(*this);
   }
 
-  /// Runs a validation forward pass as the exported model will compute it: quantizers active, nothing observed.
+  /// Runs a validation forward pass as the exported model will compute it: quantizers active, nothing
+  /// observed.
   template <class Run>
   auto evaluate(Run&& run) {
     state_.training = false;
@@ -110,7 +114,8 @@ class Session {
 
   /// Continues where `state_dict` was taken: load the model's and the optimizer's state first.
   void load_state_dict(const StateDict& all) {
-    if (!all.count("step") || !all.count("steps_per_epoch")) throw Error("this is not a saved session: it has no step");
+    if (!all.count("step") || !all.count("steps_per_epoch"))
+      throw Error("this is not a saved session: it has no step");
     const auto saved = all.at("steps_per_epoch").item<std::int64_t>();
     if (saved != state_.steps_per_epoch)
       throw Error("the saved session counted " + std::to_string(saved) + " steps per epoch, this one " +
@@ -158,7 +163,8 @@ class Session {
           note(dynamic_cast<typename detail::Late<torch::nn::Conv1dImpl, Net>::type*>(any)) ||
           note(dynamic_cast<typename detail::Late<torch::nn::Conv3dImpl, Net>::type*>(any));
     };
-    look("", &net);  // apart from the others: as one of its own modules it would have to be held by a shared_ptr
+    look("",
+         &net);  // apart from the others: as one of its own modules it would have to be held by a shared_ptr
     for (const auto& module : net.named_modules("", false)) look(module.key(), module.value().get());
     Parameters parameters;
     for (const auto& parameter : net.named_parameters()) {
@@ -178,7 +184,8 @@ class Session {
       for (const auto& claim : binding.claims()) {
         for (const auto& other : claims)
           if (claim.what == other.what && claim.first < other.end && other.first < claim.end)
-            throw Error(claim.owner + ": sets " + claim.what + " while " + other.owner + " does too; their epochs overlap");
+            throw Error(claim.owner + ": sets " + claim.what + " while " + other.owner +
+                        " does too; their epochs overlap");
         claims.push_back(claim);
       }
     }

@@ -23,7 +23,7 @@ struct State {
   Masks masks;
   std::int64_t step = 0;  ///< optimizer steps done
   std::int64_t steps_per_epoch = 1;
-  bool training = true;             ///< false while the session evaluates
+  bool training = true;              ///< false while the session evaluates
   std::vector<std::string> notes{};  ///< what the user should know: layers left out, and why
 
   double epoch() const { return static_cast<double>(step) / static_cast<double>(steps_per_epoch); }
@@ -36,13 +36,18 @@ class Binding {
 
   State& state() { return state_; }
   const std::string& owner() const { return owner_; }
-  Parameters select(const std::vector<std::string>& targets) const { return sparsify::select(state_.parameters, targets); }
+  Parameters select(const std::vector<std::string>& targets) const {
+    return sparsify::select(state_.parameters, targets);
+  }
   StepPlan plan(const Window& window, double update_frequency = -1) const {
     return StepPlan::compile(window, state_.steps_per_epoch, update_frequency);
   }
 
-  /// Declares that this modifier alone sets `what` from step `first` until `end`; two claims that overlap are an error.
-  void claim(const std::string& what, std::int64_t first, std::int64_t end) { claims_.push_back({what, first, end, owner_}); }
+  /// Declares that this modifier alone sets `what` from step `first` until `end`; two claims that overlap are
+  /// an error.
+  void claim(const std::string& what, std::int64_t first, std::int64_t end) {
+    claims_.push_back({what, first, end, owner_});
+  }
 
   struct Claim {
     std::string what;

@@ -11,7 +11,8 @@
 
 namespace sparsify {
 
-/// When a modifier acts, in epochs (fractions allowed), half-open. -1 as start: from the beginning; -1 as end: never ends.
+/// When a modifier acts, in epochs (fractions allowed), half-open. -1 as start: from the beginning; -1 as
+/// end: never ends.
 struct Window {
   double start_epoch = -1;
   double end_epoch = -1;
@@ -26,14 +27,15 @@ struct Window {
 /// Throws InvalidField unless the window is in order; `bounded` also asks for an end.
 inline void check(const Window& window, bool bounded = false) {
   if (!(window.start_epoch >= 0) && window.start_epoch != -1)
-    throw InvalidField("start_epoch", "expected an epoch >= 0, or -1, got " + std::to_string(window.start_epoch));
+    throw InvalidField("start_epoch",
+                       "expected an epoch >= 0, or -1, got " + std::to_string(window.start_epoch));
   if (window.end_epoch == -1 && !bounded) return;
   if (!(window.end_epoch >= 0))
     throw InvalidField("end_epoch", bounded ? "an end is required here: expected an epoch after start_epoch"
                                             : "expected an epoch after start_epoch, or -1");
   if (window.end_epoch <= window.start_epoch)
-    throw InvalidField("end_epoch", "must lie after start_epoch " + std::to_string(window.start_epoch) + ", got " +
-                                        std::to_string(window.end_epoch));
+    throw InvalidField("end_epoch", "must lie after start_epoch " + std::to_string(window.start_epoch) +
+                                        ", got " + std::to_string(window.end_epoch));
 }
 
 /// A window compiled to optimizer steps: computed once when a recipe is bound, exact from then on.
@@ -46,17 +48,22 @@ struct StepPlan {
 
   /// `update_frequency` in epochs; -1 means every step. Windows shorter than a step still hold one step.
   static StepPlan compile(const Window& window, std::int64_t steps_per_epoch, double update_frequency = -1) {
-    const auto steps = [&](double epochs) { return std::llround(epochs * static_cast<double>(steps_per_epoch)); };
+    const auto steps = [&](double epochs) {
+      return std::llround(epochs * static_cast<double>(steps_per_epoch));
+    };
     StepPlan plan;
     plan.start = window.start_epoch < 0 ? 0 : steps(window.start_epoch);
-    plan.end = window.end_epoch < 0 ? kNever : std::max<std::int64_t>(steps(window.end_epoch), plan.start + 1);
-    if (update_frequency > 0) plan.every = std::max(1.0, update_frequency * static_cast<double>(steps_per_epoch));
+    plan.end =
+        window.end_epoch < 0 ? kNever : std::max<std::int64_t>(steps(window.end_epoch), plan.start + 1);
+    if (update_frequency > 0)
+      plan.every = std::max(1.0, update_frequency * static_cast<double>(steps_per_epoch));
     return plan;
   }
 
   bool contains(std::int64_t step) const { return step >= start && step < end; }
 
-  /// The last step of the window: the final value is in force when it runs, so training may stop exactly at the end.
+  /// The last step of the window: the final value is in force when it runs, so training may stop exactly at
+  /// the end.
   std::int64_t last() const { return end == kNever ? kNever : end - 1; }
 
   bool updates_at(std::int64_t step) const {

@@ -6,8 +6,8 @@
 
 namespace sparsify {
 
-Evaluation evaluate(const trainers::Dataset& dataset, const trainers::Datasets& set, int64_t batch_size, int64_t workers,
-                    const std::function<torch::Tensor(const torch::Tensor&)>& forward) {
+Evaluation evaluate(const trainers::Dataset& dataset, const trainers::Datasets& set, int64_t batch_size,
+                    int64_t workers, const std::function<torch::Tensor(const torch::Tensor&)>& forward) {
   torch::NoGradGuard no_grad;
   trainers::LoaderOptions options;
   options.batch_size = batch_size;
@@ -23,9 +23,10 @@ Evaluation evaluate(const trainers::Dataset& dataset, const trainers::Datasets& 
     const auto wide = std::min<int64_t>(5, logits.size(1));
     const auto hits = std::get<1>(logits.topk(wide, 1)).eq(batch->labels.unsqueeze(1));
     sum.images += logits.size(0);
-    sum.loss += torch::nn::functional::cross_entropy(
-                    logits, batch->labels, torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum))
-                    .item<double>();
+    sum.loss +=
+        torch::nn::functional::cross_entropy(
+            logits, batch->labels, torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum))
+            .item<double>();
     sum.top1 += hits.select(1, 0).sum().item<double>();
     sum.top5 += hits.any(1).sum().item<double>();
   }

@@ -14,7 +14,8 @@ constexpr const char* kHeader =
 
 }  // namespace
 
-MetricsFile::MetricsFile(std::filesystem::path path, int64_t first_epoch) : path_(std::move(path)), lines_{kHeader} {
+MetricsFile::MetricsFile(std::filesystem::path path, int64_t first_epoch)
+    : path_(std::move(path)), lines_{kHeader} {
   std::ifstream file(path_);
   std::string line;
   if (first_epoch == 0 || !std::getline(file, line)) return;
@@ -26,7 +27,8 @@ void MetricsFile::append(const EpochMetrics& row) {
   char line[256];
   std::snprintf(line, sizeof line, "%lld,%.5f,%.5f,%.5f,%.5f,%.5f,%.6g,%.5f,%d,%.1f,%.2f",
                 static_cast<long long>(row.epoch), row.train_loss, row.train_top1, row.val.loss, row.val.top1,
-                row.val.top5, row.lr, row.sparsity, row.quantized ? 1 : 0, row.images_per_second, row.seconds);
+                row.val.top5, row.lr, row.sparsity, row.quantized ? 1 : 0, row.images_per_second,
+                row.seconds);
   lines_.emplace_back(line);
   write();
 }

@@ -11,7 +11,8 @@ namespace {
 template <class Options>
 std::vector<torch::optim::OptimizerParamGroup> decay_groups(torch::nn::Module& module, Options options) {
   std::vector<torch::Tensor> weights, others;
-  for (const auto& parameter : module.parameters()) (parameter.dim() > 1 ? weights : others).push_back(parameter);
+  for (const auto& parameter : module.parameters())
+    (parameter.dim() > 1 ? weights : others).push_back(parameter);
   std::vector<torch::optim::OptimizerParamGroup> groups;
   groups.emplace_back(weights, std::make_unique<Options>(options));
   options.weight_decay(0);
@@ -21,10 +22,12 @@ std::vector<torch::optim::OptimizerParamGroup> decay_groups(torch::nn::Module& m
 
 }  // namespace
 
-std::unique_ptr<torch::optim::Optimizer> make_optimizer(torch::nn::Module& module, const OptimizerOptions& options) {
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(torch::nn::Module& module,
+                                                        const OptimizerOptions& options) {
   if (!(options.lr > 0)) throw Error("lr: expected a number > 0, got " + std::to_string(options.lr));
   if (!(options.weight_decay >= 0)) throw Error("weight_decay: expected a number >= 0");
-  if (!(options.momentum >= 0 && options.momentum < 1)) throw Error("momentum: expected a number from 0 to below 1");
+  if (!(options.momentum >= 0 && options.momentum < 1))
+    throw Error("momentum: expected a number from 0 to below 1");
   if (options.name == "sgd") {
     const auto own = torch::optim::SGDOptions(options.lr)
                          .momentum(options.momentum)

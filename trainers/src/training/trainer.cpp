@@ -17,7 +17,9 @@ namespace sparsify {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 bool sets_learning_rate(const Recipe& recipe) {
   for (const auto& entry : recipe.entries())
@@ -29,7 +31,8 @@ std::unique_ptr<trainers::Loader> train_loader(const trainers::Datasets& data, c
   trainers::LoaderOptions loader;
   loader.batch_size = options.batch_size;
   loader.shuffle = true;
-  loader.drop_last = data.train->size() >= options.batch_size;  // batch norm must not see a batch of one image
+  loader.drop_last =
+      data.train->size() >= options.batch_size;  // batch norm must not see a batch of one image
   loader.workers = options.workers;
   loader.seed = options.seed;
   loader.image_size = data.image_size;
@@ -57,7 +60,8 @@ torch::Device parse_device(const std::string& name) {
   const bool cuda = torch::cuda::is_available();
   if (name == "auto") return cuda ? torch::kCUDA : torch::kCPU;
   if (name == "cpu") return torch::kCPU;
-  if (name.rfind("cuda", 0) != 0) throw Error("device: expected auto, cpu, cuda or cuda:<i>, got '" + name + "'");
+  if (name.rfind("cuda", 0) != 0)
+    throw Error("device: expected auto, cpu, cuda or cuda:<i>, got '" + name + "'");
   if (!cuda) throw Error("device: '" + name + "' was asked for, but this LibTorch sees no CUDA device");
   return torch::Device(name);
 }
@@ -81,7 +85,8 @@ class Trainer::Impl {
     use_channels_last(*model_);
     optimizer_ = make_optimizer(*model_, options_.optimizer);
     if (!sets_learning_rate(recipe)) {
-      schedule_ = LearningRateSchedule{options_.lr_schedule, options_.optimizer.lr, 0, options_.epochs * steps()};
+      schedule_ =
+          LearningRateSchedule{options_.lr_schedule, options_.optimizer.lr, 0, options_.epochs * steps()};
       schedule_->warmup_steps = std::llround(options_.warmup_epochs * static_cast<double>(steps()));
       schedule_->check();
     }
@@ -125,9 +130,10 @@ class Trainer::Impl {
 
   Evaluation evaluate() {
     model_->eval();
-    return sparsify::evaluate(*data_.val, data_, options_.batch_size, options_.workers, [&](const auto& images) {
-      return session_->evaluate([&] { return model_->forward(images.to(device_)); });
-    });
+    return sparsify::evaluate(
+        *data_.val, data_, options_.batch_size, options_.workers, [&](const auto& images) {
+          return session_->evaluate([&] { return model_->forward(images.to(device_)); });
+        });
   }
 
   Model& model() { return *model_; }
@@ -150,12 +156,14 @@ class Trainer::Impl {
     int64_t seen = 0;
     for (int64_t step = first; const auto batch = loader_->next(); ++step) {
       if (schedule_)
-        for (auto& group : optimizer_->param_groups()) group.options().set_lr(schedule_->at(session_->state().step));
+        for (auto& group : optimizer_->param_groups())
+          group.options().set_lr(schedule_->at(session_->state().step));
       train_step(*batch);
       seen += batch->labels.size(0);
       const double rate = static_cast<double>(seen) / seconds_since(started);
       if (events_.progress)
-        events_.progress({epoch, options_.epochs, step + 1, steps(), sums_.loss / std::max(1.0, sums_.images), rate});
+        events_.progress(
+            {epoch, options_.epochs, step + 1, steps(), sums_.loss / std::max(1.0, sums_.images), rate});
       if (events_.stop_requested && events_.stop_requested()) return std::nullopt;
     }
     EpochMetrics row;
@@ -184,8 +192,8 @@ class Trainer::Impl {
         logits, labels,
         torch::nn::functional::CrossEntropyFuncOptions().label_smoothing(options_.label_smoothing)));
     if (const auto value = loss.item<double>(); !std::isfinite(value))
-      throw Error("the loss is " + std::to_string(value) + " at epoch " + std::to_string(session_->state().epoch()) +
-                  ": training diverged; lower the learning rate");
+      throw Error("the loss is " + std::to_string(value) + " at epoch " +
+                  std::to_string(session_->state().epoch()) + ": training diverged; lower the learning rate");
     else
       sums_.loss += value * static_cast<double>(labels.size(0));
     scaler_.scale(loss).backward();
@@ -198,10 +206,11 @@ class Trainer::Impl {
   Evaluation evaluate_as_trained() {
     model_->eval();
     const auto precision = quantized() ? Precision::kFp32 : precision_;  // what the exported model computes
-    return sparsify::evaluate(*data_.val, data_, options_.batch_size, options_.workers, [&](const auto& images) {
-      const Autocast autocast(precision, device_);
-      return session_->evaluate([&] { return model_->forward(images.to(device_)); });
-    });
+    return sparsify::evaluate(
+        *data_.val, data_, options_.batch_size, options_.workers, [&](const auto& images) {
+          const Autocast autocast(precision, device_);
+          return session_->evaluate([&] { return model_->forward(images.to(device_)); });
+        });
   }
 
   void mask_average() { session_->masks().apply_to(ema_->state_dict()); }
@@ -229,7 +238,8 @@ class Trainer::Impl {
     for (const auto& parameter : session_->state().parameters)
       if (parameter.prunable()) {
         total += static_cast<double>(parameter.tensor.numel());
-        zeros += static_cast<double>(parameter.tensor.numel() - parameter.tensor.count_nonzero().item<int64_t>());
+        zeros +=
+            static_cast<double>(parameter.tensor.numel() - parameter.tensor.count_nonzero().item<int64_t>());
       }
     return total > 0 ? zeros / total : 0;
   }
@@ -250,7 +260,8 @@ class Trainer::Impl {
     saved.optimizer = archive_bytes(*optimizer_);
     saved.generator = at::detail::getDefaultCPUGenerator().get_state();
     saved.session["trainer.sums"] = torch::tensor({sums_.loss, sums_.correct, sums_.images}, torch::kDouble);
-    saved.session["trainer.best"] = torch::tensor({best_.top1, best_.sparsity, best_.quantized ? 1.0 : 0.0}, torch::kDouble);
+    saved.session["trainer.best"] =
+        torch::tensor({best_.top1, best_.sparsity, best_.quantized ? 1.0 : 0.0}, torch::kDouble);
     save_checkpoint(path(name), saved);
   }
 
@@ -309,9 +320,10 @@ class Trainer::Impl {
   Best best_;
 };
 
-Trainer::Trainer(std::shared_ptr<Model> model, trainers::Datasets data, const Recipe& recipe, TrainOptions options,
-                 TrainEvents events)
-    : impl_(std::make_unique<Impl>(std::move(model), std::move(data), recipe, std::move(options), std::move(events))) {}
+Trainer::Trainer(std::shared_ptr<Model> model, trainers::Datasets data, const Recipe& recipe,
+                 TrainOptions options, TrainEvents events)
+    : impl_(std::make_unique<Impl>(std::move(model), std::move(data), recipe, std::move(options),
+                                   std::move(events))) {}
 Trainer::~Trainer() = default;
 TrainResult Trainer::run() { return impl_->run(); }
 Evaluation Trainer::evaluate() { return impl_->evaluate(); }

@@ -15,7 +15,8 @@
 
 namespace sparsify {
 
-/// N:M sparsity: of every `m` consecutive input channels at most `n` are non-zero (2:4 is what NVIDIA GPUs accelerate).
+/// N:M sparsity: of every `m` consecutive input channels at most `n` are non-zero (2:4 is what NVIDIA GPUs
+/// accelerate).
 struct NofM {
   std::int64_t n = 2;
   std::int64_t m = 4;
@@ -26,15 +27,16 @@ struct NofM {
 inline NofM parse_n_of_m(const std::string& text) {
   NofM pattern;
   char rest = 0;
-  if (std::sscanf(text.c_str(), "%" SCNd64 ":%" SCNd64 "%c", &pattern.n, &pattern.m, &rest) != 2 || pattern.n < 1 ||
-      pattern.m <= pattern.n || pattern.m > 64)
+  if (std::sscanf(text.c_str(), "%" SCNd64 ":%" SCNd64 "%c", &pattern.n, &pattern.m, &rest) != 2 ||
+      pattern.n < 1 || pattern.m <= pattern.n || pattern.m > 64)
     throw InvalidField("mask_type", "expected N:M with 0 < N < M <= 64, such as 2:4, got '" + text + "'");
   return pattern;
 }
 
-/// The mask that keeps, in every group of `m` input channels, the `n` of largest magnitude; ties keep the lower channel.
-/// `weight`: [out, in] or [out, in, kh, kw]; groups lie along `in`, for every output channel and kernel tap by itself
-/// (TensorRT's rule; arXiv 2104.08378). Throws Error when `in` is not a multiple of `m`.
+/// The mask that keeps, in every group of `m` input channels, the `n` of largest magnitude; ties keep the
+/// lower channel. `weight`: [out, in] or [out, in, kh, kw]; groups lie along `in`, for every output channel
+/// and kernel tap by itself (TensorRT's rule; arXiv 2104.08378). Throws Error when `in` is not a multiple of
+/// `m`.
 inline at::Tensor n_of_m_mask(const at::Tensor& weight, NofM pattern) {
   if (weight.dim() < 2 || weight.size(1) % pattern.m != 0)
     throw Error("N:M mask: " + std::to_string(weight.dim() < 2 ? 0 : weight.size(1)) +

@@ -16,20 +16,23 @@
 namespace sparsify {
 namespace detail {
 
-/// Magnitudes as integers: for IEEE floats the bits without the sign order as |x| does; NaN sorts above infinity.
+/// Magnitudes as integers: for IEEE floats the bits without the sign order as |x| does; NaN sorts above
+/// infinity.
 inline std::uint32_t magnitude_bits(float value) {
   std::uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
   return bits & 0x7fffffffU;
 }
 
-inline constexpr int kHighBits = 16, kLowBits = 15;  // 31 magnitude bits in two digits: two passes over memory
+inline constexpr int kHighBits = 16,
+                     kLowBits = 15;  // 31 magnitude bits in two digits: two passes over memory
 using Histogram = std::vector<std::int64_t>;
 
 /// Counts, over all spans, the `digit` of every element whose bits pass `include`.
 template <class Digit>
 void count_digits(const float* values, std::int64_t count, Histogram& total, const Digit& digit) {
-  // Weights crowd into few exponents: per-thread histograms avoid contention, and 32-bit counters keep them in cache.
+  // Weights crowd into few exponents: per-thread histograms avoid contention, and 32-bit counters keep them
+  // in cache.
 #pragma omp parallel if (count > 1 << 15)
   {
     std::vector<std::uint32_t> own(total.size(), 0);
@@ -50,7 +53,8 @@ inline std::uint32_t find_bucket(const Histogram& histogram, std::int64_t& rank)
   return bucket;
 }
 
-/// Writes keep = bits > threshold, and for bits == threshold prunes the first `ties` in memory order. Returns ties used.
+/// Writes keep = bits > threshold, and for bits == threshold prunes the first `ties` in memory order. Returns
+/// ties used.
 inline std::int64_t write_mask(const float* values, bool* keep, std::int64_t count, std::uint32_t threshold,
                                std::int64_t ties) {
   const int chunks = std::max(1, omp_get_max_threads());
@@ -82,10 +86,12 @@ inline std::int64_t write_mask(const float* values, bool* keep, std::int64_t cou
 
 /// Masks that prune exactly `pruned` elements of smallest magnitude over all tensors together.
 ///
-/// Equal magnitudes are pruned in order of tensor and memory, so the result does not depend on threads. NaN counts as the
-/// largest magnitude. Selection by a two-digit radix histogram on the float bits: three passes over memory, no sorting.
-/// Masks have the layout of their tensors. Tensors on another device or of another type are computed through float32 on the CPU.
-inline std::vector<at::Tensor> smallest_magnitude_masks(const std::vector<at::Tensor>& tensors, std::int64_t pruned) {
+/// Equal magnitudes are pruned in order of tensor and memory, so the result does not depend on threads. NaN
+/// counts as the largest magnitude. Selection by a two-digit radix histogram on the float bits: three passes
+/// over memory, no sorting. Masks have the layout of their tensors. Tensors on another device or of another
+/// type are computed through float32 on the CPU.
+inline std::vector<at::Tensor> smallest_magnitude_masks(const std::vector<at::Tensor>& tensors,
+                                                        std::int64_t pruned) {
   at::NoGradGuard no_grad;
   std::vector<at::Tensor> values, masks;
   std::int64_t total = 0;
@@ -101,14 +107,18 @@ inline std::vector<at::Tensor> smallest_magnitude_masks(const std::vector<at::Te
     for (auto& mask : masks) mask.fill_(true);
   } else {
     std::int64_t rank = pruned - 1;
-    detail::Histogram high(std::size_t{1} << detail::kHighBits, 0), low(std::size_t{1} << detail::kLowBits, 0);
+    detail::Histogram high(std::size_t{1} << detail::kHighBits, 0),
+        low(std::size_t{1} << detail::kLowBits, 0);
     for (const auto& v : values)
-      detail::count_digits(v.const_data_ptr<float>(), v.numel(), high,
-                           [](std::uint32_t bits) { return static_cast<std::int64_t>(bits >> detail::kLowBits); });
+      detail::count_digits(v.const_data_ptr<float>(), v.numel(), high, [](std::uint32_t bits) {
+        return static_cast<std::int64_t>(bits >> detail::kLowBits);
+      });
     const auto top = detail::find_bucket(high, rank);
     for (const auto& v : values)
       detail::count_digits(v.const_data_ptr<float>(), v.numel(), low, [top](std::uint32_t bits) {
-        return bits >> detail::kLowBits == top ? static_cast<std::int64_t>(bits & ((1U << detail::kLowBits) - 1)) : -1;
+        return bits >> detail::kLowBits == top
+                   ? static_cast<std::int64_t>(bits & ((1U << detail::kLowBits) - 1))
+                   : -1;
       });
     const auto threshold = top << detail::kLowBits | detail::find_bucket(low, rank);
     std::int64_t ties = rank + 1;  // so many of the elements equal to the threshold go

@@ -18,12 +18,15 @@ class ConstantPruning : public Modifier {
       visit("params", params, "which parameters: names, globs, re:..., __ALL__, __ALL_PRUNABLE__");
     }
   };
-  explicit ConstantPruning(const Options& options) : Modifier(options.window), options_(options) { check(options.window); }
+  explicit ConstantPruning(const Options& options) : Modifier(options.window), options_(options) {
+    check(options.window);
+  }
 
   void attach(Binding& binding) override {
     plan_ = binding.plan(window());
     selected_ = binding.select(options_.params);
-    for (const auto& parameter : selected_) binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
+    for (const auto& parameter : selected_)
+      binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
   }
 
   void begin_step(State& state) override {
@@ -39,7 +42,8 @@ class ConstantPruning : public Modifier {
   }
 
   void finish(State& state) override {
-    if (state.step < plan_.start) throw Error("training stopped before start_epoch: nothing was held constant");
+    if (state.step < plan_.start)
+      throw Error("training stopped before start_epoch: nothing was held constant");
   }
 
  private:

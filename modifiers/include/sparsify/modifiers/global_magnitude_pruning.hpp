@@ -5,7 +5,8 @@
 
 namespace sparsify {
 
-/// Gradual magnitude pruning with one threshold over all selected weights: layers end at different sparsities.
+/// Gradual magnitude pruning with one threshold over all selected weights: layers end at different
+/// sparsities.
 class GlobalMagnitudePruning : public GradualPruning {
  public:
   static constexpr const char* kName = "GlobalMagnitudePruningModifier";

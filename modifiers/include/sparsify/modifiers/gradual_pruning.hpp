@@ -41,14 +41,16 @@ inline void check_sparsity(const char* field, double value) {
   std::string message = "expected a fraction from 0 to 1, got " + std::to_string(value);
   message.erase(message.find_last_not_of('0') + 1);
   if (message.back() == '.') message.pop_back();
-  if (value > 1 && value <= 100) message += "; percent are written as a fraction: " + std::to_string(value / 100).substr(0, 4);
+  if (value > 1 && value <= 100)
+    message += "; percent are written as a fraction: " + std::to_string(value / 100).substr(0, 4);
   throw InvalidField(field, message);
 }
 }  // namespace detail
 
-/// Gradual magnitude pruning (Zhu & Gupta 2017, arXiv 1710.01878): sparsity grows over the window, and at every update the
-/// weights of smallest magnitude go. A derived class says over which sets of tensors magnitudes compete.
-/// The final sparsity is in force at the last step before `end_epoch`, so training may stop exactly there.
+/// Gradual magnitude pruning (Zhu & Gupta 2017, arXiv 1710.01878): sparsity grows over the window, and at
+/// every update the weights of smallest magnitude go. A derived class says over which sets of tensors
+/// magnitudes compete. The final sparsity is in force at the last step before `end_epoch`, so training may
+/// stop exactly there.
 class GradualPruning : public Modifier {
  public:
   using Options = GradualPruningOptions;
@@ -56,12 +58,14 @@ class GradualPruning : public Modifier {
       : Modifier(options.window), options_(options), interpolation_(parse_interpolation(options.inter_func)) {
     check(options.window, true);
     detail::check_sparsity("init_sparsity", options.init_sparsity);
-    if (options.final_sparsity == -1) throw InvalidField("final_sparsity", "is required, a fraction from 0 to 1");
+    if (options.final_sparsity == -1)
+      throw InvalidField("final_sparsity", "is required, a fraction from 0 to 1");
     detail::check_sparsity("final_sparsity", options.final_sparsity);
     if (options.update_frequency <= 0 && options.update_frequency != -1)
       throw InvalidField("update_frequency", "expected epochs > 0, or -1 for every step");
     if (options.mask_type != "unstructured")
-      throw InvalidField("mask_type", "expected unstructured, got '" + options.mask_type + "'; N:M is NMPruningModifier");
+      throw InvalidField("mask_type",
+                         "expected unstructured, got '" + options.mask_type + "'; N:M is NMPruningModifier");
   }
 
   void attach(Binding& binding) override {
@@ -108,7 +112,8 @@ class GradualPruning : public Modifier {
     for (const auto& set : competing_sets()) {
       std::vector<at::Tensor> weights;
       for (const auto& parameter : set) weights.push_back(parameter.tensor);
-      const auto masks = smallest_magnitude_masks(weights, std::llround(sparsity * static_cast<double>(elements(set))));
+      const auto masks =
+          smallest_magnitude_masks(weights, std::llround(sparsity * static_cast<double>(elements(set))));
       for (std::size_t i = 0; i < set.size(); ++i) {
         state.masks.set(set[i], masks[i]);
         state.optimizer_access.mask_state(set[i].tensor, masks[i]);
@@ -118,13 +123,17 @@ class GradualPruning : public Modifier {
 
   void verify(const State& state, const Parameters& set) const {
     std::int64_t zeros = 0;
-    for (const auto& parameter : set) zeros += parameter.tensor.numel() - parameter.tensor.count_nonzero().item<std::int64_t>();
+    for (const auto& parameter : set)
+      zeros += parameter.tensor.numel() - parameter.tensor.count_nonzero().item<std::int64_t>();
     const auto wanted = std::llround(options_.final_sparsity * static_cast<double>(elements(set)));
     if (zeros >= wanted) return;
-    const auto percent = [&](std::int64_t n) { return std::to_string(100.0 * static_cast<double>(n) / static_cast<double>(elements(set))); };
+    const auto percent = [&](std::int64_t n) {
+      return std::to_string(100.0 * static_cast<double>(n) / static_cast<double>(elements(set)));
+    };
     throw Error((set.size() == 1 ? set.front().name : "all selected weights") + " ended " + percent(zeros) +
                 " % sparse instead of " + percent(wanted) + " %" +
-                (state.masks.empty() ? ": no mask is in force" : ": something wrote to pruned weights after the last step"));
+                (state.masks.empty() ? ": no mask is in force"
+                                     : ": something wrote to pruned weights after the last step"));
   }
 
   Options options_;

@@ -7,8 +7,8 @@
 
 namespace sparsify {
 
-/// Moves the learning rate from `init_lr` to `final_lr` over its window, every step: `linear`, or half a `cosine`
-/// (SGDR without restarts, arXiv 1608.03983 eq. 5).
+/// Moves the learning rate from `init_lr` to `final_lr` over its window, every step: `linear`, or half a
+/// `cosine` (SGDR without restarts, arXiv 1608.03983 eq. 5).
 class LearningRateFunction : public Modifier {
  public:
   static constexpr const char* kName = "LearningRateFunctionModifier";

@@ -5,7 +5,8 @@
 
 namespace sparsify {
 
-/// Gradual magnitude pruning, every layer to the same sparsity. In SparseML's recipes also `GMPruningModifier`.
+/// Gradual magnitude pruning, every layer to the same sparsity. In SparseML's recipes also
+/// `GMPruningModifier`.
 class MagnitudePruning : public GradualPruning {
  public:
   static constexpr const char* kName = "MagnitudePruningModifier";

@@ -6,8 +6,9 @@
 
 namespace sparsify {
 
-/// One-shot N:M pruning by magnitude along input channels (2:4: arXiv 2104.08378): masks are made once, at `start_epoch`,
-/// and stay. Layers that the target's sparse kernels cannot use are left dense, and noted with the reason.
+/// One-shot N:M pruning by magnitude along input channels (2:4: arXiv 2104.08378): masks are made once, at
+/// `start_epoch`, and stay. Layers that the target's sparse kernels cannot use are left dense, and noted with
+/// the reason.
 class NMPruning : public Modifier {
  public:
   static constexpr const char* kName = "NMPruningModifier";
@@ -19,10 +20,12 @@ class NMPruning : public Modifier {
     std::int64_t min_channels = 16;
     template <class Visitor>
     void fields(Visitor& visit) {
-      visit("start_epoch", start_epoch, "epoch at which the masks are made; usually when the dense model has converged");
+      visit("start_epoch", start_epoch,
+            "epoch at which the masks are made; usually when the dense model has converged");
       visit("mask_type", mask_type, "N:M, such as 2:4");
       visit("params", params, "which parameters: names, globs, re:..., __ALL__, __ALL_PRUNABLE__");
-      visit("exclude_grouped", exclude_grouped, "leave grouped convolutions dense: GPUs have no sparse kernel for them");
+      visit("exclude_grouped", exclude_grouped,
+            "leave grouped convolutions dense: GPUs have no sparse kernel for them");
       visit("min_channels", min_channels, "leave layers with fewer input channels dense: too narrow to gain");
     }
   };
@@ -37,14 +40,16 @@ class NMPruning : public Modifier {
     for (auto& parameter : binding.select(options_.params)) {
       const auto reason = why_not(parameter);
       if (!reason.empty()) {
-        binding.state().notes.push_back(options_.mask_type + ": " + parameter.name + " stays dense: " + reason);
+        binding.state().notes.push_back(options_.mask_type + ": " + parameter.name +
+                                        " stays dense: " + reason);
         continue;
       }
       binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
       selected_.push_back(std::move(parameter));
     }
     if (selected_.empty())
-      throw InvalidField("params", "no selected weight can be pruned " + options_.mask_type + "; see min_channels and exclude_grouped");
+      throw InvalidField("params", "no selected weight can be pruned " + options_.mask_type +
+                                       "; see min_channels and exclude_grouped");
   }
 
   void begin_step(State& state) override {
@@ -59,7 +64,8 @@ class NMPruning : public Modifier {
   void finish(State& state) override {
     if (state.step <= plan_.start) throw Error("training stopped before start_epoch: nothing was pruned");
     for (const auto& parameter : selected_)
-      if (!obeys(parameter.tensor, pattern_)) throw Error(parameter.name + " is not " + options_.mask_type + " at the end");
+      if (!obeys(parameter.tensor, pattern_))
+        throw Error(parameter.name + " is not " + options_.mask_type + " at the end");
   }
 
  private:
@@ -69,7 +75,8 @@ class NMPruning : public Modifier {
     if (options_.exclude_grouped && parameter.groups > 1) return "a grouped convolution";
     if (channels % pattern_.m != 0)
       return std::to_string(channels) + " input channels are not a multiple of " + std::to_string(pattern_.m);
-    if (channels < options_.min_channels) return "fewer than " + std::to_string(options_.min_channels) + " input channels";
+    if (channels < options_.min_channels)
+      return "fewer than " + std::to_string(options_.min_channels) + " input channels";
     return "";
   }
 

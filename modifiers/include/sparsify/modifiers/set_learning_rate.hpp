@@ -27,7 +27,8 @@ class SetLearningRate : public Modifier {
   explicit SetLearningRate(const Options& options) : Modifier({options.start_epoch, -1}), options_(options) {
     check(window());
     if (!(options.learning_rate > 0))
-      throw InvalidField("learning_rate", "expected a number > 0, got " + std::to_string(options.learning_rate));
+      throw InvalidField("learning_rate",
+                         "expected a number > 0, got " + std::to_string(options.learning_rate));
   }
 
   void attach(Binding& binding) override {

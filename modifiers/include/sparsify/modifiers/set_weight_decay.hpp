@@ -5,8 +5,8 @@
 
 namespace sparsify {
 
-/// Sets the weight decay of all parameter groups that have one, once, at `start_epoch`; usually 0 when pruning ends.
-/// Groups without weight decay (biases, norms) are left so.
+/// Sets the weight decay of all parameter groups that have one, once, at `start_epoch`; usually 0 when
+/// pruning ends. Groups without weight decay (biases, norms) are left so.
 class SetWeightDecay : public Modifier {
  public:
   static constexpr const char* kName = "SetWeightDecayModifier";

@@ -11,14 +11,14 @@
 
 namespace sparsify {
 
-/// Everything needed to go on with a run, or to export from it: one safetensors file. Tensors of the model are called
-/// "model.<name>", those of the session "session.<name>", of the averaged model "ema.<name>".
+/// Everything needed to go on with a run, or to export from it: one safetensors file. Tensors of the model
+/// are called "model.<name>", those of the session "session.<name>", of the averaged model "ema.<name>".
 struct Checkpoint {
   StateDict model;
   StateDict session;
   StateDict ema;          ///< empty without EMA
   std::string optimizer;  ///< LibTorch's archive; empty in checkpoints that only serve validation and export
-  torch::Tensor generator;  ///< state of torch's CPU generator
+  torch::Tensor generator;                      ///< state of torch's CPU generator
   std::map<std::string, std::string> metadata;  ///< model, classes, epoch, recipe text ...
 };
 

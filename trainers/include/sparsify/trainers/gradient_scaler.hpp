@@ -7,8 +7,8 @@
 
 namespace sparsify {
 
-/// Keeps fp16 gradients above underflow: scales the loss, unscales gradients, skips steps that overflowed, and adapts the
-/// scale (as torch.amp.GradScaler). With `enabled` false it does nothing.
+/// Keeps fp16 gradients above underflow: scales the loss, unscales gradients, skips steps that overflowed,
+/// and adapts the scale (as torch.amp.GradScaler). With `enabled` false it does nothing.
 class GradientScaler {
  public:
   explicit GradientScaler(bool enabled) : enabled_(enabled) {}
@@ -28,8 +28,10 @@ class GradientScaler {
           finite = finite && gradient.isfinite().all().item<bool>();
         }
     if (finite) optimizer.step();
-    if (!finite) scale_ /= 2, good_steps_ = 0;
-    else if (++good_steps_ % 2000 == 0) scale_ *= 2;
+    if (!finite)
+      scale_ /= 2, good_steps_ = 0;
+    else if (++good_steps_ % 2000 == 0)
+      scale_ *= 2;
   }
 
  private:

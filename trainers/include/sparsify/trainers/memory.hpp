@@ -9,8 +9,9 @@
 
 namespace sparsify {
 
-/// Tells the C library to keep freed memory. A training step frees and asks again for hundreds of megabytes of activations;
-/// returned to the system in between, every page of them faults again. For programs, once, at the start of main.
+/// Tells the C library to keep freed memory. A training step frees and asks again for hundreds of megabytes
+/// of activations; returned to the system in between, every page of them faults again. For programs, once, at
+/// the start of main.
 inline void keep_freed_memory() {
 #if defined(M_MMAP_THRESHOLD) && defined(M_TRIM_THRESHOLD)
   mallopt(M_MMAP_THRESHOLD, 1 << 30);

@@ -32,7 +32,8 @@ struct EpochMetrics {
 /// metrics.csv of a run directory: rewritten whole and atomically, so that it never ends in half a row.
 class MetricsFile {
  public:
-  /// Keeps the rows of an existing file up to (not including) `first_epoch`: what a resumed run repeats is dropped.
+  /// Keeps the rows of an existing file up to (not including) `first_epoch`: what a resumed run repeats is
+  /// dropped.
   MetricsFile(std::filesystem::path path, int64_t first_epoch);
   void append(const EpochMetrics& row);
 

@@ -18,10 +18,11 @@ struct OptimizerOptions {
 
 /// An optimizer over all parameters of a module; biases and norms (one dimension) get no weight decay.
 /// Throws Error for an unknown name or values out of range.
-std::unique_ptr<torch::optim::Optimizer> make_optimizer(torch::nn::Module& module, const OptimizerOptions& options);
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(torch::nn::Module& module,
+                                                        const OptimizerOptions& options);
 
-/// How the learning rate moves when the recipe does not say: `cosine` to zero, `constant`, or `linear` to zero, after a
-/// linear warm-up.
+/// How the learning rate moves when the recipe does not say: `cosine` to zero, `constant`, or `linear` to
+/// zero, after a linear warm-up.
 struct LearningRateSchedule {
   std::string name = "cosine";
   double base = 0.1;

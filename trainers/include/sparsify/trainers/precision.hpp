@@ -9,8 +9,8 @@ namespace sparsify {
 
 enum class Precision { kFp32, kBf16, kFp16 };
 
-/// "auto", "fp32", "bf16" or "fp16"; throws Error for anything else. `auto` is bf16 where the device computes with it
-/// natively (CPUs with AVX512-BF16 or AMX, GPUs from Ampere on), else fp32.
+/// "auto", "fp32", "bf16" or "fp16"; throws Error for anything else. `auto` is bf16 where the device computes
+/// with it natively (CPUs with AVX512-BF16 or AMX, GPUs from Ampere on), else fp32.
 Precision parse_precision(const std::string& name, at::Device device);
 std::string to_string(Precision precision);
 

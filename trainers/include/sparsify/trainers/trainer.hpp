@@ -31,8 +31,8 @@ struct TrainOptions {
   std::string device = "auto";  ///< auto, cpu, cuda, cuda:<i>
   int64_t workers = 2;          ///< threads that prepare batches
   uint64_t seed = 0;
-  std::filesystem::path output{};  ///< run directory; empty: nothing is written
-  bool resume = false;             ///< go on from output/checkpoints/last.safetensors
+  std::filesystem::path output{};                 ///< run directory; empty: nothing is written
+  bool resume = false;                            ///< go on from output/checkpoints/last.safetensors
   std::map<std::string, std::string> metadata{};  ///< stored in checkpoints: model name, recipe text ...
 };
 
@@ -64,8 +64,8 @@ torch::Device parse_device(const std::string& name);
 
 /// Top-1, top-5 and loss of anything that maps images to logits, over a whole data set, in order.
 /// `forward` gets [N, 3, H, W] float32 and returns [N, classes].
-Evaluation evaluate(const trainers::Dataset& dataset, const trainers::Datasets& set, int64_t batch_size, int64_t workers,
-                    const std::function<torch::Tensor(const torch::Tensor&)>& forward);
+Evaluation evaluate(const trainers::Dataset& dataset, const trainers::Datasets& set, int64_t batch_size,
+                    int64_t workers, const std::function<torch::Tensor(const torch::Tensor&)>& forward);
 
 /// Trains a classifier under a recipe.
 class Trainer {
@@ -75,12 +75,14 @@ class Trainer {
           TrainEvents events = {});
   ~Trainer();
 
-  /// Trains to the end, verifies that the recipe's targets were reached, and leaves the final weights in the model
-  /// (the averaged ones when there are). Checkpoints: `last` after every epoch and when stopped, `best` by top-1 among
-  /// epochs of equal sparsity and precision, so that a dense model never counts as the best sparse one.
+  /// Trains to the end, verifies that the recipe's targets were reached, and leaves the final weights in the
+  /// model (the averaged ones when there are). Checkpoints: `last` after every epoch and when stopped, `best`
+  /// by top-1 among epochs of equal sparsity and precision, so that a dense model never counts as the best
+  /// sparse one.
   TrainResult run();
 
-  /// The model as it stands over the validation set, fp32, quantizers active: what the export is compared with.
+  /// The model as it stands over the validation set, fp32, quantizers active: what the export is compared
+  /// with.
   Evaluation evaluate();
 
   Model& model();
