@@ -98,12 +98,7 @@ onnx::Engine comparison_engine(const std::filesystem::path& path, onnx::Target t
 }
 
 at::Tensor first_image(const trainers::Datasets& data) {
-  trainers::LoaderOptions options;
-  options.batch_size = 1;
-  options.workers = 0;
-  options.image_size = data.image_size;
-  options.normalization = data.normalization;
-  trainers::Loader loader(data.val, options);
+  trainers::Loader loader(data.val, trainers::in_order(data, 1, 0));
   loader.start_epoch(0);
   return loader.next()->images;
 }
@@ -118,11 +113,8 @@ SavedModel requantize(SavedModel saved, const std::string& scheme, const trainer
   options.scheme = scheme;
   Recipe recipe;
   recipe.add<Quantization>(options);
-  trainers::LoaderOptions loading;
-  loading.batch_size = batch_size;
+  auto loading = trainers::in_order(data, batch_size);
   loading.shuffle = true;
-  loading.image_size = data.image_size;
-  loading.normalization = data.normalization;
   trainers::Loader loader(data.train, loading);
   saved.session = std::make_unique<Session>(recipe, *saved.model, *saved.optimizer, loader.steps_per_epoch());
   saved.recipe = recipe;

@@ -16,16 +16,11 @@ Parity compare(const trainers::Datasets& data, std::int64_t batch_size, std::int
   const torch::NoGradGuard no_grad;
   Parity parity;
   std::vector<at::Tensor> expected;  // logits of every batch: a few bytes an image, and the model runs once
-  parity.trained = evaluate(*data.val, data, batch_size, workers, [&](const at::Tensor& images) {
+  parity.trained = evaluate(data, batch_size, workers, [&](const at::Tensor& images) {
     expected.push_back(trained(images).to(at::kCPU, at::kFloat));
     return expected.back();
   });
-  trainers::LoaderOptions options;  // the same batches again
-  options.batch_size = batch_size;
-  options.workers = workers;
-  options.image_size = data.image_size;
-  options.normalization = data.normalization;
-  trainers::Loader loader(data.val, options);
+  trainers::Loader loader(data.val, trainers::in_order(data, batch_size, workers));  // the same batches again
   loader.start_epoch(0);
   std::size_t index = 0;
   parity.engine = onnx::compare(

@@ -419,7 +419,7 @@ TEST_CASE("the published ResNet-20 scores what it should on CIFAR-10 (JPEG q75)"
   const auto model = sparsify::build_model("resnet20", {.num_classes = 10});
   sparsify::load_weights(*model, read_weights(fs::path(data) / "resnet-cifar10/resnet20-12fca82f.th"));
   model->eval();
-  const auto result = sparsify::evaluate(*set.val, set, 250, 2, [&](const torch::Tensor& images) {
+  const auto result = sparsify::evaluate(set, 250, 2, [&](const torch::Tensor& images) {
     torch::NoGradGuard no_grad;
     return model->forward(images);
   });

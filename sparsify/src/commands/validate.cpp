@@ -117,7 +117,7 @@ int validate_command(const std::vector<std::string>& arguments) {
 
   const auto started = std::chrono::steady_clock::now();
   const torch::NoGradGuard no_grad;
-  const auto result = evaluate(*subject.data.val, subject.data, batch_size, workers, subject.forward);
+  const auto result = evaluate(subject.data, batch_size, workers, subject.forward);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   std::cout << subject.description << "\n"
             << format_table({{"", "value"},

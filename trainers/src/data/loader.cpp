@@ -238,6 +238,15 @@ class Loader::Impl {
   std::vector<std::jthread> threads_;  // last, so that they are joined first
 };
 
+LoaderOptions in_order(const Datasets& set, int64_t batch_size, int64_t workers) {
+  LoaderOptions options;
+  options.batch_size = batch_size;
+  options.workers = workers;
+  options.image_size = set.image_size;
+  options.normalization = set.normalization;
+  return options;
+}
+
 Loader::Loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options)
     : impl_(std::make_unique<Impl>(std::move(dataset), options)) {}
 Loader::~Loader() = default;

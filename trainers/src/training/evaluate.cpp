@@ -6,16 +6,10 @@
 
 namespace sparsify {
 
-Evaluation evaluate(const trainers::Dataset& dataset, const trainers::Datasets& set, int64_t batch_size,
-                    int64_t workers, const std::function<torch::Tensor(const torch::Tensor&)>& forward) {
+Evaluation evaluate(const trainers::Datasets& set, int64_t batch_size, int64_t workers,
+                    const std::function<torch::Tensor(const torch::Tensor&)>& forward) {
   torch::NoGradGuard no_grad;
-  trainers::LoaderOptions options;
-  options.batch_size = batch_size;
-  options.workers = workers;
-  options.image_size = set.image_size;
-  options.normalization = set.normalization;
-  // The loader shares ownership of what it reads; here the caller keeps it alive.
-  trainers::Loader loader({std::shared_ptr<void>(), &dataset}, options);
+  trainers::Loader loader(set.val, trainers::in_order(set, batch_size, workers));
   loader.start_epoch(0);
   Evaluation sum;
   while (const auto batch = loader.next()) {

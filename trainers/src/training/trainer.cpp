@@ -28,15 +28,11 @@ bool sets_learning_rate(const Recipe& recipe) {
 }
 
 std::unique_ptr<trainers::Loader> train_loader(const trainers::Datasets& data, const TrainOptions& options) {
-  trainers::LoaderOptions loader;
-  loader.batch_size = options.batch_size;
+  auto loader = trainers::in_order(data, options.batch_size, options.workers);
   loader.shuffle = true;
   loader.drop_last =
       data.train->size() >= options.batch_size;  // batch norm must not see a batch of one image
-  loader.workers = options.workers;
   loader.seed = options.seed;
-  loader.image_size = data.image_size;
-  loader.normalization = data.normalization;
   if (options.augment) loader.augmentation = data.augmentation;
   return std::make_unique<trainers::Loader>(data.train, loader);
 }
@@ -131,7 +127,7 @@ class Trainer::Impl {
   Evaluation evaluate() {
     model_->eval();
     return sparsify::evaluate(
-        *data_.val, data_, options_.batch_size, options_.workers, [&](const auto& images) {
+        data_, options_.batch_size, options_.workers, [&](const auto& images) {
           return session_->evaluate([&] { return model_->forward(images.to(device_)); });
         });
   }
@@ -207,7 +203,7 @@ class Trainer::Impl {
     model_->eval();
     const auto precision = quantized() ? Precision::kFp32 : precision_;  // what the exported model computes
     return sparsify::evaluate(
-        *data_.val, data_, options_.batch_size, options_.workers, [&](const auto& images) {
+        data_, options_.batch_size, options_.workers, [&](const auto& images) {
           const Autocast autocast(precision, device_);
           return session_->evaluate([&] { return model_->forward(images.to(device_)); });
         });
@@ -259,6 +255,7 @@ class Trainer::Impl {
     if (ema_) saved.ema = ema_->state_dict(), saved.metadata["ema_updates"] = std::to_string(ema_->updates());
     saved.optimizer = archive_bytes(*optimizer_);
     saved.generator = at::detail::getDefaultCPUGenerator().get_state();
+    saved.session["trainer.scaler"] = scaler_.state();
     saved.session["trainer.sums"] = torch::tensor({sums_.loss, sums_.correct, sums_.images}, torch::kDouble);
     saved.session["trainer.best"] =
         torch::tensor({best_.top1, best_.sparsity, best_.quantized ? 1.0 : 0.0}, torch::kDouble);
@@ -288,6 +285,8 @@ class Trainer::Impl {
     generator.set_state(saved.generator);
     const auto sums = saved.session.at("trainer.sums"), best = saved.session.at("trainer.best");
     sums_ = {sums[0].item<double>(), sums[1].item<double>(), sums[2].item<double>()};
+    if (const auto scaler = saved.session.find("trainer.scaler"); scaler != saved.session.end())
+      scaler_.load(scaler->second);
     best_ = {best[0].item<double>(), best[1].item<double>(), best[2].item<double>() != 0};
     tell("resumed at epoch " + std::to_string(session_->state().epoch()));
   }

@@ -34,6 +34,15 @@ class GradientScaler {
       scale_ *= 2;
   }
 
+  /// Scale and number of steps since it last overflowed, as a tensor of two float64.
+  torch::Tensor state() const {
+    return torch::tensor({scale_, static_cast<double>(good_steps_)}, torch::kDouble);
+  }
+  void load(const torch::Tensor& state) {
+    scale_ = state[0].item<double>();
+    good_steps_ = state[1].item<int64_t>();
+  }
+
  private:
   bool enabled_;
   double scale_ = 65536;

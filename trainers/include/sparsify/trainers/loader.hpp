@@ -31,6 +31,9 @@ struct LoaderOptions {
   int64_t shards = 1;
 };
 
+/// Every sample once, in order, as the set gives it: what evaluation and calibration read.
+LoaderOptions in_order(const Datasets& set, int64_t batch_size, int64_t workers = 2);
+
 /// Feeds a data set in batches. Order and augmentation depend only on (seed, epoch, index of the sample): the
 /// same whatever the number of workers. Not to be called from several threads.
 class Loader {

@@ -62,10 +62,10 @@ struct TrainResult {
 /// "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1"; throws Error for what is not there.
 torch::Device parse_device(const std::string& name);
 
-/// Top-1, top-5 and loss of anything that maps images to logits, over a whole data set, in order.
+/// Top-1, top-5 and loss of anything that maps images to logits, over the whole validation set, in order.
 /// `forward` gets [N, 3, H, W] float32 and returns [N, classes].
-Evaluation evaluate(const trainers::Dataset& dataset, const trainers::Datasets& set, int64_t batch_size,
-                    int64_t workers, const std::function<torch::Tensor(const torch::Tensor&)>& forward);
+Evaluation evaluate(const trainers::Datasets& set, int64_t batch_size, int64_t workers,
+                    const std::function<torch::Tensor(const torch::Tensor&)>& forward);
 
 /// Trains a classifier under a recipe.
 class Trainer {
