@@ -48,6 +48,10 @@ void look_for_float_layers(ExportOutcome& outcome) {
   if (!missing.empty())
     outcome.warnings.push_back("ONNX Runtime would compute these quantized layers in floating point: " +
                                joined(missing));
+  if (!outcome.report.quantized.empty() && !onnx::default_integers_are_exact())
+    outcome.warnings.push_back(
+        "this CPU has no VNNI: ONNX Runtime saturates sums of products here, and accuracy suffers, unless "
+        "session.x64quantprecision is set to 1 (as in the comparison)");
 }
 
 void look_for_broken_rules(ExportOutcome& outcome) {

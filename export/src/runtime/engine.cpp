@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <onnxruntime_cxx_api.h>
+#include <onnxruntime_session_options_config_keys.h>
 
 #include "runtime/environment.hpp"
 #include "sparsify/error.hpp"
@@ -64,6 +65,7 @@ Engine::Engine(const std::filesystem::path& path, const EngineOptions& options)
     session.SetIntraOpNumThreads(options.threads > 0 ? options.threads : at::get_num_threads());
     session.SetGraphOptimizationLevel(options.optimize ? ORT_ENABLE_ALL : ORT_DISABLE_ALL);
     session.SetLogSeverityLevel(ORT_LOGGING_LEVEL_ERROR);
+    session.AddConfigEntry(kOrtSessionOptionsAvx2PrecisionMode, "1");
     if (!options.optimized_model.empty()) session.SetOptimizedModelFilePath(options.optimized_model.c_str());
     state_->session = Ort::Session(environment(), path.c_str(), session);
     const Ort::AllocatorWithDefaultOptions allocator;
@@ -113,5 +115,13 @@ std::vector<at::Tensor> Engine::run(const std::vector<at::Tensor>& inputs) {
 const std::vector<std::string>& Engine::input_names() const { return state_->inputs; }
 const std::vector<std::string>& Engine::output_names() const { return state_->outputs; }
 std::string Engine::version() { return Ort::GetVersionString(); }
+
+bool default_integers_are_exact() {
+#ifdef __x86_64__
+  return __builtin_cpu_supports("avx512vnni") || __builtin_cpu_supports("avxvnni");
+#else
+  return true;
+#endif
+}
 
 }  // namespace sparsify::onnx

@@ -18,7 +18,11 @@ struct EngineOptions {
   std::filesystem::path optimized_model{};  ///< where to write the graph that is really run; empty: nowhere
 };
 
-/// An .onnx file in ONNX Runtime on the CPU.
+/// Whether ONNX Runtime multiplies u8 by s8 exactly on this CPU when nothing is set: on x86 without VNNI it
+/// adds products in pairs that saturate at 16 bits, unless "session.x64quantprecision" is "1".
+bool default_integers_are_exact();
+
+/// An .onnx file in ONNX Runtime on the CPU, its integers exact on every CPU.
 class Engine {
  public:
   /// Throws Error when the file cannot be loaded.
