@@ -2,12 +2,15 @@
 #include "sparsify/load_recipe.hpp"
 #include "sparsify/modifiers/constant_pruning.hpp"
 #include "sparsify/modifiers/epoch_range.hpp"
+#include "sparsify/modifiers/gradual_param.hpp"
 #include "sparsify/modifiers/global_magnitude_pruning.hpp"
+#include "sparsify/modifiers/learning_rate.hpp"
 #include "sparsify/modifiers/learning_rate_function.hpp"
 #include "sparsify/modifiers/magnitude_pruning.hpp"
 #include "sparsify/modifiers/nm_pruning.hpp"
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/modifiers/set_learning_rate.hpp"
+#include "sparsify/modifiers/set_param.hpp"
 #include "sparsify/modifiers/set_weight_decay.hpp"
 #include "sparsify/modifiers/trainable_params.hpp"
 
@@ -21,11 +24,14 @@ void register_builtin_modifiers() {
     known.add<ConstantPruning>();
     known.add<EpochRange>();
     known.add<GlobalMagnitudePruning>();
+    known.add<GradualParam>();
+    known.add<LearningRate>();
     known.add<LearningRateFunction>();
     known.add<MagnitudePruning>({"GMPruningModifier"});
     known.add<NMPruning>();
     known.add<Quantization>();
     known.add<SetLearningRate>();
+    known.add<SetParam>();
     known.add<SetWeightDecay>();
     known.add<TrainableParams>();
     return true;

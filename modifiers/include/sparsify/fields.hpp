@@ -5,10 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "sparsify/value.hpp"
+
 namespace sparsify {
 
 /// Visits the options of a modifier, one call per field. A modifier's `fields()` lists them once; YAML
-/// reading, writing, `inspect` and the reference page are visitors.
+/// reading, writing, the JSON schema and the reference page are visitors. A visitor overrides what it cares
+/// about.
 ///
 ///   struct Options {
 ///     double stddev = 0.01;
@@ -17,11 +20,15 @@ namespace sparsify {
 class FieldVisitor {
  public:
   virtual ~FieldVisitor() = default;
-  virtual void operator()(const char* name, bool& value, const char* meaning) = 0;
-  virtual void operator()(const char* name, std::int64_t& value, const char* meaning) = 0;
-  virtual void operator()(const char* name, double& value, const char* meaning) = 0;
-  virtual void operator()(const char* name, std::string& value, const char* meaning) = 0;
-  virtual void operator()(const char* name, std::vector<std::string>& value, const char* meaning) = 0;
+  virtual void operator()(const char* /*name*/, bool& /*value*/, const char* /*meaning*/) {}
+  virtual void operator()(const char* /*name*/, std::int64_t& /*value*/, const char* /*meaning*/) {}
+  virtual void operator()(const char* /*name*/, double& /*value*/, const char* /*meaning*/) {}
+  virtual void operator()(const char* /*name*/, std::string& /*value*/, const char* /*meaning*/) {}
+  virtual void operator()(const char* /*name*/, std::vector<std::string>& /*value*/,
+                          const char* /*meaning*/) {}
+  virtual void operator()(const char* /*name*/, std::vector<std::int64_t>& /*value*/,
+                          const char* /*meaning*/) {}
+  virtual void operator()(const char* /*name*/, Value& /*value*/, const char* /*meaning*/) {}
 };
 
 }  // namespace sparsify

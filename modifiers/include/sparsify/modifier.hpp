@@ -16,11 +16,9 @@ namespace sparsify {
 ///     auto step = session.begin_step();                             // begin_step: schedules act
 ///     output = step.forward([&] { return net.forward(input); });    // forward: around the forward pass
 ///     step.loss(criterion(output, target)).backward();              // loss: may add terms
-///     step.optimize();                                              // gradients (dense); masks;
-///     optimizer.step(); masks; end_step
+///     step.optimize();      // gradients (dense); masks on them; the optimizer's step; masks; end_step
 ///   session.evaluate([&] { return net.forward(input); });           // forward, with state.training false
-///   session.finish();                                               // finish: verify that the target was
-///   reached
+///   session.finish();                                               // finish: was the target reached?
 class Modifier {
  public:
   explicit Modifier(Window window) : window_(window) {}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <memory>
@@ -42,6 +43,16 @@ class Recipe {
   }
 
   const std::vector<Entry>& entries() const { return entries_; }
+
+  /// Whether two modifiers may set the same thing at the same time: noted, and the later entry has the last
+  /// word. Only for recipes in SparseML's dialect, which rely on it.
+  bool overlaps_allowed = false;
+
+  /// Puts entries in another order; the sort is stable.
+  template <class Before>
+  void sort(Before before) {
+    std::stable_sort(entries_.begin(), entries_.end(), before);
+  }
 
   /// Epochs until the last modifier has started and ended, rounded up; 0 for an empty recipe.
   std::int64_t epochs() const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -134,6 +135,8 @@ class Session {
   /// The epoch to begin or to go on with.
   std::int64_t first_epoch() const { return state_.step / state_.steps_per_epoch; }
   const State& state() const { return state_; }
+  /// What each modifier will do and when, in the recipe's order.
+  const std::vector<std::vector<Schedule>>& schedules() const { return schedules_; }
   const Masks& masks() const { return state_.masks; }
 
   /// The bound modifier of a type, or null: `session.find<QuantizationModifier>()`.
@@ -154,9 +157,12 @@ class Session {
   template <class Net>
   static Parameters collect_parameters(Net& net) {
     std::map<std::string, std::int64_t> groups;
+    std::map<std::string, std::string> types;  // by prefix of the parameters' names
     const auto look = [&](const std::string& name, auto* any) {
+      const auto prefix = name.empty() ? "" : name + ".";
+      types[prefix] = module_type(any->name());
       const auto note = [&](auto* convolution) {
-        if (convolution) groups[(name.empty() ? "" : name + ".") + "weight"] = convolution->options.groups();
+        if (convolution) groups[prefix + "weight"] = convolution->options.groups();
         return convolution != nullptr;
       };
       note(dynamic_cast<typename detail::Late<torch::nn::Conv2dImpl, Net>::type*>(any)) ||
@@ -168,27 +174,68 @@ class Session {
     for (const auto& module : net.named_modules("", false)) look(module.key(), module.value().get());
     Parameters parameters;
     for (const auto& parameter : net.named_parameters()) {
-      const auto found = groups.find(parameter.key());
-      parameters.push_back({parameter.key(), parameter.value(), found == groups.end() ? 1 : found->second});
+      const auto& name = parameter.key();
+      const auto found = groups.find(name);
+      const auto type = types.find(name.substr(0, name.rfind('.') + 1));
+      parameters.push_back({name, parameter.value(), found == groups.end() ? 1 : found->second,
+                            type == types.end() ? "" : type->second});
     }
     return parameters;
   }
 
+  // "torch::nn::Conv2dImpl" is called Conv2d by its users.
+  static std::string module_type(const std::string& name) {
+    const auto colon = name.rfind(':');
+    auto type = colon == std::string::npos ? name : name.substr(colon + 1);
+    const auto suffix = type.rfind("Impl");
+    if (suffix != std::string::npos && suffix + 4 == type.size()) type.resize(suffix);
+    return type;
+  }
+
+  // Attaches all modifiers before it complains, so that one error names every mistake.
   void bind(const Recipe& recipe) {
-    std::vector<Binding::Claim> claims;
+    std::string problems;
+    std::map<std::string, std::vector<std::pair<Claim, std::string>>>
+        claims;  // with owners, by what is claimed
     for (const auto& entry : recipe.entries()) {
-      labels_.push_back(entry.label());
+      const auto label = entry.label();
+      labels_.push_back(label);
       modifiers_.push_back(entry.make());
-      Binding binding(state_, entry.label());
-      explain(entry.label(), [&] { modifiers_.back()->attach(binding); });
-      for (const auto& claim : binding.claims()) {
-        for (const auto& other : claims)
-          if (claim.what == other.what && claim.first < other.end && other.first < claim.end)
-            throw Error(claim.owner + ": sets " + claim.what + " while " + other.owner +
-                        " does too; their epochs overlap");
-        claims.push_back(claim);
+      Binding binding(state_, label);
+      try {
+        explain(label, [&] { modifiers_.back()->attach(binding); });
+      } catch (const Error& error) {
+        problems += (problems.empty() ? "" : "\n") + std::string(error.what());
+      }
+      schedules_.push_back(binding.schedules());
+      const auto conflicts = conflicts_of(binding.claims(), claims);
+      for (const auto& claim : binding.claims()) claims[claim.what].emplace_back(claim, label);
+      for (const auto& [other, what] : conflicts) {
+        const auto conflict =
+            label + ": sets " + what + " while " + other + " does too; their epochs overlap";
+        if (recipe.overlaps_allowed)
+          state_.notes.push_back(conflict + "; the former has the last word");
+        else
+          problems += (problems.empty() ? "" : "\n") + conflict;
       }
     }
+    if (!problems.empty()) throw Error(problems);
+  }
+
+  // With whom the new claims overlap, and on what: one line for each pair of modifiers.
+  static std::map<std::string, std::string> conflicts_of(
+      const std::vector<Claim>& claims,
+      const std::map<std::string, std::vector<std::pair<Claim, std::string>>>& earlier) {
+    std::map<std::string, std::string> conflicts;
+    for (const auto& claim : claims) {
+      const auto same = earlier.find(claim.what);
+      if (same == earlier.end()) continue;
+      for (const auto& [other, owner] : same->second)
+        if (claim.first < other.end && other.first < claim.end &&
+            (claim.part == other.part || claim.part == -1 || other.part == -1))
+          conflicts.emplace(owner, claim.what);
+    }
+    return conflicts;
   }
 
   template <class Act>
@@ -238,6 +285,7 @@ class Session {
   State state_;
   std::vector<std::unique_ptr<Modifier>> modifiers_;
   std::vector<std::string> labels_;
+  std::vector<std::vector<Schedule>> schedules_;
 };
 
 template <class Run>

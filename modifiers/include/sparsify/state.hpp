@@ -4,12 +4,14 @@
 #include <torch/optim/optimizer.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sparsify/masks.hpp"
 #include "sparsify/optimizer_access.hpp"
-#include "sparsify/parameters.hpp"
+#include "sparsify/selectors.hpp"
 #include "sparsify/window.hpp"
 
 namespace sparsify {
@@ -29,6 +31,21 @@ struct State {
   double epoch() const { return static_cast<double>(step) / static_cast<double>(steps_per_epoch); }
 };
 
+/// What a modifier does over time: for `sparsify recipe plan`, and plots.
+struct Schedule {
+  std::string what;  ///< "sparsity", "learning rate", "quantization"
+  StepPlan plan;
+  std::vector<std::string> parameters;               ///< names; empty when it is not about parameters
+  std::function<double(std::int64_t step)> value{};  ///< at a step of the window; empty for on and off
+};
+
+/// Something one modifier alone sets from step `first` until `end`.
+struct Claim {
+  std::string what;
+  std::int64_t first, end;
+  std::int64_t part = -1;  ///< which parameter group, -1 for all
+};
+
 /// Given to a modifier once, when a session binds it.
 class Binding {
  public:
@@ -36,8 +53,9 @@ class Binding {
 
   State& state() { return state_; }
   const std::string& owner() const { return owner_; }
-  Parameters select(const std::vector<std::string>& targets) const {
-    return sparsify::select(state_.parameters, targets);
+  Parameters select(const std::vector<std::string>& params,
+                    const std::vector<std::string>& exclude = {}) const {
+    return sparsify::select(state_.parameters, params, exclude);
   }
   StepPlan plan(const Window& window, double update_frequency = -1) const {
     return StepPlan::compile(window, state_.steps_per_epoch, update_frequency);
@@ -45,21 +63,20 @@ class Binding {
 
   /// Declares that this modifier alone sets `what` from step `first` until `end`; two claims that overlap are
   /// an error.
-  void claim(const std::string& what, std::int64_t first, std::int64_t end) {
-    claims_.push_back({what, first, end, owner_});
+  void claim(const std::string& what, std::int64_t first, std::int64_t end, std::int64_t part = -1) {
+    claims_.push_back({what, first, end, part});
   }
-
-  struct Claim {
-    std::string what;
-    std::int64_t first, end;
-    std::string owner;
-  };
   const std::vector<Claim>& claims() const { return claims_; }
+
+  /// Tells what will be done, for people to see.
+  void schedule(Schedule schedule) { schedules_.push_back(std::move(schedule)); }
+  const std::vector<Schedule>& schedules() const { return schedules_; }
 
  private:
   State& state_;
   std::string owner_;
   std::vector<Claim> claims_;
+  std::vector<Schedule> schedules_;
 };
 
 }  // namespace sparsify

@@ -38,6 +38,11 @@ inline void check(const Window& window, bool bounded = false) {
                                         ", got " + std::to_string(window.end_epoch));
 }
 
+inline void check_update_frequency(double epochs) {
+  if (!(epochs > 0) && epochs != -1)
+    throw InvalidField("update_frequency", "expected epochs > 0, or -1 for every step");
+}
+
 /// A window compiled to optimizer steps: computed once when a recipe is bound, exact from then on.
 struct StepPlan {
   static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();

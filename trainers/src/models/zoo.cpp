@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
 #include <functional>
-#include <numeric>
 
 #include "models/linear.hpp"
 #include "models/resnet.hpp"
 #include "sparsify/error.hpp"
+#include "sparsify/suggest.hpp"
 #include "sparsify/trainers/model.hpp"
 
 namespace sparsify {
@@ -114,29 +113,10 @@ const std::vector<Entry>& zoo() {
   return entries;
 }
 
-// Levenshtein distance.
-size_t edits(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i + 1);
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
-    }
-  }
-  return row.back();
-}
-
 [[noreturn]] void report_unknown(const std::string& name) {
-  const auto names = model_names();
-  const auto nearest = *std::min_element(names.begin(), names.end(), [&](const auto& a, const auto& b) {
-    return edits(name, a) < edits(name, b);
-  });
   std::string list;
-  for (const auto& known : names) list += (list.empty() ? "" : ", ") + known;
-  throw Error("model '" + name + "' is not known; did you mean '" + nearest + "'? Known are " + list);
+  for (const auto& known : model_names()) list += (list.empty() ? "" : ", ") + known;
+  throw Error("model '" + name + "' is not known; known are " + list + suggestion(name, model_names()));
 }
 
 const Entry& find(const std::string& name) {

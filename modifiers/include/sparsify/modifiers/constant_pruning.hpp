@@ -12,10 +12,11 @@ class ConstantPruning : public Modifier {
   struct Options {
     Window window{};
     std::vector<std::string> params = {"__ALL_PRUNABLE__"};
+    std::vector<std::string> exclude{};
     template <class Visitor>
     void fields(Visitor& visit) {
       window.fields(visit);
-      visit("params", params, "which parameters: names, globs, re:..., __ALL__, __ALL_PRUNABLE__");
+      visit_selection(visit, params, exclude);
     }
   };
   explicit ConstantPruning(const Options& options) : Modifier(options.window), options_(options) {
@@ -24,9 +25,10 @@ class ConstantPruning : public Modifier {
 
   void attach(Binding& binding) override {
     plan_ = binding.plan(window());
-    selected_ = binding.select(options_.params);
+    selected_ = binding.select(options_.params, options_.exclude);
     for (const auto& parameter : selected_)
       binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
+    binding.schedule({"zeros kept", plan_, names_of(selected_)});
   }
 
   void begin_step(State& state) override {

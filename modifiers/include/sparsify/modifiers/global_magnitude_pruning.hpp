@@ -13,7 +13,7 @@ class GlobalMagnitudePruning : public GradualPruning {
   using GradualPruning::GradualPruning;
 
  protected:
-  std::vector<Parameters> competing_sets() const override { return {selected()}; }
+  std::vector<Parameters> competing_sets(const Parameters& parameters) const override { return {parameters}; }
 };
 
 }  // namespace sparsify

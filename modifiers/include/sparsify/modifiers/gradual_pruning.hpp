@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "sparsify/interpolate.hpp"
 #include "sparsify/masks/threshold.hpp"
 #include "sparsify/registry.hpp"
+#include "sparsify/selectors.hpp"
 
 namespace sparsify {
 
@@ -15,20 +20,24 @@ namespace sparsify {
 struct GradualPruningOptions {
   Window window{0, -1};
   double update_frequency = -1;
-  double init_sparsity = 0.05;
-  double final_sparsity = -1;
+  Value init_sparsity = 0.05;
+  Value final_sparsity{};
   std::vector<std::string> params = {"__ALL_PRUNABLE__"};
   std::string inter_func = "cubic";
   std::string mask_type = "unstructured";
   bool leave_enabled = true;
+  std::vector<std::string> exclude{};
 
   template <class Visitor>
   void fields(Visitor& visit) {
     window.fields(visit);
     visit("update_frequency", update_frequency, "epochs between mask updates; -1: every step");
-    visit("init_sparsity", init_sparsity, "fraction of weights removed at start_epoch, 0 to 1");
-    visit("final_sparsity", final_sparsity, "fraction of weights removed at the end, 0 to 1");
-    visit("params", params, "which parameters: names, globs, re:..., __ALL__, __ALL_PRUNABLE__");
+    visit("init_sparsity", init_sparsity,
+          "fraction of weights removed at start_epoch, 0 to 1; __FROM_PARAM__: what is zero then");
+    visit("final_sparsity", final_sparsity,
+          "fraction of weights removed at the end, 0 to 1; or a mapping from fractions to selectors, the "
+          "first match wins, and `params` are all of them");
+    visit_selection(visit, params, exclude);
     visit("inter_func", inter_func, "linear, cubic or inverse_cubic");
     visit("mask_type", mask_type, "unstructured");
     visit("leave_enabled", leave_enabled, "keep masks in force after end_epoch");
@@ -36,13 +45,16 @@ struct GradualPruningOptions {
 };
 
 namespace detail {
-inline void check_sparsity(const char* field, double value) {
-  if (value >= 0 && value <= 1) return;
-  std::string message = "expected a fraction from 0 to 1, got " + std::to_string(value);
+inline void check_sparsity(const char* field, const Value& value) {
+  const double number = value.number;
+  if (value.is(Value::Kind::kNumber) && number >= 0 && number <= 1) return;
+  if (!value.is(Value::Kind::kNumber))
+    throw InvalidField(field, "expected a fraction from 0 to 1, got " + describe(value));
+  std::string message = "expected a fraction from 0 to 1, got " + std::to_string(number);
   message.erase(message.find_last_not_of('0') + 1);
   if (message.back() == '.') message.pop_back();
-  if (value > 1 && value <= 100)
-    message += "; percent are written as a fraction: " + std::to_string(value / 100).substr(0, 4);
+  if (number > 1 && number <= 100)
+    message += "; percent are written as a fraction: " + std::to_string(number / 100).substr(0, 4);
   throw InvalidField(field, message);
 }
 }  // namespace detail
@@ -57,12 +69,10 @@ class GradualPruning : public Modifier {
   explicit GradualPruning(const Options& options)
       : Modifier(options.window), options_(options), interpolation_(parse_interpolation(options.inter_func)) {
     check(options.window, true);
-    detail::check_sparsity("init_sparsity", options.init_sparsity);
-    if (options.final_sparsity == -1)
-      throw InvalidField("final_sparsity", "is required, a fraction from 0 to 1");
-    detail::check_sparsity("final_sparsity", options.final_sparsity);
-    if (options.update_frequency <= 0 && options.update_frequency != -1)
-      throw InvalidField("update_frequency", "expected epochs > 0, or -1 for every step");
+    if (options.init_sparsity != Value("__FROM_PARAM__"))
+      detail::check_sparsity("init_sparsity", options.init_sparsity);
+    read_tiers();
+    check_update_frequency(options.update_frequency);
     if (options.mask_type != "unstructured")
       throw InvalidField("mask_type",
                          "expected unstructured, got '" + options.mask_type + "'; N:M is NMPruningModifier");
@@ -70,16 +80,33 @@ class GradualPruning : public Modifier {
 
   void attach(Binding& binding) override {
     plan_ = binding.plan(window(), options_.update_frequency);
-    for (auto& parameter : binding.select(options_.params)) {
-      binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
-      selected_.push_back(std::move(parameter));
+    Parameters taken;
+    for (const auto& tier : tiers_) {
+      auto selected = binding.select(tier.params, options_.exclude);
+      const auto earlier = [&](const Parameter& parameter) {
+        return std::any_of(taken.begin(), taken.end(),
+                           [&](const auto& other) { return other.name == parameter.name; });
+      };
+      selected.erase(std::remove_if(selected.begin(), selected.end(), earlier), selected.end());
+      taken.insert(taken.end(), selected.begin(), selected.end());
+      for (const auto& parameter : selected)
+        binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
+      const double last = tier.final_sparsity;
+      binding.schedule({"sparsity", plan_, names_of(selected), [this, last](std::int64_t step) {
+                          return target(step, options_.init_sparsity.number, last);
+                        }});
+      for (auto& parameters : competing_sets(selected))
+        sets_.push_back({std::move(parameters), options_.init_sparsity.number, last});
     }
   }
 
   void begin_step(State& state) override {
+    if (state.step == plan_.start && options_.init_sparsity.is(Value::Kind::kText))
+      for (auto& set : sets_) set.init_sparsity = set.zeros() / set.elements();
     if (plan_.updates_at(state.step)) update(state);
     if (state.step == plan_.end && !options_.leave_enabled)
-      for (const auto& parameter : selected_) state.masks.remove(parameter.name);
+      for (const auto& set : sets_)
+        for (const auto& parameter : set.parameters) state.masks.remove(parameter.name);
   }
 
   void finish(State& state) override {
@@ -87,51 +114,106 @@ class GradualPruning : public Modifier {
       throw Error("training stopped at epoch " + std::to_string(state.epoch()) + ", before end_epoch " +
                   std::to_string(options_.window.end_epoch) + ": final_sparsity was not reached");
     if (!options_.leave_enabled) return;
-    for (const auto& set : competing_sets()) verify(state, set);
+    for (const auto& set : sets_) verify(state, set);
   }
 
-  /// The sparsity asked for at a step of the window.
-  double target(std::int64_t step) const {
-    return interpolate(interpolation_, options_.init_sparsity, options_.final_sparsity, plan_.progress(step));
+  void save(StateDict& state) const override {
+    if (!options_.init_sparsity.is(Value::Kind::kText)) return;
+    auto first = at::empty({static_cast<std::int64_t>(sets_.size())}, at::kDouble);
+    for (std::size_t i = 0; i < sets_.size(); ++i)
+      first.mutable_data_ptr<double>()[i] = sets_[i].init_sparsity;
+    state["init_sparsity"] = first;
+  }
+  void load(const StateDict& state) override {
+    const auto found = state.find("init_sparsity");
+    if (found == state.end()) return;
+    if (found->second.numel() != static_cast<std::int64_t>(sets_.size()))
+      throw Error("the saved session pruned other parameters");
+    for (std::size_t i = 0; i < sets_.size(); ++i)
+      sets_[i].init_sparsity = found->second.const_data_ptr<double>()[i];
   }
 
  protected:
-  /// Sets of parameters within which the smallest magnitudes go.
-  virtual std::vector<Parameters> competing_sets() const = 0;
-  const Parameters& selected() const { return selected_; }
+  /// Splits the parameters of one target into sets within which the smallest magnitudes go.
+  virtual std::vector<Parameters> competing_sets(const Parameters& parameters) const = 0;
 
  private:
-  static std::int64_t elements(const Parameters& set) {
-    std::int64_t total = 0;
-    for (const auto& parameter : set) total += parameter.tensor.numel();
-    return total;
+  /// Parameters that end at one sparsity.
+  struct Tier {
+    std::vector<std::string> params;
+    double final_sparsity;
+  };
+  struct Set {
+    Parameters parameters;
+    double init_sparsity, final_sparsity;
+
+    double elements() const {
+      double total = 0;
+      for (const auto& parameter : parameters) total += static_cast<double>(parameter.tensor.numel());
+      return total;
+    }
+    double zeros() const {
+      double total = elements();
+      for (const auto& parameter : parameters)
+        total -= static_cast<double>(parameter.tensor.count_nonzero().item<std::int64_t>());
+      return total;
+    }
+  };
+
+  void read_tiers() {
+    const auto& value = options_.final_sparsity;
+    if (value.is(Value::Kind::kNone))
+      throw InvalidField("final_sparsity", "is required, a fraction from 0 to 1");
+    if (!value.is(Value::Kind::kMapping)) {
+      detail::check_sparsity("final_sparsity", value);
+      tiers_.push_back({options_.params, value.number});
+      return;
+    }
+    if (value.entries.empty()) throw InvalidField("final_sparsity", "the mapping is empty");
+    for (const auto& [key, selectors] : value.entries) {
+      char* end = nullptr;
+      const Value sparsity(std::strtod(key.c_str(), &end));
+      if (key.empty() || *end != '\0')
+        throw InvalidField("final_sparsity", "expected fractions as keys, got '" + key + "'");
+      detail::check_sparsity("final_sparsity", sparsity);
+      tiers_.push_back({texts_of(selectors), sparsity.number});
+    }
+  }
+  static std::vector<std::string> texts_of(const Value& value) {
+    if (value.is(Value::Kind::kText)) return {value.text};
+    std::vector<std::string> texts;
+    for (const auto& item : value.items) {
+      if (!item.is(Value::Kind::kText)) break;
+      texts.push_back(item.text);
+    }
+    if (!value.is(Value::Kind::kList) || texts.size() != value.items.size() || texts.empty())
+      throw InvalidField("final_sparsity", "expected selectors below each fraction, got " + describe(value));
+    return texts;
+  }
+
+  double target(std::int64_t step, double first, double last) const {
+    return interpolate(interpolation_, first, last, plan_.progress(step));
   }
 
   void update(State& state) {
-    const double sparsity = target(state.step);
-    for (const auto& set : competing_sets()) {
+    for (const auto& set : sets_) {
+      const double sparsity = target(state.step, set.init_sparsity, set.final_sparsity);
       std::vector<at::Tensor> weights;
-      for (const auto& parameter : set) weights.push_back(parameter.tensor);
-      const auto masks =
-          smallest_magnitude_masks(weights, std::llround(sparsity * static_cast<double>(elements(set))));
-      for (std::size_t i = 0; i < set.size(); ++i) {
-        state.masks.set(set[i], masks[i]);
-        state.optimizer_access.mask_state(set[i].tensor, masks[i]);
+      for (const auto& parameter : set.parameters) weights.push_back(parameter.tensor);
+      const auto masks = smallest_magnitude_masks(weights, std::llround(sparsity * set.elements()));
+      for (std::size_t i = 0; i < masks.size(); ++i) {
+        state.masks.set(set.parameters[i], masks[i]);
+        state.optimizer_access.mask_state(weights[i], masks[i]);
       }
     }
   }
 
-  void verify(const State& state, const Parameters& set) const {
-    std::int64_t zeros = 0;
-    for (const auto& parameter : set)
-      zeros += parameter.tensor.numel() - parameter.tensor.count_nonzero().item<std::int64_t>();
-    const auto wanted = std::llround(options_.final_sparsity * static_cast<double>(elements(set)));
+  void verify(const State& state, const Set& set) const {
+    const double zeros = set.zeros(), wanted = std::round(set.final_sparsity * set.elements());
     if (zeros >= wanted) return;
-    const auto percent = [&](std::int64_t n) {
-      return std::to_string(100.0 * static_cast<double>(n) / static_cast<double>(elements(set)));
-    };
-    throw Error((set.size() == 1 ? set.front().name : "all selected weights") + " ended " + percent(zeros) +
-                " % sparse instead of " + percent(wanted) + " %" +
+    const auto percent = [&](double n) { return std::to_string(100 * n / set.elements()); };
+    throw Error((set.parameters.size() == 1 ? set.parameters.front().name : "all selected weights") +
+                " ended " + percent(zeros) + " % sparse instead of " + percent(wanted) + " %" +
                 (state.masks.empty() ? ": no mask is in force"
                                      : ": something wrote to pruned weights after the last step"));
   }
@@ -139,7 +221,8 @@ class GradualPruning : public Modifier {
   Options options_;
   Interpolation interpolation_;
   StepPlan plan_;
-  Parameters selected_;
+  std::vector<Tier> tiers_;
+  std::vector<Set> sets_;
 };
 
 }  // namespace sparsify

@@ -13,9 +13,9 @@ class MagnitudePruning : public GradualPruning {
   using GradualPruning::GradualPruning;
 
  protected:
-  std::vector<Parameters> competing_sets() const override {
+  std::vector<Parameters> competing_sets(const Parameters& parameters) const override {
     std::vector<Parameters> sets;
-    for (const auto& parameter : selected()) sets.push_back({parameter});
+    for (const auto& parameter : parameters) sets.push_back({parameter});
     return sets;
   }
 };

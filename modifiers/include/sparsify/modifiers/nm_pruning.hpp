@@ -18,12 +18,13 @@ class NMPruning : public Modifier {
     std::vector<std::string> params = {"__ALL_PRUNABLE__"};
     bool exclude_grouped = true;
     std::int64_t min_channels = 16;
+    std::vector<std::string> exclude{};
     template <class Visitor>
     void fields(Visitor& visit) {
       visit("start_epoch", start_epoch,
             "epoch at which the masks are made; usually when the dense model has converged");
       visit("mask_type", mask_type, "N:M, such as 2:4");
-      visit("params", params, "which parameters: names, globs, re:..., __ALL__, __ALL_PRUNABLE__");
+      visit_selection(visit, params, exclude);
       visit("exclude_grouped", exclude_grouped,
             "leave grouped convolutions dense: GPUs have no sparse kernel for them");
       visit("min_channels", min_channels, "leave layers with fewer input channels dense: too narrow to gain");
@@ -37,7 +38,7 @@ class NMPruning : public Modifier {
 
   void attach(Binding& binding) override {
     plan_ = binding.plan(window());
-    for (auto& parameter : binding.select(options_.params)) {
+    for (auto& parameter : binding.select(options_.params, options_.exclude)) {
       const auto reason = why_not(parameter);
       if (!reason.empty()) {
         binding.state().notes.push_back(options_.mask_type + ": " + parameter.name +
@@ -50,6 +51,9 @@ class NMPruning : public Modifier {
     if (selected_.empty())
       throw InvalidField("params", "no selected weight can be pruned " + options_.mask_type +
                                        "; see min_channels and exclude_grouped");
+    binding.schedule({"sparsity", plan_, names_of(selected_), [this](std::int64_t) {
+                        return 1 - static_cast<double>(pattern_.n) / static_cast<double>(pattern_.m);
+                      }});
   }
 
   void begin_step(State& state) override {

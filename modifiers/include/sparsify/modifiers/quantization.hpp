@@ -60,6 +60,11 @@ class Quantization : public Modifier {
     frozen_ranges_ = step_of(options_.disable_quantization_observer_epoch);
     frozen_statistics_ = step_of(options_.freeze_bn_stats_epoch);
     binding.claim("quantizers", start_, StepPlan::kNever);
+    binding.schedule({"quantization", binding.plan(window()), {}});
+    if (frozen_ranges_ != StepPlan::kNever)
+      binding.schedule({"ranges fixed", {frozen_ranges_, StepPlan::kNever}, {}});
+    if (frozen_statistics_ != StepPlan::kNever)
+      binding.schedule({"batch norm fixed", {frozen_statistics_, StepPlan::kNever}, {}});
     owner_ = binding.owner();
     for (const auto& target : options_.ignore) check_ignored(target, binding.state().parameters);
   }
@@ -183,13 +188,10 @@ class Quantization : public Modifier {
   // run.
   static void check_ignored(const std::string& target, const Parameters& parameters) {
     if (target == "Conv2d" || target == "Linear") return;
-    std::vector<std::string> names;
-    for (const auto& parameter : parameters) {
-      if (selects(target, parameter) || parameter.name.rfind(target + ".", 0) == 0) return;
-      names.push_back(parameter.name);
-    }
-    throw InvalidField("ignore",
-                       "'" + target + "' matches no parameter of the model" + suggestion(target, names));
+    const auto chosen = Selector(target).choose(parameters);
+    if (std::find(chosen.begin(), chosen.end(), true) == chosen.end())
+      throw InvalidField("ignore", "'" + target + "' matches no parameter of the model" +
+                                       suggestion(target, names_of(parameters)));
   }
 
   void record_and_plan(State& state, const std::function<void()>& run) {

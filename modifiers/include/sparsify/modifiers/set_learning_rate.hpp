@@ -1,27 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "sparsify/param_groups.hpp"
 #include "sparsify/registry.hpp"
 
 namespace sparsify {
 
-namespace detail {
-inline void set_learning_rate(State& state, double rate) {
-  for (auto& group : state.optimizer->param_groups()) group.options().set_lr(rate);
-}
-}  // namespace detail
-
-/// Sets the learning rate of all parameter groups once, at `start_epoch`.
+/// Sets the learning rate once, at `start_epoch`.
 class SetLearningRate : public Modifier {
  public:
   static constexpr const char* kName = "SetLearningRateModifier";
   struct Options {
     double start_epoch = -1;
     double learning_rate = 0;
+    ParamGroups groups{};
     template <class Visitor>
     void fields(Visitor& visit) {
       visit("start_epoch", start_epoch, "epoch at which it is set; -1: from the beginning");
       visit("learning_rate", learning_rate, "the learning rate, > 0");
+      groups.fields(visit);
     }
   };
   explicit SetLearningRate(const Options& options) : Modifier({options.start_epoch, -1}), options_(options) {
@@ -33,10 +30,13 @@ class SetLearningRate : public Modifier {
 
   void attach(Binding& binding) override {
     plan_ = binding.plan(window());
-    binding.claim("the learning rate", plan_.start, plan_.start + 1);
+    plan_.end = plan_.start + 1;
+    options_.groups.claim(binding, "the learning rate", plan_.start, plan_.end);
+    binding.schedule(
+        {"learning rate", plan_, {}, [rate = options_.learning_rate](std::int64_t) { return rate; }});
   }
   void begin_step(State& state) override {
-    if (state.step == plan_.start) detail::set_learning_rate(state, options_.learning_rate);
+    if (state.step == plan_.start) options_.groups.set_learning_rate(state, options_.learning_rate);
   }
 
  private:

@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "sparsify/param_groups.hpp"
 #include "sparsify/registry.hpp"
 
 namespace sparsify {
 
 /// Sets the weight decay of all parameter groups that have one, once, at `start_epoch`; usually 0 when
-/// pruning ends. Groups without weight decay (biases, norms) are left so.
+/// pruning ends. Groups without weight decay (biases, norms) are left so unless `param_groups` names them.
 class SetWeightDecay : public Modifier {
  public:
   static constexpr const char* kName = "SetWeightDecayModifier";
   struct Options {
     double start_epoch = -1;
     double weight_decay = 0;
+    ParamGroups groups{};
     template <class Visitor>
     void fields(Visitor& visit) {
       visit("start_epoch", start_epoch, "epoch at which it is set; -1: from the beginning");
       visit("weight_decay", weight_decay, "the weight decay, >= 0");
+      groups.fields(visit);
     }
   };
   explicit SetWeightDecay(const Options& options) : Modifier({options.start_epoch, -1}), options_(options) {
@@ -26,13 +29,16 @@ class SetWeightDecay : public Modifier {
 
   void attach(Binding& binding) override {
     plan_ = binding.plan(window());
-    binding.claim("the weight decay", plan_.start, plan_.start + 1);
+    plan_.end = plan_.start + 1;
+    options_.groups.claim(binding, "the weight decay", plan_.start, plan_.end);
+    binding.schedule(
+        {"weight decay", plan_, {}, [decay = options_.weight_decay](std::int64_t) { return decay; }});
   }
   void begin_step(State& state) override {
     if (state.step != plan_.start) return;
     bool known = false;
-    for (auto& group : state.optimizer->param_groups())
-      known |= state.optimizer_access.set_weight_decay(group.options(), options_.weight_decay);
+    for (auto* group : options_.groups.of(state))
+      known |= state.optimizer_access.set_weight_decay(group->options(), options_.weight_decay);
     if (!known) throw Error("this optimizer has no weight decay that can be set");
   }
 

@@ -15,10 +15,11 @@ class TrainableParams : public Modifier {
     Window window{};
     std::vector<std::string> params{};
     bool trainable = false;
+    std::vector<std::string> exclude{};
     template <class Visitor>
     void fields(Visitor& visit) {
       window.fields(visit);
-      visit("params", params, "which parameters: names, globs, re:..., __ALL__, __ALL_PRUNABLE__");
+      visit_selection(visit, params, exclude);
       visit("trainable", trainable, "false freezes them");
     }
   };
@@ -28,11 +29,12 @@ class TrainableParams : public Modifier {
 
   void attach(Binding& binding) override {
     plan_ = binding.plan(window());
-    selected_ = binding.select(options_.params);
+    selected_ = binding.select(options_.params, options_.exclude);
     for (const auto& parameter : selected_) {
       binding.claim("whether " + parameter.name + " trains", plan_.start, plan_.end);
       before_[parameter.name] = parameter.tensor.requires_grad();
     }
+    binding.schedule({options_.trainable ? "trainable" : "frozen", plan_, names_of(selected_)});
   }
 
   void begin_step(State& state) override {

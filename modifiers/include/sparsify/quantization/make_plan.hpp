@@ -11,6 +11,7 @@
 #include "sparsify/parameters.hpp"
 #include "sparsify/quantization/node_kinds.hpp"
 #include "sparsify/quantization/plan.hpp"
+#include "sparsify/selectors.hpp"
 
 namespace sparsify {
 namespace detail {
@@ -145,8 +146,7 @@ class PlanMaker {
       const auto& target = ignore_[i];
       const bool kind = (target == "Conv2d" && node.op == "aten::conv2d") ||
                         (target == "Linear" && node.op == "aten::linear");
-      if (!kind && !selects(target, {weight.name, weight.tensor}) && weight.name.rfind(target + ".", 0) != 0)
-        continue;
+      if (!kind && !Selector(target).matches({weight.name, weight.tensor})) continue;
       ignored = ignore_used_[i] = true;
     }
     return ignored;
