@@ -2,6 +2,7 @@
 #include "diagnostics.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 namespace sparsify {
 namespace {
@@ -18,7 +19,7 @@ std::int64_t characters(const std::string& line, std::int64_t bytes) {
 
 }  // namespace
 
-Source::Source(std::string file, const std::string& text) : file_(std::move(file)) {
+Source::Source(int index, std::string file, const std::string& text) : index_(index), file_(std::move(file)) {
   std::string line;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const bool end = text[i] == '\n' || (text[i] == '\r' && (i + 1 == text.size() || text[i + 1] != '\n'));
@@ -56,31 +57,44 @@ std::string Source::show(const RecipeProblem& problem) const {
   return shown + "\n    " + line.substr(0, kLineShown) + "\n    " + padding + "^";
 }
 
+const Source& Sources::add(const std::string& file, const std::string& text) {
+  return all_.emplace_back(static_cast<int>(all_.size()), file, text);
+}
+
 void Diagnostics::add(yaml::Mark mark, const std::string& message) {
-  problems_.push_back(source_.problem(mark, message));
+  problems_.push_back({mark.file, sources_.of(mark).problem(mark, message)});
+}
+
+void Diagnostics::warn(yaml::Mark mark, const std::string& message) {
+  auto warning = sources_.where(mark) + ": " + message;
+  if (std::find(warnings_.begin(), warnings_.end(), warning) == warnings_.end())
+    warnings_.push_back(std::move(warning));
 }
 
 void Diagnostics::raise() {
   if (problems_.empty()) return;
-  std::stable_sort(problems_.begin(), problems_.end(), [](const RecipeProblem& a, const RecipeProblem& b) {
-    return std::pair(a.line, a.column) < std::pair(b.line, b.column);
-  });
-  const auto same = [](const RecipeProblem& a, const RecipeProblem& b) {
-    return a.line == b.line && a.column == b.column && a.message == b.message;
+  const auto place = [](const Found& found) {
+    return std::tuple(found.file, found.problem.line, found.problem.column);
+  };
+  std::stable_sort(problems_.begin(), problems_.end(),
+                   [&](const Found& a, const Found& b) { return place(a) < place(b); });
+  const auto same = [&](const Found& a, const Found& b) {
+    return place(a) == place(b) && a.problem.message == b.problem.message;
   };
   problems_.erase(std::unique(problems_.begin(), problems_.end(), same), problems_.end());
   std::string what;
-  for (std::size_t i = 0; i < std::min(kShown, problems_.size()); ++i)
-    what += (i ? "\n" : "") + source_.show(problems_[i]);
-  if (problems_.size() > kShown) what += "\n... and " + std::to_string(problems_.size() - kShown) + " more";
-  throw RecipeError(what, problems_);
+  std::vector<RecipeProblem> all;
+  for (const auto& [file, problem] : problems_) {
+    if (all.size() < kShown) what += (all.empty() ? "" : "\n") + sources_.of({0, 0, file}).show(problem);
+    all.push_back(problem);
+  }
+  if (all.size() > kShown) what += "\n... and " + std::to_string(all.size() - kShown) + " more";
+  throw RecipeError(what, std::move(all));
 }
 
 void fail(const Source& source, yaml::Mark mark, const std::string& message) {
-  Diagnostics diagnostics(source);
-  diagnostics.add(mark, message);
-  diagnostics.raise();
-  throw RecipeError(message);  // not reached: raise() throws when there is a problem
+  const auto problem = source.problem(mark, message);
+  throw RecipeError(source.show(problem), {problem});
 }
 
 }  // namespace sparsify

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -9,11 +10,12 @@
 
 namespace sparsify {
 
-/// The text of a recipe, to point into it.
+/// The text of one file, to point into it. `index`: as in the marks of its nodes.
 class Source {
  public:
-  Source(std::string file, const std::string& text);
+  Source(int index, std::string file, const std::string& text);
 
+  int index() const { return index_; }
   const std::string& file() const { return file_; }
   const std::vector<std::string>& lines() const { return lines_; }
   /// "file:line:column", counted from 1, columns in characters.
@@ -23,24 +25,45 @@ class Source {
   std::string show(const RecipeProblem& problem) const;
 
  private:
+  int index_;
   std::string file_;
   std::vector<std::string> lines_;
 };
 
-/// Collects mistakes, so that one run reports all of them.
-class Diagnostics {
+/// The files a recipe is made of: itself, and those it extends.
+class Sources {
  public:
-  explicit Diagnostics(const Source& source) : source_(source) {}
-
-  const Source& source() const { return source_; }
-  void add(yaml::Mark mark, const std::string& message);
-  std::size_t count() const { return problems_.size(); }
-  /// Throws RecipeError with all of them in the file's order, if there are any.
-  void raise();
+  /// The reference stays valid.
+  const Source& add(const std::string& file, const std::string& text);
+  const Source& of(yaml::Mark mark) const { return all_[static_cast<std::size_t>(mark.file)]; }
+  std::string where(yaml::Mark mark) const { return of(mark).where(mark); }
 
  private:
-  const Source& source_;
-  std::vector<RecipeProblem> problems_;
+  std::deque<Source> all_;
+};
+
+/// Collects mistakes, so that one run reports all of them, and warnings.
+class Diagnostics {
+ public:
+  explicit Diagnostics(const Sources& sources) : sources_(sources) {}
+
+  const Sources& sources() const { return sources_; }
+  void add(yaml::Mark mark, const std::string& message);
+  std::size_t count() const { return problems_.size(); }
+  /// Throws RecipeError with all of them in the files' order, if there are any.
+  void raise();
+
+  void warn(yaml::Mark mark, const std::string& message);
+  const std::vector<std::string>& warnings() const { return warnings_; }
+
+ private:
+  struct Found {
+    int file;
+    RecipeProblem problem;
+  };
+  const Sources& sources_;
+  std::vector<Found> problems_;
+  std::vector<std::string> warnings_;
 };
 
 /// Throws RecipeError with one problem.

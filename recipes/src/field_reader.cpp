@@ -47,16 +47,34 @@ void FieldReader::operator()(const char* name, std::string& value, const char*) 
 
 void FieldReader::operator()(const char* name, std::vector<std::string>& value, const char*) {
   read(name, [&](const yaml::Ref& written) {
-    const auto& node = *written.node;
-    if (node.kind == yaml::Kind::kScalar) {  // `params: __ALL_PRUNABLE__` is a list of one
-      value = {read_text(written, variables_)};
+    const auto meant = variables_.follow(written);
+    if (meant.node->kind == yaml::Kind::kScalar) {  // `params: __ALL_PRUNABLE__` is a list of one
+      value = {read_text(meant, variables_)};
       return;
     }
-    if (node.kind != yaml::Kind::kSequence || !node.tag.empty())
-      throw ValueError(written.mark, "expected a list of texts, got " + describe(written));
     value.clear();
-    for (const auto& item : node.items) value.push_back(read_text(item, variables_));
+    for (const auto& item : list(meant, "a list of texts").items)
+      value.push_back(read_text(item, variables_));
   });
+}
+
+void FieldReader::operator()(const char* name, std::vector<std::int64_t>& value, const char*) {
+  read(name, [&](const yaml::Ref& written) {
+    const auto meant = variables_.follow(written);
+    value.clear();
+    for (const auto& item : list(meant, "a list of whole numbers").items)
+      value.push_back(read_integer(item, variables_));
+  });
+}
+
+void FieldReader::operator()(const char* name, Value& value, const char*) {
+  read(name, [&](const yaml::Ref& written) { value = read_value(written, variables_); });
+}
+
+const yaml::Node& FieldReader::list(const yaml::Ref& value, const char* of_what) const {
+  if (value.node->kind != yaml::Kind::kSequence || !value.node->tag.empty())
+    throw ValueError(value.mark, std::string("expected ") + of_what + ", got " + describe(value));
+  return *value.node;
 }
 
 void FieldReader::report_unknown(const std::string& modifier) {

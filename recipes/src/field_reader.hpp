@@ -24,6 +24,8 @@ class FieldReader : public FieldVisitor {
   void operator()(const char* name, double& value, const char* meaning) override;
   void operator()(const char* name, std::string& value, const char* meaning) override;
   void operator()(const char* name, std::vector<std::string>& value, const char* meaning) override;
+  void operator()(const char* name, std::vector<std::int64_t>& value, const char* meaning) override;
+  void operator()(const char* name, Value& value, const char* meaning) override;
 
   /// Reports the fields that were written and never asked for.
   void report_unknown(const std::string& modifier);
@@ -33,6 +35,7 @@ class FieldReader : public FieldVisitor {
  private:
   const yaml::Ref* find(const char* name);
   void read(const char* name, const std::function<void(const yaml::Ref&)>& assign);
+  const yaml::Node& list(const yaml::Ref& value, const char* of_what) const;
 
   const yaml::Node* fields_;
   Variables& variables_;

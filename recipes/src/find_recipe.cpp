@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::optional<fs::path> with_or_without_ending(const fs::path& path) {
-  for (const char* ending : {"", ".yaml", ".yml"}) {
+  for (const char* ending : {"", ".yaml", ".yml", ".md", ".json"}) {
     auto candidate = path;
     candidate += ending;
     std::error_code ignored;

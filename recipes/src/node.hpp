@@ -9,10 +9,11 @@
 
 namespace sparsify::yaml {
 
-/// A place in the source; line and column count bytes from 0.
+/// A place in a source; line and column count bytes from 0.
 struct Mark {
   std::int64_t line = 0;
   std::int64_t column = 0;
+  int file = 0;  ///< which source, as Source::index
 };
 
 enum class Kind { kNull, kScalar, kSequence, kMapping };

@@ -1,107 +1,252 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <deque>
+#include <optional>
 
 #include "diagnostics.hpp"
-#include "parse_yaml.hpp"
+#include "extend.hpp"
 #include "read_modifiers.hpp"
 #include "read_run.hpp"
 #include "scalar_types.hpp"
+#include "sparseml.hpp"
 #include "sparsify/load_recipe.hpp"
+#include "sparsify/suggest.hpp"
 #include "variables.hpp"
 
 namespace sparsify {
 namespace {
 
-constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
+using yaml::Kind;
 
-/// What a top-level key holds.
-enum class Section { kModifiers, kRun, kVersion, kDescription, kMetadata, kVariable };
+/// What a key of the recipe or of a stage holds.
+enum class Section { kModifiers, kStage, kRun, kVersion, kDescription, kMetadata, kOrder, kVariable };
 
-bool names_modifiers(const std::string& key) {
-  const std::string suffix = "modifiers";
-  return key.size() >= suffix.size() && key.compare(key.size() - suffix.size(), suffix.size(), suffix) == 0;
+bool ends_with(const std::string& text, const std::string& ending) {
+  return text.size() >= ending.size() &&
+         text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
 }
 
-Section section_of(const std::string& key) {
+bool names_modifiers(const std::string& key) { return ends_with(key, "modifiers"); }
+
+bool is_stage(const yaml::Ref& value) {
+  const auto& entries = value.node->entries;
+  return value.node->kind == Kind::kMapping &&
+         std::any_of(entries.begin(), entries.end(),
+                     [](const auto& entry) { return names_modifiers(entry.first.node->text); });
+}
+
+Section section_of(const std::string& key, const yaml::Ref& value, bool in_stage) {
   if (names_modifiers(key)) return Section::kModifiers;
+  if (in_stage && (key == "after" || key == "start_epoch" || key == "run_type")) return Section::kOrder;
+  if (key == "metadata" || key == "__metadata__") return Section::kMetadata;
+  if (in_stage) return Section::kVariable;
   if (key == "run") return Section::kRun;
   if (key == "version") return Section::kVersion;
   if (key == "description") return Section::kDescription;
-  if (key == "metadata") return Section::kMetadata;
-  return Section::kVariable;
+  return is_stage(value) ? Section::kStage : Section::kVariable;
 }
 
-bool holds_modifiers(const yaml::Node& node) {
-  if (node.kind == yaml::Kind::kMapping)
-    return std::any_of(node.entries.begin(), node.entries.end(),
-                       [](const auto& entry) { return names_modifiers(entry.first.node->text); });
-  return node.kind == yaml::Kind::kSequence &&
-         std::any_of(node.items.begin(), node.items.end(), [](const yaml::Ref& item) {
-           return item.node->kind == yaml::Kind::kMapping || !item.node->tag.empty();
+bool holds_modifiers(const yaml::Node& list) {
+  return list.kind == Kind::kSequence &&
+         std::any_of(list.items.begin(), list.items.end(), [](const auto& item) {
+           return item.node->kind == Kind::kMapping || !item.node->tag.empty();
+         });
+}
+
+/// A scalar, or a list of scalars.
+bool can_be_variable(const yaml::Node& node) {
+  if (node.kind == Kind::kScalar) return true;
+  return node.kind == Kind::kSequence &&
+         std::all_of(node.items.begin(), node.items.end(), [](const auto& item) {
+           return item.node->kind == Kind::kScalar && item.node->tag.empty();
          });
 }
 
 std::string no_variable(const std::string& key, const yaml::Ref& value) {
-  if (value.node->kind == yaml::Kind::kMapping && holds_modifiers(*value.node))
-    return "'" + key + "' is a stage; stages are not supported, expected its modifiers at the top level";
   if (holds_modifiers(*value.node))
     return "'" + key + "' holds modifiers but its name does not end in 'modifiers'; expected e.g. '" + key +
            "_modifiers'";
-  return "variable '" + key + "': expected a single value, got " + describe(value);
+  if (ends_with(key, "stage"))
+    return "stage '" + key + "': expected a mapping with 'modifiers:' in it, got " + describe(value);
+  return "variable '" + key + "': expected a single value, or a list of them, got " + describe(value);
 }
 
-/// Reads the sections of one document; the order of keys in the file does not matter.
+/// Whether the recipe is written in SparseML's dialect: see load_recipe.
+bool is_sparseml(const yaml::Node& root) {
+  bool foreign = false;
+  const auto look = [&](const yaml::Node& scope) {
+    for (const auto& [key, value] : scope.entries) {
+      if (!names_modifiers(key.node->text)) continue;
+      foreign |= value.node->kind == Kind::kMapping;
+      for (const auto& item : value.node->items) foreign |= !item.node->tag.empty();
+    }
+  };
+  look(root);
+  for (const auto& [key, value] : root.entries) {
+    if (key.node->text == "version" && value.node->kind == Kind::kScalar && value.node->text == "1")
+      return false;
+    if (is_stage(value)) look(*value.node);
+  }
+  return foreign;
+}
+
+/// One stage of a recipe: a scope of variables, and modifiers whose epochs count from its start.
+struct Stage {
+  std::string name;
+  yaml::Mark mark;
+  const yaml::Node* node;
+  Variables variables;
+  const yaml::Ref* after = nullptr;
+  const yaml::Ref* start_epoch = nullptr;
+  Recipe recipe{};
+  std::optional<double> begins{};  // once it is known
+  bool being_placed = false;
+};
+
+/// Reads the sections of one recipe; the order of keys in the file does not matter.
 class RecipeReader {
  public:
-  RecipeReader(const yaml::Ref& root, const Source& source, RecipeFile& file)
-      : root_(*root.node), source_(source), diagnostics_(source), file_(file) {}
+  RecipeReader(const yaml::Ref& root, const Sources& sources, RecipeFile& file)
+      : root_(*root.node), root_mark_(root.mark), diagnostics_(sources), file_(file) {
+    file_.sparseml = is_sparseml(root_);
+    file_.recipe.overlaps_allowed = file_.sparseml;
+  }
 
-  void read(const RecipeArguments& arguments) {
-    collect_variables();
-    variables_.override_with(arguments, source_.file());
-    bool any_modifiers = false;
+  void read(const RecipeArguments& arguments, const std::string& file_name) {
+    collect_variables(root_, variables_, false);
+    for (const auto& [key, value] : root_.entries)
+      if (section_of(key.node->text, value, false) == Section::kStage) open_stage(key, value);
+    override_variables(arguments, file_name);
+
+    bool any_modifiers = !stages_.empty();
     for (const auto& [key, value] : root_.entries) {
-      read_section(key.node->text, value);
-      any_modifiers |= section_of(key.node->text) == Section::kModifiers;
+      read_section(key, value);
+      any_modifiers |= section_of(key.node->text, value, false) == Section::kModifiers;
     }
+    for (auto& stage : stages_) read_stage(stage);
+    if (diagnostics_.count() == 0)
+      for (auto& stage : stages_) place(stage);
     if (!any_modifiers && diagnostics_.count() == 0)
-      diagnostics_.add(root_.mark, "the recipe has no modifiers; expected 'modifiers:' with a list below");
-    if (diagnostics_.count() == 0) variables_.report_unused(diagnostics_);  // what failed may have used them
+      diagnostics_.add(root_mark_, "the recipe has no modifiers; expected 'modifiers:' with a list below");
+    if (diagnostics_.count() == 0) report_unused();  // what failed may have used them
     diagnostics_.raise();
+    for (const auto& stage : stages_) file_.recipe.append(stage.recipe, *stage.begins);
+    if (file_.sparseml) sparseml::sort(file_.recipe);
+    file_.warnings = diagnostics_.warnings();
   }
 
  private:
-  void collect_variables() {
-    for (const auto& [key, value] : root_.entries) {
+  void collect_variables(const yaml::Node& scope, Variables& variables, bool in_stage) {
+    for (const auto& [key, value] : scope.entries) {
       const auto& name = key.node->text;
-      if (section_of(name) != Section::kVariable) continue;
-      if (value.node->kind == yaml::Kind::kScalar)
-        variables_.add(name, value, key.mark);
+      if (section_of(name, value, in_stage) != Section::kVariable) continue;
+      if (can_be_variable(*value.node))
+        variables.add(name, value, key.mark);
+      else if (file_.sparseml && !holds_modifiers(*value.node) && !ends_with(name, "stage"))
+        diagnostics_.warn(key.mark, "'" + name + "' has no meaning in a recipe");
       else
         diagnostics_.add(key.mark, no_variable(name, value));
     }
   }
 
-  void read_section(const std::string& key, const yaml::Ref& value) {
-    switch (section_of(key)) {
+  void open_stage(const yaml::Ref& key, const yaml::Ref& value) {
+    auto& stage =
+        stages_.emplace_back(Stage{key.node->text, key.mark, value.node.get(), Variables(&variables_)});
+    collect_variables(*value.node, stage.variables, true);
+    for (const auto& [name, item] : value.node->entries) {
+      if (name.node->text == "after") stage.after = &item;
+      if (name.node->text == "start_epoch") stage.start_epoch = &item;
+      if (name.node->text == "run_type" && item.node->text != "train")
+        diagnostics_.add(item.mark, "run_type: only 'train' is supported, got " + describe(item) +
+                                        "; pruning without training is not in this version");
+    }
+    if (stage.after && stage.start_epoch)
+      diagnostics_.add(stage.start_epoch->mark, "a stage has either 'after' or 'start_epoch'");
+  }
+
+  void override_variables(const RecipeArguments& arguments, const std::string& file_name) {
+    for (const auto& [name, text] : arguments) {
+      bool known = variables_.has(name);
+      if (known) variables_.override_with(name, text);
+      for (auto& stage : stages_)
+        if (stage.variables.has(name)) stage.variables.override_with(name, text), known = true;
+      if (known) continue;
+      auto names = variables_.names();
+      for (const auto& stage : stages_)
+        for (const auto& inner : stage.variables.names())
+          if (std::find(names.begin(), names.end(), inner) == names.end()) names.push_back(inner);
+      std::string list;
+      for (const auto& each : names) list += (list.empty() ? "" : ", ") + each;
+      throw RecipeError(file_name + ": --recipe-arg " + name + "=" + text + ": the recipe has no variable '" +
+                        name + "'; " + (names.empty() ? "it has none" : "it has " + list) +
+                        suggestion(name, names));
+    }
+  }
+
+  void read_section(const yaml::Ref& key, const yaml::Ref& value) {
+    const auto& name = key.node->text;
+    switch (section_of(name, value, false)) {
       case Section::kModifiers:
-        read_modifiers(key, value, file_.recipe, variables_, diagnostics_);
+        read_modifiers(name, value, file_.sparseml, file_.recipe, variables_, diagnostics_);
         break;
       case Section::kRun:
         file_.run = read_run(value, variables_, diagnostics_);
         break;
       case Section::kVersion:
-        file_.version = text(key, value);
+        file_.version = text(name, value);
         break;
       case Section::kDescription:
-        file_.description = text(key, value);
+        file_.description = text(name, value);
         break;
       case Section::kMetadata:
         read_metadata(value);
         break;
+      case Section::kStage:
+      case Section::kOrder:
       case Section::kVariable:
         break;
     }
+  }
+
+  void read_stage(Stage& stage) {
+    for (const auto& [key, value] : stage.node->entries)
+      if (names_modifiers(key.node->text))
+        read_modifiers(key.node->text, value, file_.sparseml, stage.recipe, stage.variables, diagnostics_);
+  }
+
+  /// Finds the epoch at which a stage begins: given, or where the stage it comes after ends.
+  void place(Stage& stage) {
+    if (stage.begins) return;
+    stage.begins = 0;
+    if (stage.start_epoch) stage.begins = start_of(stage);
+    if (!stage.after) return;
+    const auto name = text("after", *stage.after);
+    const auto earlier =
+        std::find_if(stages_.begin(), stages_.end(), [&](const Stage& other) { return other.name == name; });
+    if (earlier == stages_.end()) {
+      std::vector<std::string> names;
+      for (const auto& other : stages_) names.push_back(other.name);
+      diagnostics_.add(stage.after->mark,
+                       "after: there is no stage '" + name + "'" + suggestion(name, names));
+    } else if (stage.being_placed || earlier->being_placed || &*earlier == &stage) {
+      diagnostics_.add(stage.after->mark, "after: stages come after each other in a circle");
+    } else {
+      stage.being_placed = true;
+      place(*earlier);
+      stage.being_placed = false;
+      stage.begins = *earlier->begins + earlier->recipe.last_epoch();
+    }
+  }
+
+  double start_of(Stage& stage) {
+    try {
+      const double epoch = read_number(*stage.start_epoch, stage.variables);
+      if (epoch >= 0) return epoch;
+      diagnostics_.add(stage.start_epoch->mark, "start_epoch: expected an epoch >= 0");
+    } catch (const ValueError& error) {
+      diagnostics_.add(error.mark(), std::string("start_epoch: ") + error.what());
+    }
+    return 0;
   }
 
   std::string text(const std::string& key, const yaml::Ref& value) {
@@ -114,19 +259,40 @@ class RecipeReader {
   }
 
   void read_metadata(const yaml::Ref& value) {
-    if (value.node->kind != yaml::Kind::kMapping) {
+    if (value.node->kind != Kind::kMapping) {
       diagnostics_.add(value.mark, "metadata: expected a mapping ('author: name'), got " + describe(value));
       return;
     }
     for (const auto& [key, item] : value.node->entries) {
       const auto& name = key.node->text;
+      if (file_.sparseml && item.node->kind != Kind::kScalar) continue;  // versions of its frameworks
       file_.metadata[name] = text("metadata: " + name, item);
     }
   }
 
+  void report_unused() {
+    report_unused(variables_);
+    for (const auto& stage : stages_) report_unused(stage.variables);
+  }
+  void report_unused(const Variables& variables) {
+    static const std::vector<std::string> keys = {"modifiers", "run",     "version", "description",
+                                                  "metadata",  "extends", "after"};
+    for (const auto& [name, mark] : variables.unused()) {
+      const auto message = "variable '" + name + "' is not used";
+      if (file_.sparseml)
+        diagnostics_.warn(mark, message);
+      else
+        diagnostics_.add(mark, message + "; expected a value that refers to it, as in 'eval(" + name +
+                                   ")', or a key of recipes (modifiers, run, version, description, metadata, "
+                                   "extends)" +
+                                   suggestion(name, keys));
+    }
+  }
+
   const yaml::Node& root_;
-  const Source& source_;
+  yaml::Mark root_mark_;
   Variables variables_;
+  std::deque<Stage> stages_;
   Diagnostics diagnostics_;
   RecipeFile& file_;
 };
@@ -135,23 +301,13 @@ class RecipeReader {
 
 RecipeFile parse_recipe(const std::string& text, const std::string& file_name,
                         const RecipeArguments& arguments) {
-  if (text.size() > kMaxBytes) throw RecipeError(file_name + ": larger than 1 MiB; this is no recipe");
-  if (text.find('\0') != std::string::npos)
-    throw RecipeError(file_name + ": not a text file: it holds zero bytes");
   register_builtin_modifiers();
-  const bool byte_order_mark = text.rfind("\xEF\xBB\xBF", 0) == 0;
-  const auto content = byte_order_mark ? text.substr(3) : text;
-  const Source source(file_name, content);
-  const auto root = yaml::parse(content, source);
-  if (!root.node || root.node->kind == yaml::Kind::kNull)
-    fail(source, {}, "the recipe is empty; expected 'modifiers:' with a list below");
-  if (root.node->kind != yaml::Kind::kMapping || !root.node->tag.empty())
-    fail(source, root.mark,
-         "expected a mapping at the top ('modifiers:' with a list below), got " + describe(root));
+  Sources sources;
+  const auto extended = parse_extended(text, file_name, sources);
   RecipeFile file;
   file.path = file_name;
-  file.text = text;
-  RecipeReader(root, source, file).read(arguments);
+  file.text = extended.text;
+  RecipeReader(extended.root, sources, file).read(arguments, file_name);
   return file;
 }
 

@@ -16,8 +16,7 @@ namespace {
 
 constexpr std::size_t kMaxDepth = 32;
 constexpr std::int64_t kMaxNodes = 100'000;
-
-Mark to_mark(const YAML::Mark& mark) { return {mark.line, mark.column}; }
+constexpr std::size_t kMaxDocuments = 16;
 
 /// Builds the tree from yaml-cpp's events; its own tree would lose the places of aliases and hide duplicate
 /// keys.
@@ -25,13 +24,15 @@ class TreeBuilder : public YAML::EventHandler {
  public:
   explicit TreeBuilder(const Source& source) : source_(source) {}
 
-  const Ref& root() const { return root_; }
+  const std::vector<Document>& documents() const { return documents_; }
+  Mark to_mark(const YAML::Mark& mark) const { return {mark.line, mark.column, source_.index()}; }
   /// Where the last key, value or bracket read so far begins.
   Mark last_mark() const { return last_mark_; }
 
   void OnDocumentStart(const YAML::Mark& mark) override {
-    if (root_.node)
-      fail(source_, to_mark(mark), "a second YAML document begins here; a recipe is one document");
+    if (documents_.size() >= kMaxDocuments) fail(source_, to_mark(mark), "more than 16 YAML documents");
+    anchors_.clear();
+    start_ = to_mark(mark);
   }
   void OnDocumentEnd() override {}
 
@@ -102,7 +103,7 @@ class TreeBuilder : public YAML::EventHandler {
   void place(Ref ref) {
     if (ref.node->kind == Kind::kNull && !ref.alias) ref.mark = place_of_nothing(ref.mark);
     if (levels_.empty()) {
-      root_ = ref;
+      documents_.push_back({ref, start_});
       return;
     }
     auto& level = levels_.back();
@@ -129,7 +130,8 @@ class TreeBuilder : public YAML::EventHandler {
          --line) {
       const auto& text = source_.lines()[static_cast<std::size_t>(line)];
       const auto last = text.substr(0, text.find('#')).find_last_not_of(" \t\r");
-      if (last != std::string::npos && text[last] == '-') return {line, static_cast<std::int64_t>(last)};
+      if (last != std::string::npos && text[last] == '-')
+        return {line, static_cast<std::int64_t>(last), mark.file};
       if (last != std::string::npos) break;
     }
     return mark;
@@ -153,7 +155,8 @@ class TreeBuilder : public YAML::EventHandler {
   std::vector<Level> levels_;
   std::map<YAML::anchor_t, std::shared_ptr<Node>> anchors_;
   std::map<const Node*, std::map<std::string, Mark>> keys_;
-  Ref root_;
+  std::vector<Document> documents_;
+  Mark start_;
   Mark last_mark_;
 };
 
@@ -187,7 +190,7 @@ bool find_tab(const Source& source, std::int64_t last_line, Mark& mark) {
     const auto content = text.find_first_not_of(" \t");
     const auto tab = text.find('\t');
     if (content == std::string::npos || text[content] == '#' || tab >= content) continue;
-    mark = {line, static_cast<std::int64_t>(tab)};
+    mark = {line, static_cast<std::int64_t>(tab), source.index()};
     return true;
   }
   return false;
@@ -213,7 +216,7 @@ std::string describe(const Ref& value) {
   return node.argument.empty() ? shown : shown + " (from " + node.argument + ")";
 }
 
-Ref parse(const std::string& text, const Source& source) {
+std::vector<Document> parse(const std::string& text, const Source& source) {
   // At a line's end yaml-cpp takes an unclosed quote for closed, but not at the end of this comment.
   std::istringstream stream(text + "\n#");
   TreeBuilder builder(source);
@@ -222,7 +225,7 @@ Ref parse(const std::string& text, const Source& source) {
     while (parser.HandleNextDocument(builder)) {
     }
   } catch (const YAML::Exception& error) {
-    Mark mark = error.mark.is_null() ? Mark{} : to_mark(error.mark);
+    Mark mark = error.mark.is_null() ? Mark{0, 0, source.index()} : builder.to_mark(error.mark);
     Mark tab;
     if (find_tab(source, mark.line, tab))
       fail(source, tab, "a tab is used as indentation; YAML allows only spaces there");
@@ -230,7 +233,9 @@ Ref parse(const std::string& text, const Source& source) {
       fail(source, builder.last_mark(), "not valid YAML: a quote opened here or after it is not closed");
     fail(source, mark, explain(error.msg));
   }
-  return builder.root();
+  auto documents = builder.documents();
+  if (documents.empty()) documents.emplace_back();
+  return documents;
 }
 
 }  // namespace sparsify::yaml

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "field_reader.hpp"
+#include "sparseml.hpp"
 #include "sparsify/registry.hpp"
 #include "sparsify/suggest.hpp"
 
@@ -36,6 +37,17 @@ std::optional<Written> tagged(const yaml::Ref& entry, Diagnostics& diagnostics) 
   return written;
 }
 
+/// `NameOfModifier: {fields}`, in a list or in a group that is a mapping.
+std::optional<Written> keyed(const yaml::Ref& key, const yaml::Ref& value, Diagnostics& diagnostics) {
+  const auto& name = key.node->text;
+  const bool empty = value.node->kind == yaml::Kind::kNull;
+  if ((!empty && value.node->kind != yaml::Kind::kMapping) || !value.node->tag.empty()) {
+    diagnostics.add(value.mark, "expected fields ('name: value') of " + name + ", got " + describe(value));
+    return std::nullopt;
+  }
+  return Written{name, key.mark, empty ? nullptr : value.node.get()};
+}
+
 std::optional<Written> plain(const yaml::Ref& entry, Diagnostics& diagnostics) {
   const auto& node = *entry.node;
   if (node.kind != yaml::Kind::kMapping || node.entries.empty()) {
@@ -51,12 +63,7 @@ std::optional<Written> plain(const yaml::Ref& entry, Diagnostics& diagnostics) {
     diagnostics.add(node.entries[1].first.mark, message);
     return std::nullopt;
   }
-  const bool empty = value.node->kind == yaml::Kind::kNull;
-  if ((!empty && value.node->kind != yaml::Kind::kMapping) || !value.node->tag.empty()) {
-    diagnostics.add(value.mark, "expected fields ('name: value') of " + name + ", got " + describe(value));
-    return std::nullopt;
-  }
-  return Written{name, key.mark, empty ? nullptr : value.node.get()};
+  return keyed(key, value, diagnostics);
 }
 
 std::string unknown_modifier(const std::string& name) {
@@ -84,7 +91,7 @@ void read_modifier(const Written& written, Recipe& recipe, Variables& variables,
   reader.report_unknown(written.name);
   if (diagnostics.count() != problems) return;
   try {
-    type->add(recipe, reader, diagnostics.source().where(written.mark));
+    type->add(recipe, reader, diagnostics.sources().where(written.mark));
   } catch (const InvalidField& error) {
     diagnostics.add(reader.mark_of(error.field(), written.mark), error.what());
   } catch (const Error& error) {
@@ -92,23 +99,39 @@ void read_modifier(const Written& written, Recipe& recipe, Variables& variables,
   }
 }
 
+/// The same for an entry in SparseML's words.
+void read_sparseml_modifier(Written written, Recipe& recipe, Variables& variables, Diagnostics& diagnostics) {
+  yaml::Node fields;  // anchored mappings are shared between entries: a copy is rewritten
+  fields.kind = yaml::Kind::kMapping;
+  if (written.fields) fields = *written.fields;
+  if (!sparseml::adapt(written.name, fields, written.mark, variables, diagnostics)) return;
+  written.fields = &fields;
+  read_modifier(written, recipe, variables, diagnostics);
+}
+
 }  // namespace
 
-void read_modifiers(const std::string& group, const yaml::Ref& list, Recipe& recipe, Variables& variables,
-                    Diagnostics& diagnostics) {
-  const auto& node = *list.node;
-  if (node.kind != yaml::Kind::kSequence || !node.tag.empty()) {
-    diagnostics.add(list.mark,
-                    group + ": expected a list of modifiers ('- !NameOfModifier'), got " + describe(list));
+void read_modifiers(const std::string& group, const yaml::Ref& modifiers, bool is_sparseml, Recipe& recipe,
+                    Variables& variables, Diagnostics& diagnostics) {
+  const auto& node = *modifiers.node;
+  const bool list = node.kind == yaml::Kind::kSequence, mapping = node.kind == yaml::Kind::kMapping;
+  if ((!list && !mapping) || !node.tag.empty()) {
+    diagnostics.add(modifiers.mark, group + ": expected a list of modifiers ('- !NameOfModifier'), got " +
+                                        describe(modifiers));
     return;
   }
-  if (node.items.empty())
-    diagnostics.add(list.mark, group + ": the list is empty; expected at least one modifier");
+  if (node.items.empty() && node.entries.empty())
+    diagnostics.add(modifiers.mark, group + ": the list is empty; expected at least one modifier");
+  const auto read = [&](const std::optional<Written>& written) {
+    if (!written) return;
+    is_sparseml ? read_sparseml_modifier(*written, recipe, variables, diagnostics)
+                : read_modifier(*written, recipe, variables, diagnostics);
+  };
   for (const auto& entry : node.items) {
     const bool local_tag = entry.node->tag.size() > 1 && entry.node->tag[0] == '!';
-    const auto written = local_tag ? tagged(entry, diagnostics) : plain(entry, diagnostics);
-    if (written) read_modifier(*written, recipe, variables, diagnostics);
+    read(local_tag ? tagged(entry, diagnostics) : plain(entry, diagnostics));
   }
+  for (const auto& [key, value] : node.entries) read(keyed(key, value, diagnostics));
 }
 
 }  // namespace sparsify

@@ -77,7 +77,7 @@ std::map<std::string, RunDefault> read_run(const yaml::Ref& run, Variables& vari
       continue;
     }
     try {
-      defaults[name] = {read_value(known->kind, value, variables), diagnostics.source().where(value.mark)};
+      defaults[name] = {read_value(known->kind, value, variables), diagnostics.sources().where(value.mark)};
     } catch (const ValueError& error) {
       diagnostics.add(error.mark(), "run: " + name + ": " + error.what());
     }

@@ -44,4 +44,34 @@ std::string read_text(const yaml::Ref& value, Variables& variables) {
   return variables.resolve(value, "text").text;
 }
 
+Value read_value(const yaml::Ref& written, Variables& variables) {
+  const auto value = variables.follow(written);
+  const auto& node = *value.node;
+  if (!node.tag.empty()) throw ValueError(value.mark, "the tag '" + node.tag + "' has no meaning here");
+  switch (node.kind) {
+    case yaml::Kind::kNull:
+      return {};
+    case yaml::Kind::kSequence: {
+      std::vector<Value> items;
+      for (const auto& item : node.items) items.push_back(read_value(item, variables));
+      return Value::list(std::move(items));
+    }
+    case yaml::Kind::kMapping: {
+      std::vector<std::pair<std::string, Value>> entries;
+      for (const auto& [key, item] : node.entries)
+        entries.emplace_back(read_text(key, variables), read_value(item, variables));
+      return Value::mapping(std::move(entries));
+    }
+    case yaml::Kind::kScalar:
+      break;
+  }
+  const auto scalar = variables.resolve(value, "a value");
+  if (scalar.quoted) return scalar.text;
+  if (const auto number = parse_number(scalar.text)) return *number;
+  if (scalar.text == "true" || scalar.text == "True" || scalar.text == "TRUE") return Value::boolean(true);
+  if (scalar.text == "false" || scalar.text == "False" || scalar.text == "FALSE")
+    return Value::boolean(false);
+  return scalar.text;
+}
+
 }  // namespace sparsify

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "node.hpp"
+#include "sparsify/value.hpp"
 #include "variables.hpp"
 
 namespace sparsify {
@@ -16,5 +17,7 @@ bool read_boolean(const yaml::Ref& value, Variables& variables);
 std::int64_t read_integer(const yaml::Ref& value, Variables& variables);
 double read_number(const yaml::Ref& value, Variables& variables);
 std::string read_text(const yaml::Ref& value, Variables& variables);
+/// Anything, keys of mappings evaluated too.
+Value read_value(const yaml::Ref& value, Variables& variables);
 
 }  // namespace sparsify

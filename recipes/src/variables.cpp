@@ -23,24 +23,34 @@ void Variables::add(const std::string& name, const yaml::Ref& value, yaml::Mark 
   variables_[name] = {value, name_mark, false};
 }
 
-void Variables::override_with(const RecipeArguments& arguments, const std::string& file) {
-  for (const auto& [name, text] : arguments) {
-    const auto found = variables_.find(name);
-    if (found == variables_.end())
-      throw RecipeError(
-          file + ": --recipe-arg " + name + "=" + text + ": the recipe has no variable '" + name + "'; " +
-          (variables_.empty() ? "it has none" : "it has " + join(names(), ", ")) + suggestion(name, names()));
-    auto& value = found->second.value;
-    if (value.alias) {  // only this use changes, not the anchor's
-      value.node = std::make_shared<yaml::Node>(*value.node);
-      value.node->aliases = 0;
-      value.alias = false;
-    }
-    value.node->kind = yaml::Kind::kScalar;
-    value.node->text = text;
-    value.node->quoted = false;
-    value.node->argument = "--recipe-arg " + name + "=" + text;
+void Variables::override_with(const std::string& name, const std::string& text) {
+  auto& value = variables_.at(name).value;
+  if (value.alias) {  // only this use changes, not the anchor's
+    value.node = std::make_shared<yaml::Node>(*value.node);
+    value.node->aliases = 0;
+    value.alias = false;
   }
+  value.node->kind = yaml::Kind::kScalar;
+  value.node->text = text;
+  value.node->quoted = false;
+  value.node->argument = "--recipe-arg " + name + "=" + text;
+}
+
+yaml::Ref Variables::follow(const yaml::Ref& value) {
+  if (value.node->kind != yaml::Kind::kScalar || !value.node->tag.empty()) return value;
+  const auto expression = expression_in(value.node->text);
+  if (!expression) return value;
+  const auto begin = expression->find_first_not_of(' '), end = expression->find_last_not_of(' ');
+  if (begin == std::string::npos) return value;
+  const auto name = expression->substr(begin, end - begin + 1);
+  for (auto* scope = this; scope; scope = scope->outer_) {
+    const auto found = scope->variables_.find(name);
+    if (found == scope->variables_.end()) continue;
+    if (found->second.value.node->kind == yaml::Kind::kScalar) return value;
+    found->second.used = true;
+    return found->second.value;
+  }
+  return value;
 }
 
 Scalar Variables::resolve(const yaml::Ref& value, const std::string& expected) {
@@ -69,9 +79,13 @@ std::string Variables::run(const std::string& expression, const yaml::Ref& at) {
 
 std::string Variables::lookup(const std::string& name, std::size_t offset) {
   const auto found = variables_.find(name);
-  if (found == variables_.end())
+  if (found == variables_.end()) {
+    if (outer_ && outer_->knows(name)) return outer_->lookup(name, offset);
     throw ExpressionError(offset, "there is no variable '" + name + "'" + suggestion(name, names()));
+  }
   found->second.used = true;
+  if (found->second.value.node->kind != yaml::Kind::kScalar)
+    throw ExpressionError(offset, "variable '" + name + "' holds a list; expected a single value here");
   if (const auto known = results_.find(name); known != results_.end()) return known->second;
   const bool cycle = std::find(pending_.begin(), pending_.end(), name) != pending_.end();
   if (cycle || pending_.size() >= kMaxReferences) {
@@ -87,19 +101,22 @@ std::string Variables::lookup(const std::string& name, std::size_t offset) {
   return results_[name] = resolve(found->second.value, "a value").text;
 }
 
-void Variables::report_unused(Diagnostics& diagnostics) const {
+bool Variables::knows(const std::string& name) const { return has(name) || (outer_ && outer_->knows(name)); }
+
+std::vector<Variables::Unused> Variables::unused() const {
+  std::vector<Unused> unused;
   for (const auto& [name, variable] : variables_)
     if (!variable.used && (variable.value.alias || variable.value.node->aliases == 0))
-      diagnostics.add(variable.name_mark,
-                      "variable '" + name + "' is not used; expected a value that refers to it, as in " +
-                          "'eval(" + name + ")', or a key of recipes (modifiers, run, version, " +
-                          "description, metadata)" +
-                          suggestion(name, {"modifiers", "run", "version", "description", "metadata"}));
+      unused.push_back({name, variable.name_mark});
+  return unused;
 }
 
 std::vector<std::string> Variables::names() const {
   std::vector<std::string> names;
   for (const auto& [name, variable] : variables_) names.push_back(name);
+  if (outer_)
+    for (const auto& name : outer_->names())
+      if (!has(name)) names.push_back(name);
   return names;
 }
 

@@ -28,21 +28,33 @@ class ValueError : public Error {
   yaml::Mark mark_;
 };
 
-/// The top-level scalars of a recipe, and `eval(...)` over them.
+/// The variables of a recipe or of one of its stages (scalars, or lists of them), and `eval(...)` over them.
 class Variables {
  public:
+  /// `outer`: where names are looked up that are not found here; must outlive this.
+  explicit Variables(Variables* outer = nullptr) : outer_(outer) {}
+
   void add(const std::string& name, const yaml::Ref& value, yaml::Mark name_mark);
 
-  /// Replaces values before anything is read: an anchored scalar changes for all its aliases.
-  /// Throws RecipeError for a name that is no variable.
-  void override_with(const RecipeArguments& arguments, const std::string& file);
+  bool has(const std::string& name) const { return variables_.count(name) > 0; }
+  /// Replaces a value before anything is read: an anchored scalar changes for all its aliases.
+  void override_with(const std::string& name, const std::string& text);
 
   /// The scalar at `value`. Throws ValueError for anything but a scalar (`expected` is named in the message),
   /// a tag, and expressions that fail.
   Scalar resolve(const yaml::Ref& value, const std::string& expected);
 
-  /// Reports every variable that nothing referred to.
-  void report_unused(Diagnostics& diagnostics) const;
+  /// What `value` stands for: the list when it is `eval(name)` of a variable that holds one, else itself.
+  yaml::Ref follow(const yaml::Ref& value);
+
+  struct Unused {
+    std::string name;
+    yaml::Mark mark;
+  };
+  /// Every variable of this scope that nothing referred to.
+  std::vector<Unused> unused() const;
+  /// Of this scope and those around it.
+  std::vector<std::string> names() const;
 
  private:
   struct Variable {
@@ -52,9 +64,10 @@ class Variables {
   };
 
   std::string lookup(const std::string& name, std::size_t offset);
+  bool knows(const std::string& name) const;
   std::string run(const std::string& expression, const yaml::Ref& at);
-  std::vector<std::string> names() const;
 
+  Variables* outer_;
   std::map<std::string, Variable> variables_;
   std::map<std::string, std::string>
       results_;                       // each is evaluated once, or chains of references would take for ever

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
 
 #include "number.hpp"
@@ -10,7 +11,7 @@ namespace {
 /// Writes each field as one line of YAML below its modifier.
 class FieldWriter : public FieldVisitor {
  public:
-  explicit FieldWriter(std::string& out) : out_(out) {}
+  FieldWriter(std::string& out, std::string indent) : out_(out), indent_(std::move(indent)) {}
 
   void operator()(const char* name, bool& value, const char*) override {
     line(name, value ? "true" : "false");
@@ -18,22 +19,52 @@ class FieldWriter : public FieldVisitor {
   void operator()(const char* name, std::int64_t& value, const char*) override {
     line(name, std::to_string(value));
   }
-  void operator()(const char* name, double& value, const char*) override {
-    if (!std::isfinite(value))
-      throw Error(std::string(name) + ": a recipe cannot hold " + std::to_string(value));
-    line(name, format_number(value));
-  }
+  void operator()(const char* name, double& value, const char*) override { line(name, number(name, value)); }
   void operator()(const char* name, std::string& value, const char*) override { line(name, quoted(value)); }
   void operator()(const char* name, std::vector<std::string>& value, const char*) override {
     std::string list;
     for (const auto& item : value) list += (list.empty() ? "" : ", ") + quoted(item);
     line(name, "[" + list + "]");
   }
+  void operator()(const char* name, std::vector<std::int64_t>& value, const char*) override {
+    std::string list;
+    for (const auto item : value) list += (list.empty() ? "" : ", ") + std::to_string(item);
+    line(name, "[" + list + "]");
+  }
+  void operator()(const char* name, Value& value, const char*) override {
+    if (!value.is(Value::Kind::kNone)) line(name, flow(name, value));
+  }
 
  private:
-  void line(const char* name, const std::string& value) {
-    out_ += "    " + std::string(name) + ": " + value + "\n";
+  static std::string number(const char* name, double value) {
+    if (!std::isfinite(value))
+      throw Error(std::string(name) + ": a recipe cannot hold " + std::to_string(value));
+    return format_number(value);
   }
+
+  static std::string flow(const char* name, const Value& value) {
+    std::string inside;
+    switch (value.kind) {
+      case Value::Kind::kNone:
+        return "null";
+      case Value::Kind::kBoolean:
+        return value.number != 0 ? "true" : "false";
+      case Value::Kind::kNumber:
+        return number(name, value.number);
+      case Value::Kind::kText:
+        return quoted(value.text);
+      case Value::Kind::kList:
+        for (const auto& item : value.items) inside += (inside.empty() ? "" : ", ") + flow(name, item);
+        return "[" + inside + "]";
+      case Value::Kind::kMapping:
+        for (const auto& [key, item] : value.entries)
+          inside += (inside.empty() ? "" : ", ") + quoted(key) + ": " + flow(name, item);
+        return "{" + inside + "}";
+    }
+    return "";
+  }
+
+  void line(const char* name, const std::string& value) { out_ += indent_ + name + ": " + value + "\n"; }
 
   static std::string quoted(const std::string& text) {
     if (text.rfind("eval(", 0) == 0)
@@ -53,16 +84,24 @@ class FieldWriter : public FieldVisitor {
   }
 
   std::string& out_;
+  std::string indent_;
 };
 
 }  // namespace
 
 std::string write_recipe(const Recipe& recipe) {
-  std::string text = "modifiers:\n";
-  for (const auto& entry : recipe.entries()) {
-    text += "  - !" + entry.type + "\n";
-    FieldWriter writer(text);
-    entry.visit_fields(writer);
+  const auto& entries = recipe.entries();
+  const bool staged =
+      std::any_of(entries.begin(), entries.end(), [](const auto& entry) { return entry.offset != 0; });
+  std::string text = "version: 1\n", indent = staged ? "  " : "";
+  if (!staged) text += "modifiers:\n";
+  for (std::size_t i = 0, stages = 0; i < entries.size(); ++i) {
+    if (staged && (i == 0 || entries[i].offset != entries[i - 1].offset))
+      text += "part_" + std::to_string(++stages) +
+              "_stage:\n  start_epoch: " + format_number(entries[i].offset) + "\n  modifiers:\n";
+    text += indent + "  - !" + entries[i].type + "\n";
+    FieldWriter writer(text, indent + "    ");
+    entries[i].visit_fields(writer);
   }
   return text;
 }

@@ -35,6 +35,9 @@ std::string gmp(const std::string& fields) {
   return "modifiers:\n  - !GMPruningModifier\n    end_epoch: 4\n    final_sparsity: 0.8\n" + fields;
 }
 
+/// In our own dialect, in which nothing is overlooked.
+std::string ours(const std::string& text) { return text + "version: 1\n"; }
+
 std::string repeat(const std::string& text, int times) {
   std::string all;
   for (int i = 0; i < times; ++i) all += text;
@@ -94,14 +97,48 @@ const std::vector<Case>& cases() {
       // The top level.
       {"modifiers under another key", "pruning:\n  - !ProbeModifier\n", "1:1",
        "its name does not end in 'modifiers'; expected e.g. 'pruning_modifiers'"},
-      {"a stage", "first_stage:\n  modifiers:\n    - !ProbeModifier\n" + probe(""), "1:1",
-       "'first_stage' is a stage; stages are not supported"},
-      {"list as variable", "layers: [a, b]\n" + probe(""), "1:1",
-       "variable 'layers': expected a single value, got a list"},
-      {"variable without value", "epochs:\n" + probe(""), "1:1",
-       "variable 'epochs': expected a single value, got nothing"},
-      {"unused variable", "num_epochs: 3\n" + probe(""), "1:1", "variable 'num_epochs' is not used"},
-      {"mistyped section", "desciption: abc\n" + probe(""), "1:1", "did you mean 'description'?"},
+      {"a stage without modifiers", "first_stage:\n  length: 3\n" + ours(probe("")), "1:1",
+       "stage 'first_stage': expected a mapping with 'modifiers:' in it, got a mapping"},
+      {"a stage that is a list", "first_stage: [1]\n" + ours(probe("")), "1:1",
+       "variable 'first_stage' is not used"},
+      {"after nothing known",
+       ours("b_stage: {after: a_stag, modifiers: [ProbeModifier: {}]}\n"
+            "a_stage: {modifiers: [ProbeModifier: {}]}\n"),
+       "1:18", "after: there is no stage 'a_stag'; did you mean 'a_stage'?"},
+      {"stages in a circle",
+       ours("a_stage: {after: b_stage, modifiers: [ProbeModifier: {}]}\n"
+            "b_stage: {after: a_stage, modifiers: [ProbeModifier: {}]}\n"),
+       "2:18", "after: stages come after each other in a circle"},
+      {"a stage after itself", ours("a_stage: {after: a_stage, modifiers: [ProbeModifier: {}]}\n"), "1:18",
+       "after: stages come after each other in a circle"},
+      {"a stage with two beginnings",
+       ours("a_stage: {modifiers: [ProbeModifier: {}]}\n"
+            "b_stage: {after: a_stage, start_epoch: 3, modifiers: [ProbeModifier: {}]}\n"),
+       "2:40", "a stage has either 'after' or 'start_epoch'"},
+      {"a stage before the beginning", ours("a_stage: {start_epoch: -2, modifiers: [ProbeModifier: {}]}\n"),
+       "1:24", "start_epoch: expected an epoch >= 0"},
+      {"a stage at no number", ours("a_stage: {start_epoch: soon, modifiers: [ProbeModifier: {}]}\n"), "1:24",
+       "start_epoch: expected a number, got 'soon'"},
+      {"unused variable of a stage", ours("a_stage: {length: 3, modifiers: [ProbeModifier: {}]}\n"), "1:11",
+       "variable 'length' is not used"},
+      {"a variable of another stage",
+       ours("a_stage: {length: 3, modifiers: [ProbeModifier: {rate: eval(length)}]}\n"
+            "b_stage: {modifiers: [ProbeModifier: {rate: eval(length)}]}\n"),
+       "2:50", "there is no variable 'length'"},
+      {"list as variable, unused", "layers: [a, b]\n" + ours(probe("")), "1:1",
+       "variable 'layers' is not used"},
+      {"list as variable where a number is wanted", "layers: [a, b]\n" + probe("    rate: eval(layers)\n"),
+       "4:16", "variable 'layers' holds a list; expected a single value here"},
+      {"mapping as variable", "layers: {a: b}\n" + ours(probe("")), "1:1",
+       "variable 'layers': expected a single value, or a list of them, got a mapping"},
+      {"variable without value", "epochs:\n" + ours(probe("")), "1:1",
+       "variable 'epochs': expected a single value, or a list of them, got nothing"},
+      {"extends nothing", "extends:\n" + ours(probe("")), "1:1",
+       "extends: expected the name of a recipe, got nothing"},
+      {"extends what is not there", "extends: no_such_recipe_anywhere\n" + ours(probe("")), "1:10",
+       "extends: no_such_recipe_anywhere: no such recipe"},
+      {"unused variable", "num_epochs: 3\n" + ours(probe("")), "1:1", "variable 'num_epochs' is not used"},
+      {"mistyped section", "desciption: abc\n" + ours(probe("")), "1:1", "did you mean 'description'?"},
       {"metadata as text", "metadata: me\n" + probe(""), "1:11",
        "metadata: expected a mapping ('author: name'), got 'me'"},
       {"version as list", "version: [1]\n" + probe(""), "1:10", "version: expected text, got a list"},
@@ -110,8 +147,12 @@ const std::vector<Case>& cases() {
        "modifiers: the list is empty; expected at least one modifier"},
       {"group without value", "modifiers:\nrun: {}\n", "1:1",
        "modifiers: expected a list of modifiers ('- !NameOfModifier'), got nothing"},
-      {"group as mapping", "modifiers:\n  ProbeModifier: {}\n", "2:3",
-       "expected a list of modifiers ('- !NameOfModifier'), got a mapping"},
+      {"empty mapping as group", "modifiers: {}\n", "1:12",
+       "modifiers: the list is empty; expected at least one modifier"},
+      {"text in a group that is a mapping", "modifiers:\n  ProbeModifier: fast\n", "2:18",
+       "expected fields ('name: value') of ProbeModifier, got 'fast'"},
+      {"unknown name in a group that is a mapping", "modifiers:\n  ProbModifier: {}\n", "2:3",
+       "unknown modifier 'ProbModifier'"},
       {"unknown modifier", "modifiers:\n  - !GMPruningModifer\n", "2:5",
        "unknown modifier 'GMPruningModifer'; expected one of ConstantPruningModifier, "},
       {"its suggestion", "modifiers:\n  - !GMPruningModifer\n", "2:5", "did you mean 'GMPruningModifier'?"},
@@ -138,7 +179,7 @@ const std::vector<Case>& cases() {
       {"quoted number", probe("    rate: \"0.5\"\n"), "3:11", "rate: expected a number, got the text '0.5'"},
       {"list for a number", probe("    rate: [0.5]\n"), "3:11", "rate: expected a number, got a list"},
       {"mapping for a number", probe("    rate: {a: 1}\n"), "3:11", "rate: expected a number, got a mapping"},
-      {"no value", probe("    rate:\n    count: 1\n"), "3:5", "rate: expected a number, got nothing"},
+      {"no value", ours(probe("    rate:\n    count: 1\n")), "3:5", "rate: expected a number, got nothing"},
       {"not a number", probe("    rate: .nan\n"), "3:11", "rate: expected a number, got '.nan'"},
       {"infinity", probe("    rate: inf\n"), "3:11", "rate: expected a number, got 'inf'"},
       {"beyond the range", probe("    rate: 1e999\n"), "3:11", "rate: expected a number, got '1e999'"},

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <random>
 
+#include "sparsify/selectors.hpp"
 #include "yaml_text.hpp"
 
 using namespace sparsify;
@@ -62,10 +63,11 @@ TEST_CASE("the pruning recipes prune in the first half and quantize in the last 
   CHECK(number_of(pruning, "final_sparsity") == 0.9);
   CHECK(number_of(pruning, "end_epoch") == 6);
   const auto params = fields_of(pruning).at("params");
-  CHECK(selects(params, {"layer1.0.conv1.weight", {}}));
-  CHECK(selects(params, {"layer2.0.downsample.0.weight", {}}));
-  CHECK_FALSE(selects(params, {"conv1.weight", {}}));  // the first convolution and the classifier stay dense
-  CHECK_FALSE(selects(params, {"fc.weight", {}}));
+  CHECK(Selector(params).matches({"layer1.0.conv1.weight", {}}));
+  CHECK(Selector(params).matches({"layer2.0.downsample.0.weight", {}}));
+  CHECK_FALSE(
+      Selector(params).matches({"conv1.weight", {}}));  // the first convolution and the classifier stay dense
+  CHECK_FALSE(Selector(params).matches({"fc.weight", {}}));
   CHECK(number_of(entry_of(load_recipe("pruned"), "MagnitudePruningModifier"), "final_sparsity") >= 0.85);
 
   const auto quantized = load_recipe("pruned_quant");

@@ -29,6 +29,25 @@ inline std::map<std::string, std::string> fields_of(const Recipe::Entry& entry) 
     void operator()(const char* name, std::vector<std::string>& value, const char*) override {
       for (const auto& item : value) fields[name] += (fields[name].empty() ? "" : ",") + item;
     }
+    void operator()(const char* name, std::vector<std::int64_t>& value, const char*) override {
+      for (const auto item : value) fields[name] += (fields[name].empty() ? "" : ",") + std::to_string(item);
+    }
+    void operator()(const char* name, Value& value, const char*) override { fields[name] = as_text(value); }
+
+    static std::string as_text(const Value& value) {
+      std::string inside;
+      char number[40];
+      std::snprintf(number, sizeof number, "%.17g", value.number);
+      if (value.is(Value::Kind::kNumber)) return number;
+      if (value.is(Value::Kind::kList))
+        for (const auto& item : value.items) inside += (inside.empty() ? "" : ",") + as_text(item);
+      if (value.is(Value::Kind::kMapping))
+        for (const auto& [key, item] : value.entries)
+          inside += (inside.empty() ? "" : ",") + key + ":" + as_text(item);
+      if (value.is(Value::Kind::kList)) return "[" + inside + "]";
+      if (value.is(Value::Kind::kMapping)) return "{" + inside + "}";
+      return value.is(Value::Kind::kText) ? value.text : describe(value);
+    }
   } collect;
   entry.visit_fields(collect);
   return collect.fields;

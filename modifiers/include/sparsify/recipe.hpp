@@ -23,7 +23,8 @@ class Recipe {
     std::string where;  ///< "file:line:column", empty for recipes built in C++
     std::function<std::unique_ptr<Modifier>()> make;
     std::function<void(FieldVisitor&)> visit_fields;
-    Window window;
+    double offset = 0;  ///< epoch from which the modifier's own epochs count: where its stage begins
+    Window window;      ///< in epochs of the whole run
 
     /// For messages: "pruned.yaml:7:5: MagnitudePruningModifier".
     std::string label() const { return where.empty() ? type : where + ": " + type; }
@@ -42,6 +43,16 @@ class Recipe {
     return *this;
   }
 
+  /// Adds all modifiers of a stage that begins at an epoch.
+  Recipe& append(const Recipe& stage, double start_epoch = 0) {
+    for (auto entry : stage.entries_) {
+      entry.offset += start_epoch;
+      entry.window = entry.window.shifted(start_epoch);
+      entries_.push_back(std::move(entry));
+    }
+    return *this;
+  }
+
   const std::vector<Entry>& entries() const { return entries_; }
 
   /// Whether two modifiers may set the same thing at the same time: noted, and the later entry has the last
@@ -54,13 +65,15 @@ class Recipe {
     std::stable_sort(entries_.begin(), entries_.end(), before);
   }
 
-  /// Epochs until the last modifier has started and ended, rounded up; 0 for an empty recipe.
-  std::int64_t epochs() const {
+  /// The epoch at which the last modifier has started and ended; 0 for an empty recipe.
+  double last_epoch() const {
     double last = 0;
     for (const auto& entry : entries_)
       last = std::max({last, entry.window.start_epoch, entry.window.end_epoch});
-    return static_cast<std::int64_t>(std::ceil(last));
+    return last;
   }
+  /// The same rounded up: how long training lasts.
+  std::int64_t epochs() const { return static_cast<std::int64_t>(std::ceil(last_epoch())); }
 
  private:
   std::vector<Entry> entries_;

@@ -201,7 +201,7 @@ class Session {
       const auto label = entry.label();
       labels_.push_back(label);
       modifiers_.push_back(entry.make());
-      Binding binding(state_, label);
+      Binding binding(state_, label, entry.offset);
       try {
         explain(label, [&] { modifiers_.back()->attach(binding); });
       } catch (const Error& error) {

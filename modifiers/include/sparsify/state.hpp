@@ -49,7 +49,9 @@ struct Claim {
 /// Given to a modifier once, when a session binds it.
 class Binding {
  public:
-  Binding(State& state, std::string owner) : state_(state), owner_(std::move(owner)) {}
+  /// `offset`: the epoch from which the modifier's epochs count.
+  Binding(State& state, std::string owner, double offset = 0)
+      : state_(state), owner_(std::move(owner)), offset_(offset) {}
 
   State& state() { return state_; }
   const std::string& owner() const { return owner_; }
@@ -58,7 +60,7 @@ class Binding {
     return sparsify::select(state_.parameters, params, exclude);
   }
   StepPlan plan(const Window& window, double update_frequency = -1) const {
-    return StepPlan::compile(window, state_.steps_per_epoch, update_frequency);
+    return StepPlan::compile(window.shifted(offset_), state_.steps_per_epoch, update_frequency);
   }
 
   /// Declares that this modifier alone sets `what` from step `first` until `end`; two claims that overlap are
@@ -75,6 +77,7 @@ class Binding {
  private:
   State& state_;
   std::string owner_;
+  double offset_;
   std::vector<Claim> claims_;
   std::vector<Schedule> schedules_;
 };

@@ -17,6 +17,12 @@ struct Window {
   double start_epoch = -1;
   double end_epoch = -1;
 
+  /// The same window of a stage that begins `epochs` later.
+  Window shifted(double epochs) const {
+    return {start_epoch < 0 && epochs == 0 ? start_epoch : std::max(0.0, start_epoch) + epochs,
+            end_epoch < 0 ? end_epoch : end_epoch + epochs};
+  }
+
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("start_epoch", start_epoch, "epoch at which it begins to act; -1: from the beginning");

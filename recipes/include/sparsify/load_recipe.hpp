@@ -48,10 +48,21 @@ struct RecipeFile {
   std::string description;
   std::map<std::string, std::string> metadata;
   std::filesystem::path path;  ///< where it was found; for parse_recipe the given name
-  std::string text;            ///< the source as it was read, without arguments
+  /// The source without arguments; when it extends others, those are documents before it, so that the text
+  /// says all.
+  std::string text;
+  bool sparseml = false;              ///< whether it was read in SparseML's dialect
+  std::vector<std::string> warnings;  ///< each with its place
 };
 
-/// Loads a recipe by path or by name ("pruned_quant", "pruned_quant.yaml"): see find_recipe.
+/// Loads a recipe by path or by name ("pruned_quant", "pruned_quant.yaml"): see find_recipe. YAML, JSON, or
+/// the front matter of a Markdown file.
+///
+/// There are two dialects. Recipes with `version: 1`, or without tags, are ours: a variable that nothing uses
+/// and modifiers that fight are errors. Others, tagged (`- !GMPruningModifier`) or with groups that are
+/// mappings, are SparseML's: its names are understood, those two are warnings, and the modifier that ends
+/// later has the last word.
+///
 /// Throws RecipeError when it is not found, cannot be read, or holds mistakes; nothing is ignored silently.
 Recipe load_recipe(const std::string& name_or_path, const RecipeArguments& arguments = {});
 
@@ -84,6 +95,19 @@ struct RunKey {
 };
 
 const std::vector<RunKey>& run_keys();
+
+/// What becomes of a SparseML modifier (`field` empty) or of one of its parameters (`modifier` "*": of any)
+/// that is not here under its own name.
+struct SparseMLRule {
+  enum class Fate { kRenamed, kNotNeeded, kUnsupported };
+  std::string modifier;
+  std::string field;
+  Fate fate;
+  std::string note;          ///< the new name, or the reason
+  std::string only_if = "";  ///< not needed if it has this value, unsupported otherwise
+};
+
+const std::vector<SparseMLRule>& sparseml_rules();
 
 /// Adds every modifier of this library to the registry; loading a recipe does so by itself.
 void register_builtin_modifiers();

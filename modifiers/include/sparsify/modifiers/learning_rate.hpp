@@ -9,8 +9,8 @@
 namespace sparsify {
 
 /// The learning rate as PyTorch's schedulers move it, their `lr_kwargs` in epochs: `StepLR` {step_size,
-/// gamma}, `MultiStepLR` {milestones, gamma} (milestones are epochs of the run), `ExponentialLR` {gamma} (per
-/// epoch), `CosineAnnealingWarmRestarts` {T_0, T_mult, eta_min}.
+/// gamma}, `MultiStepLR` {milestones, gamma} (milestones count from the same epoch as start_epoch),
+/// `ExponentialLR` {gamma} (per epoch), `CosineAnnealingWarmRestarts` {T_0, T_mult, eta_min}.
 class LearningRate : public Modifier {
  public:
   static constexpr const char* kName = "LearningRateModifier";
@@ -60,6 +60,7 @@ class LearningRate : public Modifier {
   void attach(Binding& binding) override {
     plan_ = binding.plan(window());
     steps_per_epoch_ = binding.state().steps_per_epoch;
+    for (const double epoch : milestones_) milestone_steps_.push_back(binding.plan({epoch, -1}).start);
     options_.groups.claim(binding, "the learning rate", plan_.start, plan_.end);
     binding.schedule({"learning rate", plan_, {}, [this](std::int64_t step) { return at_step(step); }});
   }
@@ -75,7 +76,7 @@ class LearningRate : public Modifier {
     if (options_.lr_class == "CosineAnnealingWarmRestarts") return annealed(step - plan_.start);
     std::int64_t drops = 0;
     if (options_.lr_class == "MultiStepLR")
-      for (const double milestone : milestones_) drops += step >= first_step_of(milestone);
+      for (const auto milestone : milestone_steps_) drops += step >= milestone;
     else
       while (plan_.start + first_step_of(static_cast<double>(drops + 1) * every_) <= step) ++drops;
     return options_.init_lr * std::pow(gamma_, static_cast<double>(drops));
@@ -92,10 +93,12 @@ class LearningRate : public Modifier {
     if (!options_.lr_kwargs.is(Value::Kind::kMapping))
       throw InvalidField(
           "lr_kwargs", "expected a mapping with " + names.front() + ", got " + describe(options_.lr_kwargs));
+    std::string list;
+    for (const auto& name : names) list += (list.empty() ? "" : ", ") + name;
     for (const auto& [name, value] : options_.lr_kwargs.entries)
       if (std::find(names.begin(), names.end(), name) == names.end())
-        throw InvalidField("lr_kwargs",
-                           options_.lr_class + " has no argument '" + name + "'" + suggestion(name, names));
+        throw InvalidField("lr_kwargs", options_.lr_class + " has no argument '" + name + "'; expected " +
+                                            list + suggestion(name, names));
   }
   double number(const char* name, double otherwise) const {
     const auto* value = options_.lr_kwargs.find(name);
@@ -127,6 +130,7 @@ class LearningRate : public Modifier {
   Options options_;
   double every_ = 0, gamma_ = 1, stretch_ = 1, lowest_ = 0;
   std::vector<double> milestones_;
+  std::vector<std::int64_t> milestone_steps_;
   StepPlan plan_;
   std::int64_t steps_per_epoch_ = 1;
 };

@@ -62,7 +62,8 @@ class LearningRateFunction : public Modifier {
   // Cycles begin at rounded multiples of their length, so that they do not drift; the last may be shorter.
   double progress_of_cycle(std::int64_t step) const {
     const auto begin_of = [&](std::int64_t cycle) {
-      return std::min<std::int64_t>(plan_.end, plan_.start + std::llround(static_cast<double>(cycle) * cycle_));
+      return std::min<std::int64_t>(plan_.end,
+                                    plan_.start + std::llround(static_cast<double>(cycle) * cycle_));
     };
     auto cycle = static_cast<std::int64_t>(static_cast<double>(step - plan_.start) / cycle_);
     while (cycle > 0 && begin_of(cycle) > step) --cycle;

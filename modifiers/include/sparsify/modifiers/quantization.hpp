@@ -28,12 +28,14 @@ class Quantization : public Modifier {
     double disable_quantization_observer_epoch = -1;
     double freeze_bn_stats_epoch = -1;
     double averaging_constant = 0.05;
+    std::vector<std::string> submodules{};
     template <class Visitor>
     void fields(Visitor& visit) {
       visit("start_epoch", start_epoch, "epoch at which rounding begins");
       visit("scheme", scheme, "target: cpu (also default, deepsparse) or gpu (also tensorrt)");
       visit("ignore", ignore,
-            "layers left in floating point: parameter patterns, module names, Conv2d, Linear");
+            "layers left in floating point: selectors as for pruning (module names, __FIRST__, Conv2d)");
+      visit("submodules", submodules, "when given, layers outside these modules stay in floating point");
       visit("disable_quantization_observer_epoch", disable_quantization_observer_epoch,
             "epoch at which activation ranges stop moving; -1: never");
       visit("freeze_bn_stats_epoch", freeze_bn_stats_epoch,
@@ -66,7 +68,8 @@ class Quantization : public Modifier {
     if (frozen_statistics_ != StepPlan::kNever)
       binding.schedule({"batch norm fixed", {frozen_statistics_, StepPlan::kNever}, {}});
     owner_ = binding.owner();
-    for (const auto& target : options_.ignore) check_ignored(target, binding.state().parameters);
+    ignore_ = layers("ignore", options_.ignore, binding.state().parameters);
+    submodules_ = layers("submodules", options_.submodules, binding.state().parameters);
   }
 
   void forward(State& state, const std::function<void()>& run) override {
@@ -184,20 +187,28 @@ class Quantization : public Modifier {
     if (epoch < options_.start_epoch) throw InvalidField(field, "must not lie before start_epoch");
   }
 
-  // A layer's name that matches nothing is found out when the recipe is bound, a kind only once the model has
-  // run.
-  static void check_ignored(const std::string& target, const Parameters& parameters) {
-    if (target == "Conv2d" || target == "Linear") return;
-    const auto chosen = Selector(target).choose(parameters);
-    if (std::find(chosen.begin(), chosen.end(), true) == chosen.end())
-      throw InvalidField("ignore", "'" + target + "' matches no parameter of the model" +
-                                       suggestion(target, names_of(parameters)));
+  // A name that matches nothing is found out when the recipe is bound, a kind only once the model has run.
+  // Which layer is the first or the last is known here and not there.
+  static std::vector<std::string> layers(const char* field, const std::vector<std::string>& targets,
+                                         const Parameters& parameters) {
+    std::vector<std::string> result;
+    for (const auto& target : targets) {
+      const auto chosen = Selector(target).choose(parameters);
+      const auto first = std::find(chosen.begin(), chosen.end(), true);
+      const bool kind = target == "Conv2d" || target == "Linear";
+      if (first == chosen.end() && !kind)
+        throw InvalidField(field, "'" + target + "' matches no parameter of the model" +
+                                      suggestion(target, names_of(parameters)));
+      const bool place = target == "__FIRST__" || target == "__LAST__";
+      result.push_back(place ? parameters[static_cast<std::size_t>(first - chosen.begin())].name : target);
+    }
+    return result;
   }
 
   void record_and_plan(State& state, const std::function<void()>& run) {
     const auto graph = record(state.parameters, state.buffers, run);
     try {
-      quantizers_ = Quantizers(make_plan(graph, scheme_, options_.ignore));
+      quantizers_ = Quantizers(make_plan(graph, scheme_, ignore_, submodules_));
     } catch (const Error& error) {
       throw Error(owner_ + ": " + error.what());
     }
@@ -215,6 +226,7 @@ class Quantization : public Modifier {
 
   Options options_;
   std::string scheme_, owner_;
+  std::vector<std::string> ignore_, submodules_;
   std::int64_t start_ = 0, frozen_ranges_ = StepPlan::kNever, frozen_statistics_ = StepPlan::kNever;
   bool planned_ = false;
   Quantizers quantizers_;

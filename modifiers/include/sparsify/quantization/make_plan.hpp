@@ -16,12 +16,45 @@
 namespace sparsify {
 namespace detail {
 
+/// Layers named by selectors as for pruning, or by kind (Conv2d, Linear).
+class LayerTargets {
+ public:
+  LayerTargets(const char* field, const std::vector<std::string>& texts)
+      : field_(field), texts_(texts), used_(texts.size(), false) {}
+
+  bool empty() const { return texts_.empty(); }
+  bool match(const GraphNode& node, const GraphValue& weight) {
+    bool any = false;
+    for (std::size_t i = 0; i < texts_.size(); ++i) {
+      const bool kind = (texts_[i] == "Conv2d" && node.op == "aten::conv2d") ||
+                        (texts_[i] == "Linear" && node.op == "aten::linear");
+      if (!kind && !Selector(texts_[i]).matches({weight.name, weight.tensor})) continue;
+      any = used_[i] = true;
+    }
+    return any;
+  }
+  /// Throws InvalidField for a target that matched no layer.
+  void check_used() const {
+    for (std::size_t i = 0; i < texts_.size(); ++i)
+      if (!used_[i]) throw InvalidField(field_, "'" + texts_[i] + "' matches no convolution or linear layer");
+  }
+
+ private:
+  const char* field_;
+  std::vector<std::string> texts_;
+  std::vector<bool> used_;
+};
+
 /// Follows the data from the layers that should compute in integers to the tensors that must lie on a grid
 /// for that.
 class PlanMaker {
  public:
-  PlanMaker(const Graph& graph, const std::string& scheme, const std::vector<std::string>& ignore)
-      : graph_(graph), is_cpu_(scheme == "cpu"), ignore_(ignore), ignore_used_(ignore.size(), false) {
+  PlanMaker(const Graph& graph, const std::string& scheme, const std::vector<std::string>& ignore,
+            const std::vector<std::string>& submodules)
+      : graph_(graph),
+        is_cpu_(scheme == "cpu"),
+        ignore_("ignore", ignore),
+        submodules_("submodules", submodules) {
     if (scheme != "cpu" && scheme != "gpu")
       throw InvalidField("scheme", "expected cpu or gpu, got '" + scheme + "'");
     plan_.scheme = scheme;
@@ -42,9 +75,8 @@ class PlanMaker {
 
   QuantizationPlan make() {
     find_layers();
-    for (std::size_t i = 0; i < ignore_.size(); ++i)
-      if (!ignore_used_[i])
-        throw InvalidField("ignore", "'" + ignore_[i] + "' matches no convolution or linear layer");
+    ignore_.check_used();
+    submodules_.check_used();
     for (const auto& layer : layers_) {
       demand(graph_.nodes[layer.node].value("input"));
       // On the CPU a convolution is integer only when its output is rounded as well; a linear layer needs no
@@ -132,24 +164,12 @@ class PlanMaker {
     if (value.name.empty()) return "its weight is not the model's";
     if (!value.is_parameter) return "its weight is a buffer";
     if (is_captured(node.value("input"))) return "its input is a constant";
-    if (is_ignored(node, value)) return "ignored by the recipe";
+    if (ignore_.match(node, value)) return "ignored by the recipe";
+    if (!submodules_.match(node, value) && !submodules_.empty()) return "outside the recipe's submodules";
     if (node.op != "aten::conv2d" && node.op != "aten::linear")
       return "no integer kernel for " + node.op.substr(node.op.find("::") + 2);
     if (node.op == "aten::conv2d" && is_output_[layer.end]) return "its output is an output of the model";
     return "";
-  }
-
-  // Targets as for pruning, a module's name or prefix ("fc", "model.24"), or a kind (Conv2d, Linear).
-  bool is_ignored(const GraphNode& node, const GraphValue& weight) {
-    bool ignored = false;
-    for (std::size_t i = 0; i < ignore_.size(); ++i) {
-      const auto& target = ignore_[i];
-      const bool kind = (target == "Conv2d" && node.op == "aten::conv2d") ||
-                        (target == "Linear" && node.op == "aten::linear");
-      if (!kind && !Selector(target).matches({weight.name, weight.tensor})) continue;
-      ignored = ignore_used_[i] = true;
-    }
-    return ignored;
   }
 
   // --- demands ---
@@ -323,8 +343,7 @@ class PlanMaker {
 
   const Graph& graph_;
   const bool is_cpu_;
-  std::vector<std::string> ignore_;
-  std::vector<bool> ignore_used_;
+  LayerTargets ignore_, submodules_;
   QuantizationPlan plan_;
   std::vector<Layer> layers_;
   std::vector<std::vector<int>> readers_;
@@ -337,11 +356,13 @@ class PlanMaker {
 
 /// Decides which tensors of a recorded forward pass are rounded, so that engines run it in integers.
 /// `scheme`: "cpu" (unsigned activations, every sum and concatenation on grids) or "gpu" (signed symmetric,
-/// only the skip side of sums). `ignore`: layers to leave in floating point; throws InvalidField for an entry
-/// that matches none.
+/// only the skip side of sums). `ignore`: layers to leave in floating point; `submodules`: when there are
+/// any, layers outside them stay in floating point too. Throws InvalidField for an entry that matches no
+/// layer.
 inline QuantizationPlan make_plan(const Graph& graph, const std::string& scheme,
-                                  const std::vector<std::string>& ignore = {}) {
-  return detail::PlanMaker(graph, scheme, ignore).make();
+                                  const std::vector<std::string>& ignore = {},
+                                  const std::vector<std::string>& submodules = {}) {
+  return detail::PlanMaker(graph, scheme, ignore, submodules).make();
 }
 
 }  // namespace sparsify

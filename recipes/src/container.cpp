@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "container.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <sstream>
+#include <vector>
+
+#include "sparsify/load_recipe.hpp"
+
+namespace sparsify {
+namespace {
+
+constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
+
+bool ends_with(const std::string& text, const std::string& ending) {
+  return text.size() >= ending.size() &&
+         text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+bool is_fence(const std::string& line) {
+  const auto end = line.find_last_not_of(" \t\r");
+  return end == 2 && (line.compare(0, 3, "---") == 0 || line.compare(0, 3, "+++") == 0);
+}
+
+/// "pruning_modifiers:" at any depth.
+bool opens_modifiers(const std::string& line) {
+  const auto colon = line.find(':');
+  const auto begin = line.find_first_not_of(" \t");
+  return colon != std::string::npos && begin != std::string::npos && line[begin] != '#' &&
+         ends_with(line.substr(0, colon), "modifiers");
+}
+
+std::string front_matter(const std::string& text, const std::string& file_name) {
+  auto lines = lines_of(text);
+  std::vector<std::size_t> fences;
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    if (is_fence(lines[i])) fences.push_back(i);
+  std::optional<std::size_t> chosen;
+  for (std::size_t f = 0; f + 1 < fences.size() && !chosen; ++f)
+    if (std::any_of(lines.begin() + static_cast<std::ptrdiff_t>(fences[f]),
+                    lines.begin() + static_cast<std::ptrdiff_t>(fences[f + 1]), opens_modifiers))
+      chosen = f;
+  if (!chosen)
+    throw RecipeError(
+        file_name +
+        ": no recipe in this Markdown file; expected a block between two '---' lines that holds "
+        "'modifiers:'");
+  std::string yaml;
+  for (std::size_t i = 0; i < fences[*chosen + 1]; ++i) yaml += (i > fences[*chosen] ? lines[i] : "") + "\n";
+  return yaml;
+}
+
+std::string without_leading_tabs(std::string text) {
+  bool leading = true;
+  for (char& c : text) {
+    if (c == '\n')
+      leading = true;
+    else if (c == '\t' && leading)
+      c = ' ';
+    else if (c != ' ')
+      leading = false;
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string yaml_inside(const std::string& text, const std::string& file_name) {
+  if (text.size() > kMaxBytes) throw RecipeError(file_name + ": larger than 1 MiB; this is no recipe");
+  if (text.find('\0') != std::string::npos)
+    throw RecipeError(file_name + ": not a text file: it holds zero bytes");
+  const bool byte_order_mark = text.rfind("\xEF\xBB\xBF", 0) == 0;
+  const auto content = byte_order_mark ? text.substr(3) : text;
+  if (ends_with(file_name, ".md")) return front_matter(content, file_name);
+  if (ends_with(file_name, ".json")) return without_leading_tabs(content);
+  return content;
+}
+
+}  // namespace sparsify

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+namespace sparsify {
+
+/// The YAML inside a recipe file, every line at its place: a Markdown file's front matter (the block between
+/// `---` or `+++` lines that holds modifiers, wherever it is), a JSON file without tabs, else the text.
+/// Throws RecipeError for binary files, oversized ones, and Markdown without such a block.
+std::string yaml_inside(const std::string& text, const std::string& file_name);
+
+}  // namespace sparsify

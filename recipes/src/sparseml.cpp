@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sparseml.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <limits>
+#include <optional>
+
+#include "scalar_types.hpp"
+#include "field_names.hpp"
+#include "sparsify/load_recipe.hpp"
+
+namespace sparsify {
+namespace {
+
+using yaml::Kind;
+using Fate = SparseMLRule::Fate;
+
+const char* const kLater = "not in this version";
+const char* const kLanguageModels = "for language models; sparsify trains vision networks";
+
+/// Every modifier and parameter that is not here under its own name. Matched in this order.
+std::vector<SparseMLRule> make_rules() {
+  const char* any = "*";
+  std::vector<SparseMLRule> rules = {
+      // modifiers
+      {"ACDCPruningModifier", "", Fate::kUnsupported, kLater},
+      {"MFACPruningModifier", "", Fate::kUnsupported, kLater},
+      {"OBSPruningModifier", "", Fate::kUnsupported, kLater},
+      {"MovementPruningModifier", "", Fate::kUnsupported, kLater},
+      {"RigLPruningModifier", "", Fate::kUnsupported, kLater},
+      {"TopKASTPruningModifier", "", Fate::kUnsupported, kLater},
+      {"StructuredPruningModifier", "", Fate::kUnsupported, kLater},
+      {"LayerThinningModifier", "", Fate::kUnsupported, kLater},
+      {"LayerPruningModifier", "", Fate::kUnsupported, kLater},
+      {"PowerpropagationModifier", "", Fate::kUnsupported, kLater},
+      {"ASRegModifier", "", Fate::kUnsupported, kLater},
+      {"DistillationModifier", "", Fate::kUnsupported, "distillation is not in this version"},
+      {"PerLayerDistillationModifier", "", Fate::kUnsupported, "distillation is not in this version"},
+      {"OutputDistillationModifier", "", Fate::kUnsupported, "distillation is not in this version"},
+      {"SparseGPTModifier", "", Fate::kUnsupported, kLanguageModels},
+      {"WandaPruningModifier", "", Fate::kUnsupported, kLanguageModels},
+      {"GPTQModifier", "", Fate::kUnsupported, kLanguageModels},
+      {"SmoothQuantModifier", "", Fate::kUnsupported, kLanguageModels},
+      {"LogarithmicEqualizationModifier", "", Fate::kUnsupported, kLanguageModels},
+      {"SparsificationLoggingModifier", "", Fate::kNotNeeded, "metrics.csv and the report hold the same"},
+      {"LegacyQuantizationModifier", "", Fate::kRenamed, "QuantizationModifier"},
+      // the session engine's names
+      {any, "start", Fate::kRenamed, "start_epoch"},
+      {any, "end", Fate::kRenamed, "end_epoch"},
+      {any, "update", Fate::kRenamed, "update_frequency"},
+      {any, "targets", Fate::kRenamed, "params"},
+      {any, "mask_structure", Fate::kRenamed, "mask_type"},
+      {any, "update_scheduler", Fate::kRenamed, "inter_func"},
+      // what every modifier may carry
+      {any, "log_types", Fate::kNotNeeded, "metrics.csv always holds the schedules"},
+      {any, "constant_logging", Fate::kNotNeeded, "metrics.csv always holds the schedules"},
+      {any, "params_strict", Fate::kNotNeeded, "patterns that match nothing are always errors", "True"},
+      {any, "strict", Fate::kNotNeeded, "patterns that match nothing are always errors", "True"},
+      // pruning
+      {"GMPruningModifier", "global_sparsity", Fate::kNotNeeded, "use GlobalMagnitudePruningModifier",
+       "False"},
+      {"MagnitudePruningModifier", "global_sparsity", Fate::kNotNeeded, "use GlobalMagnitudePruningModifier",
+       "False"},
+      {"GlobalMagnitudePruningModifier", "global_sparsity", Fate::kNotNeeded,
+       "use MagnitudePruningModifier for one sparsity in every layer", "True"},
+      {"GMPruningModifier", "phased", Fate::kNotNeeded, "ACDCPruningModifier was its successor", "False"},
+      {"GMPruningModifier", "score_type", Fate::kNotNeeded, "other scores have modifiers of their own",
+       "magnitude"},
+      {"ConstantPruningModifier", "update_frequency", Fate::kNotNeeded, "the mask is made once"},
+      // learning rate
+      {"LearningRateModifier", "update_frequency", Fate::kNotNeeded, "the rate is set in every step"},
+      {"LearningRateFunctionModifier", "update_frequency", Fate::kNotNeeded, "the rate is set in every step"},
+      {"SetLearningRateModifier", "end_epoch", Fate::kNotNeeded, "the rate is set once"},
+      {"SetWeightDecayModifier", "end_epoch", Fate::kNotNeeded, "the weight decay is set once"},
+      {"SetParamModifier", "end_epoch", Fate::kNotNeeded, "the value is set once"},
+      // quantization
+      {"QuantizationModifier", "end_epoch", Fate::kNotNeeded, "quantization does not end", "-1"},
+      {"QuantizationModifier", "model_fuse_fn_name", Fate::kNotNeeded,
+       "nothing is fused in training: batch norm is folded when the model is exported"},
+      {"QuantizationModifier", "model_fuse_fn_kwargs", Fate::kNotNeeded,
+       "nothing is fused in training: batch norm is folded when the model is exported"},
+      {"QuantizationModifier", "num_calibration_steps", Fate::kNotNeeded,
+       "ranges follow the training batches"},
+      {"QuantizationModifier", "post_oneshot_calibration", Fate::kNotNeeded,
+       "ranges follow the training batches"},
+      {"QuantizationModifier", "reduce_range", Fate::kNotNeeded, "7-bit weights are not in this version",
+       "False"},
+      {"QuantizationModifier", "activation_bits", Fate::kNotNeeded, "activations have 8 bits", "8"},
+      {"QuantizationModifier", "weight_bits", Fate::kNotNeeded, "weights have 8 bits", "8"},
+      {"QuantizationModifier", "quantize_embeddings", Fate::kNotNeeded, "embeddings stay in floating point"},
+      {"QuantizationModifier", "quantize_embedding_activations", Fate::kNotNeeded,
+       "embeddings stay in floating point"},
+      {"QuantizationModifier", "quantize_conv_activations", Fate::kNotNeeded,
+       "the data flow decides: a tensor that an integer layer reads is quantized, others are not"},
+      {"QuantizationModifier", "quantize_linear_activations", Fate::kNotNeeded,
+       "the data flow decides: a tensor that an integer layer reads is quantized, others are not"},
+      {"QuantizationModifier", "exclude_batchnorm", Fate::kNotNeeded,
+       "batch norm is folded, never quantized"},
+      {"QuantizationModifier", "exclude_module_types", Fate::kRenamed, "ignore"},
+      {"QuantizationModifier", "custom_quantizable_module_types", Fate::kNotNeeded,
+       "operators are recognised in the recorded graph, not by module types"},
+      {"QuantizationModifier", "activation_qconfig_kwargs", Fate::kUnsupported,
+       "choose a scheme: cpu or gpu"},
+      {"QuantizationModifier", "weight_qconfig_kwargs", Fate::kUnsupported, "choose a scheme: cpu or gpu"},
+      {"QuantizationModifier", "config_groups", Fate::kUnsupported,
+       "schemes for each group of layers are not in this version; choose a scheme: cpu or gpu, and ignore"},
+  };
+  return rules;
+}
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
+
+const SparseMLRule* rule_for(const std::string& modifier, const std::string& field) {
+  for (const auto& rule : sparseml_rules())
+    if ((rule.modifier == "*" || rule.modifier == modifier) && rule.field == field) return &rule;
+  return nullptr;
+}
+
+yaml::Ref scalar(const std::string& text, yaml::Mark mark) {
+  auto node = std::make_shared<yaml::Node>();
+  node->kind = Kind::kScalar;
+  node->text = text;
+  node->mark = mark;
+  node->complete = true;
+  return {node, mark};
+}
+
+/// SparseML's description of a scheme as the name of one of ours, or the reason why there is none.
+struct SchemeReader {
+  std::string scheme, reason;
+
+  static const Value* part(const Value& scheme, const char* name) {
+    const auto* found = scheme.find(name);
+    return found && !found->is(Value::Kind::kNone) ? found : nullptr;
+  }
+  static double number(const Value& part, const char* name, double otherwise) {
+    const auto* found = part.find(name);
+    return found && !found->is(Value::Kind::kNone) ? found->number : otherwise;
+  }
+
+  explicit SchemeReader(const Value& written) {
+    const auto* inputs = part(written, "input_activations");
+    const auto* weights = part(written, "weights");
+    if (!weights)
+      reason = "weights without 8 bits";
+    else if (!inputs)
+      reason = "activations in floating point";
+    else if (number(*weights, "num_bits", 8) != 8)
+      reason = "weights with other than 8 bits";
+    else if (number(*inputs, "num_bits", 8) != 8)
+      reason = "activations with other than 8 bits";
+    else if (number(*weights, "symmetric", 1) == 0)
+      reason = "asymmetric weights";
+    scheme = inputs && number(*inputs, "symmetric", 0) != 0 ? "gpu" : "cpu";
+  }
+};
+
+/// A module type whose modules have no weights of their own to leave in floating point, such as ReLU.
+bool is_weightless_type(const std::string& name) {
+  const bool type = !name.empty() && std::isupper(static_cast<unsigned char>(name[0])) &&
+                    name.find('.') == std::string::npos;
+  return type && name != "Conv1d" && name != "Conv2d" && name != "Conv3d" && name != "Linear" &&
+         name != "Embedding";
+}
+
+/// Rewrites the fields of one entry.
+class Adapter {
+ public:
+  Adapter(const std::string& modifier, yaml::Node& fields, Variables& variables, Diagnostics& diagnostics)
+      : modifier_(modifier),
+        fields_(fields),
+        variables_(variables),
+        diagnostics_(diagnostics),
+        known_(field_names(modifier)) {}
+
+  void run() {
+    drop_nulls();
+    std::vector<std::pair<yaml::Ref, yaml::Ref>> kept;
+    for (auto& entry : fields_.entries)
+      if (keep(entry)) kept.push_back(entry);
+    fields_.entries = std::move(kept);
+    if (modifier_ == "QuantizationModifier") adapt_quantization();
+    adapt_mask_type();
+  }
+
+ private:
+  void drop_nulls() {
+    std::vector<std::pair<yaml::Ref, yaml::Ref>> given;
+    for (const auto& entry : fields_.entries) {
+      const auto& [key, value] = entry;
+      const bool nothing = value.node->kind == Kind::kNull;
+      if (!nothing)
+        given.push_back(entry);
+      else
+        diagnostics_.warn(key.mark, key.node->text + " has no value: its default is used");
+    }
+    fields_.entries = std::move(given);
+  }
+
+  bool keep(std::pair<yaml::Ref, yaml::Ref>& entry) {
+    const auto& field = entry.first.node->text;
+    const auto* rule = rule_for(modifier_, field);
+    if (!rule || is_known(field)) return true;
+    if (rule->fate == Fate::kRenamed) {
+      entry.first = scalar(rule->note, entry.first.mark);
+      return true;
+    }
+    const bool harmless =
+        rule->fate == Fate::kNotNeeded && (rule->only_if.empty() || says(entry.second, rule->only_if));
+    if (harmless)
+      diagnostics_.warn(entry.first.mark,
+                        field + " of SparseML's " + modifier_ + " is not needed: " + rule->note);
+    else
+      diagnostics_.add(entry.first.mark, field + " of SparseML's " + modifier_ + " is not supported" +
+                                             (rule->only_if.empty() ? "" : " unless it is " + rule->only_if) +
+                                             ": " + rule->note);
+    return false;
+  }
+
+  bool says(const yaml::Ref& value, const std::string& text) {
+    try {
+      const auto written = variables_.resolve(value, "a value").text;
+      return lower(written) == lower(text) || written == text + ".0";
+    } catch (const ValueError&) {
+      return false;
+    }
+  }
+
+  bool is_known(const std::string& field) const {
+    return std::find(known_.begin(), known_.end(), field) != known_.end();
+  }
+
+  std::pair<yaml::Ref, yaml::Ref>* find(const std::string& field) {
+    for (auto& entry : fields_.entries)
+      if (entry.first.node->text == field) return &entry;
+    return nullptr;
+  }
+  void remove(const std::string& field) {
+    auto& entries = fields_.entries;
+    entries.erase(std::remove_if(entries.begin(), entries.end(),
+                                 [&](const auto& entry) { return entry.first.node->text == field; }),
+                  entries.end());
+  }
+  std::optional<Value> value_of(const std::string& field) {
+    auto* entry = find(field);
+    if (!entry) return std::nullopt;
+    try {
+      return read_value(entry->second, variables_);
+    } catch (const ValueError& error) {
+      diagnostics_.add(error.mark(), field + ": " + error.what());
+      return std::nullopt;
+    }
+  }
+
+  void adapt_quantization() {
+    if (auto* tensorrt = find("tensorrt")) {
+      if (says(tensorrt->second, "True"))
+        fields_.entries.emplace_back(scalar("scheme", tensorrt->first.mark),
+                                     scalar("gpu", tensorrt->second.mark));
+      remove("tensorrt");
+    }
+    adapt_scheme();
+    adapt_overrides();
+    adapt_ignore();
+  }
+
+  void adapt_scheme() {
+    const auto scheme = value_of("scheme");
+    if (!scheme || !scheme->is(Value::Kind::kMapping)) return;
+    auto* entry = find("scheme");
+    const SchemeReader read(*scheme);
+    if (!read.reason.empty())
+      diagnostics_.add(entry->second.mark,
+                       "scheme of SparseML's QuantizationModifier is not supported: " + read.reason);
+    else
+      diagnostics_.warn(entry->second.mark,
+                        "scheme: read as '" + read.scheme + "', with weights per output channel");
+    entry->second = scalar(read.scheme, entry->second.mark);
+  }
+
+  /// `scheme_overrides: {Linear: null}` leaves layers in floating point; other overrides cannot be had.
+  void adapt_overrides() {
+    const auto overrides = value_of("scheme_overrides");
+    if (!overrides) return;
+    const auto mark = find("scheme_overrides")->second.mark;
+    remove("scheme_overrides");
+    for (const auto& [target, scheme] : overrides->entries) {
+      if (scheme.is(Value::Kind::kNone) ||
+          (!SchemeReader::part(scheme, "weights") && scheme.is(Value::Kind::kMapping) &&
+           target != "LayerNorm" && !is_weightless_type(target)))
+        ignore(target, mark);
+      else if (is_weightless_type(target) || SchemeReader(scheme).reason.empty())
+        diagnostics_.warn(mark, "scheme_overrides: " + target + " follows the one scheme of the recipe");
+      else
+        diagnostics_.add(mark, "scheme_overrides of SparseML's QuantizationModifier is not supported for " +
+                                   target + ": " + SchemeReader(scheme).reason);
+    }
+  }
+
+  void ignore(const std::string& target, yaml::Mark mark) {
+    auto* entry = find("ignore");
+    if (!entry) {
+      auto list = std::make_shared<yaml::Node>();
+      list->kind = Kind::kSequence;
+      list->complete = true;
+      list->mark = mark;
+      fields_.entries.emplace_back(scalar("ignore", mark), yaml::Ref{list, mark});
+      entry = find("ignore");
+    }
+    entry->second.node->items.push_back(scalar(target, mark));
+  }
+
+  /// Types without weights need not be named: they are never quantized for themselves.
+  void adapt_ignore() {
+    auto* entry = find("ignore");
+    if (!entry || entry->second.node->kind != Kind::kSequence) return;
+    auto list = std::make_shared<yaml::Node>(*entry->second.node);
+    const auto weightless = [&](const yaml::Ref& item) {
+      const bool drop = item.node->kind == Kind::kScalar && is_weightless_type(item.node->text);
+      if (drop)
+        diagnostics_.warn(item.mark,
+                          "ignore: " + item.node->text + " has no weights to leave in floating point");
+      return drop;
+    };
+    list->items.erase(std::remove_if(list->items.begin(), list->items.end(), weightless), list->items.end());
+    entry->second.node = list;
+    if (list->items.empty()) remove("ignore");
+  }
+
+  void adapt_mask_type() {
+    const auto type = value_of("mask_type");
+    auto* entry = find("mask_type");
+    if (!type || !entry) return;
+    if (*type == Value("0:0") || *type == Value("unstructured")) {
+      entry->second = scalar("unstructured", entry->second.mark);
+      return;
+    }
+    std::string reason = "block masks are not in this version; 'unstructured' prunes more freely";
+    if (*type == Value("tensorrt") ||
+        (type->is(Value::Kind::kText) && type->text.find(':') != std::string::npos))
+      reason = "N:M masks are made at once, by NMPruningModifier {mask_type: \"2:4\"}";
+    if (*type == Value("filter") || *type == Value("channel"))
+      reason = "structured pruning is not in this version";
+    diagnostics_.add(entry->second.mark,
+                     "mask_type of SparseML's " + modifier_ + " is not supported: " + reason);
+    remove("mask_type");
+  }
+
+  const std::string& modifier_;
+  yaml::Node& fields_;
+  Variables& variables_;
+  Diagnostics& diagnostics_;
+  std::vector<std::string> known_;  // fields our modifier has under the same name
+};
+
+bool acts_once(const std::string& type) {
+  return type == "SetLearningRateModifier" || type == "SetWeightDecayModifier" || type == "SetParamModifier";
+}
+
+}  // namespace
+
+const std::vector<SparseMLRule>& sparseml_rules() {
+  static const auto rules = make_rules();
+  return rules;
+}
+
+namespace sparseml {
+
+bool adapt(std::string& name, yaml::Node& fields, yaml::Mark mark, Variables& variables,
+           Diagnostics& diagnostics) {
+  const std::string prefix = "pytorch.";
+  if (name.rfind(prefix, 0) == 0) name = name.substr(prefix.size());
+  if (const auto* rule = rule_for(name, "")) {
+    if (rule->fate == Fate::kUnsupported)
+      diagnostics.add(mark, "SparseML's " + name + " is not supported: " + rule->note);
+    if (rule->fate == Fate::kNotNeeded)
+      diagnostics.warn(mark, "SparseML's " + name + " is not needed: " + rule->note);
+    if (rule->fate != Fate::kRenamed) return false;
+    name = rule->note;
+  }
+  const auto problems = diagnostics.count();
+  Adapter(name, fields, variables, diagnostics).run();
+  return diagnostics.count() == problems;
+}
+
+void sort(Recipe& recipe) {
+  const auto key = [](const Recipe::Entry& entry) {
+    const double never = std::numeric_limits<double>::infinity();
+    const double end = entry.window.end_epoch < 0 ? never : entry.window.end_epoch;
+    return std::pair(acts_once(entry.type) ? -1.0 : end, entry.window.start_epoch);
+  };
+  recipe.sort([&](const auto& a, const auto& b) { return key(a) < key(b); });
+}
+
+}  // namespace sparseml
+}  // namespace sparsify

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// Recipes as SparseML's users wrote them; these are ours, in the same shapes.
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include "sparsify/modifiers/learning_rate.hpp"
+#include "sparsify/session.hpp"
+#include "yaml_text.hpp"
+
+using namespace sparsify;
+using namespace sparsify::test;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+std::string warnings_of(const RecipeFile& file) {
+  std::string all;
+  for (const auto& warning : file.warnings) all += warning + "\n";
+  return all;
+}
+
+std::string error_of(const std::string& text) {
+  try {
+    parse_recipe(text, "r.yaml");
+  } catch (const RecipeError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string quantization(const std::string& fields) {
+  return "modifiers:\n  - !QuantizationModifier\n    start_epoch: 1\n" + fields;
+}
+
+}  // namespace
+
+TEST_CASE("a classic recipe loads: anchors, list variables, unused variables, log types") {
+  const auto file = parse_recipe(
+      "num_epochs: &num_epochs 10.0\n"
+      "milestones: &milestones [5, 8]\n"
+      "mask_type: unstructured\n"
+      "never_used: 3\n"
+      "training_modifiers:\n"
+      "  - !EpochRangeModifier\n"
+      "    start_epoch: 0.0\n"
+      "    end_epoch: *num_epochs\n"
+      "  - !LearningRateModifier\n"
+      "    start_epoch: 0.0\n"
+      "    lr_class: MultiStepLR\n"
+      "    lr_kwargs:\n"
+      "      milestones: *milestones\n"
+      "      gamma: 0.1\n"
+      "    init_lr: 0.008\n"
+      "    constant_logging: True\n"
+      "pruning_modifiers:\n"
+      "  - !GMPruningModifier\n"
+      "    params: __ALL_PRUNABLE__\n"
+      "    init_sparsity: 0.05\n"
+      "    final_sparsity: 0.8\n"
+      "    start_epoch: 1.0\n"
+      "    end_epoch: 8.0\n"
+      "    update_frequency: 0.5\n"
+      "    mask_type: eval(mask_type)\n"
+      "    global_sparsity: False\n"
+      "    log_types: __ALL__\n",
+      "r.yaml");
+  CHECK(file.sparseml);
+  CHECK(file.recipe.overlaps_allowed);
+  REQUIRE(file.recipe.entries().size() == 3);
+  // SparseML's order: what ends first comes first, so that what ends later has the last word.
+  CHECK(file.recipe.entries()[0].type == "MagnitudePruningModifier");
+  CHECK(file.recipe.entries()[1].type == "EpochRangeModifier");
+  CHECK(file.recipe.entries()[2].type == "LearningRateModifier");
+  CHECK(fields_of(file.recipe.entries()[2]).at("lr_kwargs") ==
+        "{milestones:[5,8],gamma:0.10000000000000001}");
+  CHECK_THAT(warnings_of(file),
+             ContainsSubstring("r.yaml:4:1: variable 'never_used' is not used") &&
+                 ContainsSubstring("log_types of SparseML's GMPruningModifier is not needed") &&
+                 ContainsSubstring("constant_logging"));
+  // An override reaches modifiers through the anchor; SparseML's did not.
+  const auto shorter = parse_recipe(file.text, "r.yaml", {{"num_epochs", "9"}});
+  CHECK(number_of(shorter.recipe.entries()[1], "end_epoch") == 9);
+}
+
+TEST_CASE("the session engine's recipes load: stages, groups that are mappings, other names") {
+  const auto file = parse_recipe(
+      "test_stage:\n"
+      "  run_type: train\n"
+      "  pruning_modifiers:\n"
+      "    MagnitudePruningModifier:\n"
+      "      init_sparsity: 0.0\n"
+      "      final_sparsity: 0.5\n"
+      "      start: 1\n"
+      "      end: 3\n"
+      "      update_frequency: 0.5\n"
+      "      targets: ['re:features.*weight']\n"
+      "      mask_structure: '0:0'\n"
+      "    ConstantPruningModifier: {targets: __ALL__, start: 3}\n",
+      "r.yaml");
+  CHECK(file.sparseml);
+  REQUIRE(file.recipe.entries().size() == 2);
+  const auto fields = fields_of(file.recipe.entries()[0]);
+  CHECK(fields.at("start_epoch") == "1");
+  CHECK(fields.at("end_epoch") == "3");
+  CHECK(fields.at("params") == "re:features.*weight");
+  CHECK(fields.at("mask_type") == "unstructured");
+  CHECK_THAT(
+      error_of("a_stage:\n  run_type: oneshot\n  pruning_modifiers:\n    ConstantPruningModifier: {}\n"),
+      ContainsSubstring("r.yaml:2:13: run_type: only 'train' is supported"));
+}
+
+TEST_CASE("what cannot be had is named, with the reason") {
+  CHECK_THAT(
+      error_of("modifiers:\n  - !OBSPruningModifier\n    params: __ALL__\n"),
+      ContainsSubstring("r.yaml:2:5: SparseML's OBSPruningModifier is not supported: not in this version"));
+  CHECK_THAT(error_of("modifiers:\n  - !GMPruningModifier\n    end_epoch: 2\n    final_sparsity: 0.5\n"
+                      "    mask_type: [1, 4]\n"),
+             ContainsSubstring(
+                 "r.yaml:5:16: mask_type of SparseML's GMPruningModifier is not supported: block masks"));
+  CHECK_THAT(error_of("modifiers:\n  - !GMPruningModifier\n    end_epoch: 2\n    final_sparsity: 0.5\n"
+                      "    mask_type: tensorrt\n"),
+             ContainsSubstring("NMPruningModifier"));
+  CHECK_THAT(error_of("modifiers:\n  - !GMPruningModifier\n    end_epoch: 2\n    final_sparsity: 0.5\n"
+                      "    global_sparsity: True\n"),
+             ContainsSubstring("unless it is False: use GlobalMagnitudePruningModifier"));
+  CHECK_THAT(error_of(quantization("    weight_bits: 4\n")),
+             ContainsSubstring("unless it is 8: weights have 8 bits"));
+  CHECK_THAT(
+      error_of(quantization("    scheme: {input_activations: {num_bits: 8}, weights: {num_bits: 4}}\n")),
+      ContainsSubstring("weights with other than 8 bits"));
+}
+
+TEST_CASE("what needs no field is left out with a warning, except for one's own modifiers") {
+  const auto logging =
+      parse_recipe("modifiers:\n  - !SparsificationLoggingModifier\n  - !ProbeModifier\n", "r.yaml");
+  CHECK(logging.recipe.entries().size() == 1);
+  CHECK_THAT(warnings_of(logging), ContainsSubstring("SparsificationLoggingModifier is not needed"));
+  const auto empty = parse_recipe("modifiers:\n  - !ProbeModifier\n    rate:\n", "r.yaml");
+  CHECK(number_of(empty.recipe.entries()[0], "rate") == 0.5);
+  CHECK_THAT(warnings_of(empty), ContainsSubstring("r.yaml:3:5: rate has no value: its default is used"));
+}
+
+TEST_CASE("quantization schemes are mapped") {
+  const auto fields = [](const std::string& text) {
+    return fields_of(parse_recipe(quantization(text), "r.yaml").recipe.entries().at(0));
+  };
+  CHECK(fields("").at("scheme") == "cpu");
+  CHECK(fields("    tensorrt: True\n").at("scheme") == "gpu");
+  CHECK(fields("    scheme: tensorrt\n").at("scheme") == "tensorrt");
+  CHECK(fields("    scheme: {input_activations: {num_bits: 8, symmetric: True}, weights: {num_bits: 8}}\n")
+            .at("scheme") == "gpu");
+  CHECK(fields("    ignore: [ReLU, 'classifier', BatchNorm2d]\n").at("ignore") == "classifier");
+  CHECK(fields("    ignore: [ReLU]\n").count("ignore") == 0);
+  CHECK(fields("    exclude_module_types: [Linear]\n    submodules: [model.0, model.1]\n").at("ignore") ==
+        "Linear");
+  CHECK(fields("    submodules: [model.0, model.1]\n").at("submodules") == "model.0,model.1");
+  CHECK(fields("    scheme_overrides: {classifier: null}\n").at("ignore") == "classifier");
+  CHECK(fields("    model_fuse_fn_name: fuse_module\n    num_calibration_steps: 10\n").at("start_epoch") ==
+        "1");
+}
+
+TEST_CASE("overlapping modifiers are noted and the later has the last word; ours refuse them") {
+  const std::string text =
+      "modifiers:\n"
+      "  - !LearningRateFunctionModifier\n"
+      "    {start_epoch: 0, end_epoch: 4, init_lr: 0.4, final_lr: 0.4, lr_func: linear}\n"
+      "  - !LearningRateFunctionModifier\n"
+      "    {start_epoch: 0, end_epoch: 2, init_lr: 0.2, final_lr: 0.2, lr_func: linear}\n";
+  torch::nn::Linear net(4, 2);
+  torch::optim::SGD optimizer(net->parameters(), 0.1);
+  Session session(parse_recipe(text, "r.yaml").recipe, *net, optimizer, 1);
+  REQUIRE(session.state().notes.size() == 1);
+  CHECK_THAT(session.state().notes[0],
+             ContainsSubstring("sets the learning rate while") && ContainsSubstring("last word"));
+  session.begin_step();
+  CHECK(optimizer.param_groups()[0].options().get_lr() == 0.4);
+  CHECK_THROWS_WITH(Session(parse_recipe(text + "version: 1\n", "r.yaml").recipe, *net, optimizer, 1),
+                    ContainsSubstring("their epochs overlap"));
+}
+
+TEST_CASE("learning rates move as PyTorch's schedulers do, lengths in epochs") {
+  torch::nn::Linear net(4, 2);
+  torch::optim::SGD optimizer(net->parameters(), 0.1);
+  const auto at = [&](const std::string& fields, std::int64_t step) {
+    const auto file =
+        parse_recipe("modifiers:\n  - !LearningRateModifier\n    init_lr: 0.8\n" + fields, "r.yaml");
+    const Session session(file.recipe, *net, optimizer, 10);
+    return session.find<LearningRate>()->at_step(step);
+  };
+  const std::string steps =
+      "    lr_class: StepLR\n    lr_kwargs: {step_size: 1.5, gamma: 0.5}\n    start_epoch: 1\n";
+  CHECK(at(steps, 10) == 0.8);
+  CHECK(at(steps, 24) == 0.8);
+  CHECK(at(steps, 25) == 0.4);
+  CHECK(at(steps, 40) == 0.2);
+  const std::string multi =
+      "    lr_class: MultiStepLR\n    lr_kwargs: {milestones: [2, 3.5], gamma: 0.5}\n    start_epoch: 1\n";
+  CHECK(at(multi, 19) == 0.8);
+  CHECK(at(multi, 20) == 0.4);
+  CHECK(at(multi, 34) == 0.4);
+  CHECK(at(multi, 35) == 0.2);
+  const std::string exponential =
+      "    lr_class: ExponentialLR\n    lr_kwargs: {gamma: 0.5}\n    start_epoch: 0\n";
+  CHECK(at(exponential, 9) == 0.8);
+  CHECK(at(exponential, 30) == 0.1);
+  // torch.optim.lr_scheduler.CosineAnnealingWarmRestarts: eta_min + (lr - eta_min) (1 + cos(pi T_cur / T_i))
+  // / 2
+  const std::string cosine =
+      "    lr_class: CosineAnnealingWarmRestarts\n    lr_kwargs: {T_0: 2, T_mult: 2, eta_min: 0.2}\n    "
+      "start_epoch: 0\n";
+  CHECK(at(cosine, 0) == 0.8);
+  CHECK(at(cosine, 10) == Catch::Approx(0.5));
+  CHECK(at(cosine, 20) == 0.8);
+  CHECK(at(cosine, 40) == Catch::Approx(0.5));
+  CHECK(at(cosine, 60) == Catch::Approx(0.8));
+}
+
+TEST_CASE("cyclic_linear starts again every cycle, without drift") {
+  torch::nn::Linear net(4, 2);
+  torch::optim::SGD optimizer(net->parameters(), 0.1);
+  const auto file = parse_recipe(
+      "modifiers:\n  - !LearningRateFunctionModifier\n    {lr_func: cyclic_linear, cycle_epochs: 0.25, "
+      "init_lr: 1, "
+      "final_lr: 0, start_epoch: 0, end_epoch: 100}\n",
+      "r.yaml");
+  const Session session(file.recipe, *net, optimizer, 10);  // a cycle is 2.5 steps
+  const auto& value = session.schedules().at(0).at(0).value;
+  std::vector<double> rates;
+  for (int step = 0; step < 8; ++step) rates.push_back(value(step));
+  CHECK(rates == std::vector<double>{1, 0.5, 0, 1, 0, 1, 0.5, 0});
+  CHECK(value(500) == 1);
+  CHECK(value(999) == 0);
+}
