@@ -2,6 +2,9 @@
 #include "container.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 #include <optional>
 #include <sstream>
 #include <vector>
@@ -72,6 +75,15 @@ std::string without_leading_tabs(std::string text) {
 }
 
 }  // namespace
+
+std::string read_recipe_file(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw RecipeError(path.string() + ": cannot be read: " + std::strerror(errno));
+  std::string text(kMaxBytes + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  return text;
+}
 
 std::string yaml_inside(const std::string& text, const std::string& file_name) {
   if (text.size() > kMaxBytes) throw RecipeError(file_name + ": larger than 1 MiB; this is no recipe");

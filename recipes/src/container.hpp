@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 namespace sparsify {
+
+/// What a file holds, up to a little more than a recipe may have. Throws RecipeError when it cannot be read.
+std::string read_recipe_file(const std::filesystem::path& path);
 
 /// The YAML inside a recipe file, every line at its place: a Markdown file's front matter (the block between
 /// `---` or `+++` lines that holds modifiers, wherever it is), a JSON file without tabs, else the text.

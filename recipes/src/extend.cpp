@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include "container.hpp"
 #include "parse_yaml.hpp"
@@ -81,11 +79,6 @@ fs::path find_base(const yaml::Ref& name, const std::string& from, const Source&
   }
 }
 
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 Extended parse_chain(const std::string& text, const std::string& file_name, Sources& sources,
                      std::vector<std::string> files) {
   const auto yaml = yaml_inside(text, file_name);
@@ -105,7 +98,7 @@ Extended parse_chain(const std::string& text, const std::string& file_name, Sour
     if (std::find(files.begin(), files.end(), fs::weakly_canonical(path).string()) != files.end())
       fail(source, name->mark, "extends: '" + name->node->text + "' extends this recipe in turn");
     if (files.size() > kMaxExtends) fail(source, name->mark, "extends: more than 8 recipes deep");
-    result = parse_chain(read_file(path), path.string(), sources, files);
+    result = parse_chain(read_recipe_file(path), path.string(), sources, files);
     lay_over(*result.root.node, *own.node);
     result.root.mark = own.mark;
     result.text += (result.text.empty() || result.text.back() == '\n' ? "---\n" : "\n---\n") + yaml;

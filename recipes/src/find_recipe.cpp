@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <set>
 #include <sstream>
 
+#include "container.hpp"
 #include "sparsify/load_recipe.hpp"
 #include "sparsify/suggest.hpp"
 
@@ -37,12 +34,6 @@ std::set<std::string> names_around() {
       if (file.path().extension() == ".yaml") names.insert(file.path().filename().string());
   }
   return names;
-}
-
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw RecipeError(path.string() + ": cannot be read: " + std::strerror(errno));
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 }  // namespace
@@ -88,7 +79,7 @@ fs::path find_recipe(const std::string& name_or_path) {
 
 RecipeFile load_recipe_file(const std::string& name_or_path, const RecipeArguments& arguments) {
   const auto path = find_recipe(name_or_path);
-  return parse_recipe(read_file(path), path.string(), arguments);
+  return parse_recipe(read_recipe_file(path), path.string(), arguments);
 }
 
 Recipe load_recipe(const std::string& name_or_path, const RecipeArguments& arguments) {

@@ -74,7 +74,15 @@ std::vector<SparseMLRule> make_rules() {
       {"SetLearningRateModifier", "end_epoch", Fate::kNotNeeded, "the rate is set once"},
       {"SetWeightDecayModifier", "end_epoch", Fate::kNotNeeded, "the weight decay is set once"},
       {"SetParamModifier", "end_epoch", Fate::kNotNeeded, "the value is set once"},
+      {any, "mask_type", Fate::kTranslated,
+       "unstructured; N:M is NMPruningModifier; blocks, channels and filters are not in this version"},
       // quantization
+      {"QuantizationModifier", "scheme", Fate::kTranslated,
+       "a description with 8 bits is cpu, with symmetric activations gpu; others are not in this version"},
+      {"QuantizationModifier", "scheme_overrides", Fate::kTranslated,
+       "null is ignore; others are not supported unless they agree with the scheme"},
+      {"QuantizationModifier", "tensorrt", Fate::kTranslated, "True is scheme: gpu"},
+      {"QuantizationModifier", "ignore", Fate::kTranslated, "types without weights (ReLU) are left out"},
       {"QuantizationModifier", "end_epoch", Fate::kNotNeeded, "quantization does not end", "-1"},
       {"QuantizationModifier", "model_fuse_fn_name", Fate::kNotNeeded,
        "nothing is fused in training: batch norm is folded when the model is exported"},
@@ -204,7 +212,7 @@ class Adapter {
   bool keep(std::pair<yaml::Ref, yaml::Ref>& entry) {
     const auto& field = entry.first.node->text;
     const auto* rule = rule_for(modifier_, field);
-    if (!rule || is_known(field)) return true;
+    if (!rule || rule->fate == Fate::kTranslated || is_known(field)) return true;
     if (rule->fate == Fate::kRenamed) {
       entry.first = scalar(rule->note, entry.first.mark);
       return true;

@@ -22,6 +22,8 @@ std::string number(double value) {
   return text;
 }
 
+bool is_sparsity(const Schedule& schedule) { return schedule.what.rfind("sparsity", 0) == 0; }
+
 std::int64_t count_updates(const Schedule& schedule, std::int64_t end) {
   if (!schedule.value) return 1;
   std::int64_t count = 0;
@@ -33,7 +35,7 @@ std::string value_text(const Schedule& schedule, std::int64_t end) {
   if (!schedule.value) return "";
   const auto text = [&](std::int64_t step) {
     const double value = schedule.value(step);
-    return schedule.what == "sparsity" ? format_percent(value, 1) : number(value);
+    return is_sparsity(schedule) ? format_percent(value, 1) : number(value);
   };
   const auto first = text(schedule.plan.start), last = text(std::max(schedule.plan.start, end - 1));
   return first == last ? first : first + " to " + last;
@@ -107,7 +109,9 @@ std::string plan_html(const RecipePlan& plan, const std::string& title) {
   for (const auto& line : plan.lines()) {
     const auto end = plan.end_of(line.schedule.plan);
     const bool point = !line.schedule.value || end == line.schedule.plan.start + 1;
-    if (!point || line.schedule.what == "learning rate" || line.schedule.what == "sparsity")
+    if (is_sparsity(line.schedule))
+      charts["sparsity"].push_back(&line);
+    else if (!point || line.schedule.what == "learning rate")
       charts[line.schedule.what].push_back(&line);
     else
       bars.push_back({line.schedule.what + " (" + line.modifier + ")",

@@ -118,6 +118,7 @@ std::string cell(std::string text) {
 
 const char* fate_of(SparseMLRule::Fate fate) {
   if (fate == SparseMLRule::Fate::kRenamed) return "mapped to";
+  if (fate == SparseMLRule::Fate::kTranslated) return "translated";
   return fate == SparseMLRule::Fate::kNotNeeded ? "not needed" : "not supported";
 }
 

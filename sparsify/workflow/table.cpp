@@ -2,6 +2,7 @@
 #include "workflow/table.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -16,14 +17,21 @@ std::string print(const char* format, Values... values) {
   return text;
 }
 
+bool is_number(const std::string& text) {
+  return std::isdigit(static_cast<unsigned char>(text[0])) ||
+         (text.size() > 1 && (text[0] == '-' || text[0] == '+'));
+}
+
 }  // namespace
 
 std::string format_table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths;
-  for (const auto& row : rows)
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      if (widths.size() <= i) widths.push_back(0);
-      widths[i] = std::max(widths[i], row[i].size());
+  std::vector<bool> numbers;  // columns that hold nothing else
+  for (std::size_t r = 0; r < rows.size(); ++r)
+    for (std::size_t i = 0; i < rows[r].size(); ++i) {
+      if (widths.size() <= i) widths.push_back(0), numbers.push_back(i > 0);
+      widths[i] = std::max(widths[i], rows[r][i].size());
+      if (r > 0 && !rows[r][i].empty() && !is_number(rows[r][i])) numbers[i] = false;
     }
   std::string text;
   for (std::size_t r = 0; r < rows.size(); ++r) {
@@ -31,7 +39,7 @@ std::string format_table(const std::vector<std::vector<std::string>>& rows) {
     for (std::size_t i = 0; i < rows[r].size(); ++i) {
       const std::string padding(widths[i] - rows[r][i].size(), ' ');
       if (i > 0) line += "  ";
-      line += i == 0 ? rows[r][i] + padding : padding + rows[r][i];
+      line += numbers[i] ? padding + rows[r][i] : rows[r][i] + padding;
     }
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";

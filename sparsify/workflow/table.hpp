@@ -7,8 +7,7 @@
 
 namespace sparsify {
 
-/// Rows of text as a table with aligned columns; the first row is the heading, the first column is aligned
-/// left.
+/// Rows of text as a table with aligned columns, numbers to the right; the first row is the heading.
 std::string format_table(const std::vector<std::vector<std::string>>& rows);
 
 std::string format_percent(double fraction, int digits = 2);

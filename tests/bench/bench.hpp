@@ -27,6 +27,7 @@ struct Comparison {
 /// All comparisons, in the order they are printed.
 std::vector<Comparison> training_step_comparisons();
 std::vector<Comparison> mask_comparisons();
+std::vector<Comparison> recipe_comparisons();
 
 /// Times both sides alternately `pairs` times, after one warm-up of each. `extra_ours_ms` is added to every
 /// sample of ours: work that happens every so many steps, spread over them.

@@ -54,6 +54,7 @@ int main(int argc, char** argv) {
     if (arguments.count("help")) return std::cout << options.help(), 0;
     const auto filter = arguments["filter"].as<std::string>();
     auto all = mask_comparisons();
+    for (auto& comparison : recipe_comparisons()) all.push_back(std::move(comparison));
     for (auto& comparison : training_step_comparisons()) all.push_back(std::move(comparison));
     auto records = nlohmann::json::array();
     for (const auto& comparison : all) {

@@ -311,9 +311,91 @@ TEST_CASE("ready-made recipes are listed and all of them check") {
   CHECK_THAT(list.out, ContainsSubstring("pruned_quant.yaml") && ContainsSubstring("dense.yaml"));
   std::vector<std::string> check = {"recipe", "check"};
   std::istringstream lines(list.out);
-  for (std::string line; std::getline(lines, line);) check.push_back(line.substr(0, line.find(' ')));
+  for (std::string line; std::getline(lines, line);)
+    if (const auto name = line.substr(0, line.find(' ')); name.ends_with(".yaml")) check.push_back(name);
+  REQUIRE(check.size() >= 18);
   const auto checked = sparsify(folder.path(), check);
   INFO(checked.err << checked.out);
   CHECK(checked.code == 0);
   CHECK_THAT(checked.out, ContainsSubstring("binds to"));
+}
+
+TEST_CASE("recipe plan says when and what, and plot shows it") {
+  const Folder folder;
+  cli::write(folder / "my.yaml",
+             "version: 1\nrun: {model: resnet8_cifar, epochs: 8}\nmodifiers:\n"
+             "  - MagnitudePruningModifier: {start_epoch: 1, end_epoch: 4, update_frequency: 0.3, "
+             "final_sparsity: {0.5: [layer1], 0.9: [layer2]}}\n"
+             "  - LearningRateFunctionModifier: {init_lr: 0.1, final_lr: 0, end_epoch: 8}\n"
+             "  - QuantizationModifier: {start_epoch: 6, ignore: [__FIRST__]}\n");
+  const auto plan = sparsify(folder.path(), {"recipe", "plan", "my.yaml", "--steps-per-epoch", "10"});
+  INFO(plan.out << plan.err);
+  REQUIRE(plan.code == 0);
+  CHECK_THAT(plan.out, ContainsSubstring("8 epochs of 10 steps") && ContainsSubstring("1 to 4") &&
+                           ContainsSubstring("10 to 39") && ContainsSubstring("5.0 % to 50.0 %") &&
+                           ContainsSubstring("0.1 to 0") && ContainsSubstring("60 to 79"));
+  CHECK_THAT(plan.out, ContainsSubstring("sparsity 5.0 % to 90.0 % (MagnitudePruningModifier)") &&
+                           ContainsSubstring("layer3.0.conv1.weight") && ContainsSubstring("dense"));
+  const auto plot = sparsify(folder.path(), {"recipe", "plot", "my.yaml", "--output", "plan.html"});
+  INFO(plot.err);
+  REQUIRE(plot.code == 0);
+  CHECK_THAT(cli::read(folder / "plan.html"),
+             ContainsSubstring("sparsity by epoch") && ContainsSubstring("learning rate by epoch") &&
+                 ContainsSubstring("quantization (QuantizationModifier)") && ContainsSubstring("<polyline"));
+}
+
+TEST_CASE("recipe check says all that is wrong, in every file") {
+  const Folder folder;
+  cli::write(folder / "a.yaml", "version: 1\nmodifiers:\n  - EpochRangeModifier: {end_epoc: 3}\n");
+  cli::write(folder / "b.yaml",
+             "version: 1\nrun: {model: resnet8_cifar}\nmodifiers:\n"
+             "  - ConstantPruningModifier: {params: [layer9]}\n"
+             "  - TrainableParamsModifier: {params: [fc.weigth]}\n"
+             "  - MagnitudePruningModifier: {params: [fc], end_epoch: 2, final_sparsity: 0.5}\n"
+             "  - ConstantPruningModifier: {params: [fc], start_epoch: 1}\n");
+  const auto checked = sparsify(folder.path(), {"recipe", "check", "a.yaml", "b.yaml", "dense"});
+  CHECK(checked.code == 2);
+  CHECK_THAT(checked.err, ContainsSubstring("a.yaml:3:26: unknown field 'end_epoc'"));
+  CHECK_THAT(checked.err,
+             ContainsSubstring("b.yaml:4:5: ConstantPruningModifier: params: 'layer9' matches no parameter"));
+  CHECK_THAT(checked.err, ContainsSubstring("b.yaml:5:5") && ContainsSubstring("did you mean 'fc.weight'?"));
+  CHECK_THAT(checked.err, ContainsSubstring("b.yaml:7:5") && ContainsSubstring("the mask of fc.weight"));
+  CHECK_THAT(checked.out, ContainsSubstring("dense.yaml: ok"));
+}
+
+TEST_CASE("the schema knows every modifier, and the reference page is up to date") {
+  const Folder folder;
+  const auto schema = sparsify(folder.path(), {"recipe", "schema"});
+  REQUIRE(schema.code == 0);
+  const auto entries = json::parse(schema.out).at("definitions").at("group").at("items").at("anyOf");
+  bool found = false;
+  for (const auto& entry : entries)
+    if (entry.at("properties").contains("MagnitudePruningModifier")) {
+      const auto fields = entry.at("properties").at("MagnitudePruningModifier").at("properties");
+      CHECK(fields.at("end_epoch").at("default") == -1.0);
+      CHECK_FALSE(fields.at("leave_enabled").at("description").get<std::string>().empty());
+      found = true;
+    }
+  CHECK(found);
+  const auto reference = sparsify(folder.path(), {"recipe", "reference"});
+  REQUIRE(reference.code == 0);
+  // When this fails: ./dev run sparsify recipe reference > recipes/REFERENCE.md
+  CHECK(reference.out == cli::read(cli::fs::path(SPARSIFY_SOURCE) / "recipes" / "REFERENCE.md"));
+}
+
+TEST_CASE("a recipe that extends another trains, and its run can be resumed and exported without the base") {
+  const Folder folder;
+  cli::write(folder / "base.yaml", cli::small_recipe(2));
+  cli::write(folder / "child.yaml", "extends: base.yaml\nsparsity: 0.6\n");
+  const auto trained = sparsify(folder.path(), {"train", "--recipe", "child.yaml", "--output", "run"});
+  INFO(trained.err);
+  REQUIRE(trained.code == 0);
+  cli::fs::remove(folder / "base.yaml");
+  CHECK(read_json(folder / "run" / "summary.json").at("sparsity").at("prunable").get<double>() ==
+        Catch::Approx(0.6).margin(0.002));
+  const auto exported =
+      sparsify(folder.path(), {"export", "run", "--target", "cpu", "--output", "again.onnx"});
+  INFO(exported.err);
+  CHECK(exported.code == 0);
+  CHECK(sparsify(folder.path(), {"recipe", "check", "run/recipe.yaml"}).code == 0);
 }

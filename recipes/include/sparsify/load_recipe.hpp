@@ -99,7 +99,7 @@ const std::vector<RunKey>& run_keys();
 /// What becomes of a SparseML modifier (`field` empty) or of one of its parameters (`modifier` "*": of any)
 /// that is not here under its own name.
 struct SparseMLRule {
-  enum class Fate { kRenamed, kNotNeeded, kUnsupported };
+  enum class Fate { kRenamed, kTranslated, kNotNeeded, kUnsupported };
   std::string modifier;
   std::string field;
   Fate fate;

@@ -13,6 +13,7 @@ class GlobalMagnitudePruning : public GradualPruning {
   using GradualPruning::GradualPruning;
 
  protected:
+  const char* scope() const override { return "sparsity of all together"; }
   std::vector<Parameters> competing_sets(const Parameters& parameters) const override { return {parameters}; }
 };
 

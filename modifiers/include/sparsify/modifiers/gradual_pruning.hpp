@@ -92,7 +92,7 @@ class GradualPruning : public Modifier {
       for (const auto& parameter : selected)
         binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
       const double last = tier.final_sparsity;
-      binding.schedule({"sparsity", plan_, names_of(selected), [this, last](std::int64_t step) {
+      binding.schedule({scope(), plan_, names_of(selected), [this, last](std::int64_t step) {
                           return target(step, options_.init_sparsity.number, last);
                         }});
       for (auto& parameters : competing_sets(selected))
@@ -136,6 +136,8 @@ class GradualPruning : public Modifier {
  protected:
   /// Splits the parameters of one target into sets within which the smallest magnitudes go.
   virtual std::vector<Parameters> competing_sets(const Parameters& parameters) const = 0;
+  /// What the target is called in plans.
+  virtual const char* scope() const { return "sparsity"; }
 
  private:
   /// Parameters that end at one sparsity.
