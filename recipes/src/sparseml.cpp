@@ -16,107 +16,6 @@ namespace {
 using yaml::Kind;
 using Fate = SparseMLRule::Fate;
 
-const char* const kLater = "not in this version";
-const char* const kLanguageModels = "for language models; sparsify trains vision networks";
-
-/// Every modifier and parameter that is not here under its own name. Matched in this order.
-std::vector<SparseMLRule> make_rules() {
-  const char* any = "*";
-  std::vector<SparseMLRule> rules = {
-      // modifiers
-      {"ACDCPruningModifier", "", Fate::kUnsupported, kLater},
-      {"MFACPruningModifier", "", Fate::kUnsupported, kLater},
-      {"OBSPruningModifier", "", Fate::kUnsupported, kLater},
-      {"MovementPruningModifier", "", Fate::kUnsupported, kLater},
-      {"RigLPruningModifier", "", Fate::kUnsupported, kLater},
-      {"TopKASTPruningModifier", "", Fate::kUnsupported, kLater},
-      {"StructuredPruningModifier", "", Fate::kUnsupported, kLater},
-      {"LayerThinningModifier", "", Fate::kUnsupported, kLater},
-      {"LayerPruningModifier", "", Fate::kUnsupported, kLater},
-      {"PowerpropagationModifier", "", Fate::kUnsupported, kLater},
-      {"ASRegModifier", "", Fate::kUnsupported, kLater},
-      {"DistillationModifier", "", Fate::kUnsupported, "distillation is not in this version"},
-      {"PerLayerDistillationModifier", "", Fate::kUnsupported, "distillation is not in this version"},
-      {"OutputDistillationModifier", "", Fate::kUnsupported, "distillation is not in this version"},
-      {"SparseGPTModifier", "", Fate::kUnsupported, kLanguageModels},
-      {"WandaPruningModifier", "", Fate::kUnsupported, kLanguageModels},
-      {"GPTQModifier", "", Fate::kUnsupported, kLanguageModels},
-      {"SmoothQuantModifier", "", Fate::kUnsupported, kLanguageModels},
-      {"LogarithmicEqualizationModifier", "", Fate::kUnsupported, kLanguageModels},
-      {"SparsificationLoggingModifier", "", Fate::kNotNeeded, "metrics.csv and the report hold the same"},
-      {"LegacyQuantizationModifier", "", Fate::kRenamed, "QuantizationModifier"},
-      // the session engine's names
-      {any, "start", Fate::kRenamed, "start_epoch"},
-      {any, "end", Fate::kRenamed, "end_epoch"},
-      {any, "update", Fate::kRenamed, "update_frequency"},
-      {any, "targets", Fate::kRenamed, "params"},
-      {any, "mask_structure", Fate::kRenamed, "mask_type"},
-      {any, "update_scheduler", Fate::kRenamed, "inter_func"},
-      // what every modifier may carry
-      {any, "log_types", Fate::kNotNeeded, "metrics.csv always holds the schedules"},
-      {any, "constant_logging", Fate::kNotNeeded, "metrics.csv always holds the schedules"},
-      {any, "params_strict", Fate::kNotNeeded, "patterns that match nothing are always errors", "True"},
-      {any, "strict", Fate::kNotNeeded, "patterns that match nothing are always errors", "True"},
-      // pruning
-      {"GMPruningModifier", "global_sparsity", Fate::kNotNeeded, "use GlobalMagnitudePruningModifier",
-       "False"},
-      {"MagnitudePruningModifier", "global_sparsity", Fate::kNotNeeded, "use GlobalMagnitudePruningModifier",
-       "False"},
-      {"GlobalMagnitudePruningModifier", "global_sparsity", Fate::kNotNeeded,
-       "use MagnitudePruningModifier for one sparsity in every layer", "True"},
-      {"GMPruningModifier", "phased", Fate::kNotNeeded, "ACDCPruningModifier was its successor", "False"},
-      {"GMPruningModifier", "score_type", Fate::kNotNeeded, "other scores have modifiers of their own",
-       "magnitude"},
-      {"ConstantPruningModifier", "update_frequency", Fate::kNotNeeded, "the mask is made once"},
-      // learning rate
-      {"LearningRateModifier", "update_frequency", Fate::kNotNeeded, "the rate is set in every step"},
-      {"LearningRateFunctionModifier", "update_frequency", Fate::kNotNeeded, "the rate is set in every step"},
-      {"SetLearningRateModifier", "end_epoch", Fate::kNotNeeded, "the rate is set once"},
-      {"SetWeightDecayModifier", "end_epoch", Fate::kNotNeeded, "the weight decay is set once"},
-      {"SetParamModifier", "end_epoch", Fate::kNotNeeded, "the value is set once"},
-      {any, "mask_type", Fate::kTranslated,
-       "unstructured; N:M is NMPruningModifier; blocks, channels and filters are not in this version"},
-      // quantization
-      {"QuantizationModifier", "scheme", Fate::kTranslated,
-       "a description with 8 bits is cpu, with symmetric activations gpu; others are not in this version"},
-      {"QuantizationModifier", "scheme_overrides", Fate::kTranslated,
-       "null is ignore; others are not supported unless they agree with the scheme"},
-      {"QuantizationModifier", "tensorrt", Fate::kTranslated, "True is scheme: gpu"},
-      {"QuantizationModifier", "ignore", Fate::kTranslated, "types without weights (ReLU) are left out"},
-      {"QuantizationModifier", "end_epoch", Fate::kNotNeeded, "quantization does not end", "-1"},
-      {"QuantizationModifier", "model_fuse_fn_name", Fate::kNotNeeded,
-       "nothing is fused in training: batch norm is folded when the model is exported"},
-      {"QuantizationModifier", "model_fuse_fn_kwargs", Fate::kNotNeeded,
-       "nothing is fused in training: batch norm is folded when the model is exported"},
-      {"QuantizationModifier", "num_calibration_steps", Fate::kNotNeeded,
-       "ranges follow the training batches"},
-      {"QuantizationModifier", "post_oneshot_calibration", Fate::kNotNeeded,
-       "ranges follow the training batches"},
-      {"QuantizationModifier", "reduce_range", Fate::kNotNeeded, "7-bit weights are not in this version",
-       "False"},
-      {"QuantizationModifier", "activation_bits", Fate::kNotNeeded, "activations have 8 bits", "8"},
-      {"QuantizationModifier", "weight_bits", Fate::kNotNeeded, "weights have 8 bits", "8"},
-      {"QuantizationModifier", "quantize_embeddings", Fate::kNotNeeded, "embeddings stay in floating point"},
-      {"QuantizationModifier", "quantize_embedding_activations", Fate::kNotNeeded,
-       "embeddings stay in floating point"},
-      {"QuantizationModifier", "quantize_conv_activations", Fate::kNotNeeded,
-       "the data flow decides: a tensor that an integer layer reads is quantized, others are not"},
-      {"QuantizationModifier", "quantize_linear_activations", Fate::kNotNeeded,
-       "the data flow decides: a tensor that an integer layer reads is quantized, others are not"},
-      {"QuantizationModifier", "exclude_batchnorm", Fate::kNotNeeded,
-       "batch norm is folded, never quantized"},
-      {"QuantizationModifier", "exclude_module_types", Fate::kRenamed, "ignore"},
-      {"QuantizationModifier", "custom_quantizable_module_types", Fate::kNotNeeded,
-       "operators are recognised in the recorded graph, not by module types"},
-      {"QuantizationModifier", "activation_qconfig_kwargs", Fate::kUnsupported,
-       "choose a scheme: cpu or gpu"},
-      {"QuantizationModifier", "weight_qconfig_kwargs", Fate::kUnsupported, "choose a scheme: cpu or gpu"},
-      {"QuantizationModifier", "config_groups", Fate::kUnsupported,
-       "schemes for each group of layers are not in this version; choose a scheme: cpu or gpu, and ignore"},
-  };
-  return rules;
-}
-
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
   return text;
@@ -370,11 +269,6 @@ bool acts_once(const std::string& type) {
 }
 
 }  // namespace
-
-const std::vector<SparseMLRule>& sparseml_rules() {
-  static const auto rules = make_rules();
-  return rules;
-}
 
 namespace sparseml {
 

@@ -117,7 +117,8 @@ const std::vector<Entry>& zoo() {
 [[noreturn]] void report_unknown(const std::string& name) {
   std::string list;
   for (const auto& known : model_names()) list += (list.empty() ? "" : ", ") + known;
-  throw Error("model '" + name + "' is not known; known are " + list + suggestion(name, model_names()));
+  const auto hint = suggestion(name, model_names());
+  throw Error("model '" + name + "' is not known" + (hint.empty() ? "." : hint) + " Known are " + list);
 }
 
 const Entry& find(const std::string& name) {
