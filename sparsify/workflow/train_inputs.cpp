@@ -188,6 +188,7 @@ TrainInputs gather(const TrainRequest& request, const std::function<void(const s
   return as_input([&] {
     TrainInputs inputs;
     request.resume ? go_on(request, inputs) : start_new(request, inputs);
+    for (const auto& warning : inputs.recipe.warnings) note("warning: " + warning);
     parse_device(inputs.settings.device);
     choose_target(inputs);
     inputs.baseline = read_baseline(inputs.settings);
