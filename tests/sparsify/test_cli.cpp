@@ -344,6 +344,24 @@ TEST_CASE("recipe plan says when and what, and plot shows it") {
                  ContainsSubstring("quantization (QuantizationModifier)") && ContainsSubstring("<polyline"));
 }
 
+TEST_CASE("the shipped pruning recipes leave the small layers and the classifier dense") {
+  const Folder folder;
+  for (const std::string name : {"pruned", "pruned_quant"}) {
+    const auto plan = sparsify(folder.path(), {"recipe", "plan", name});
+    REQUIRE(plan.code == 0);
+    std::istringstream lines(plan.out);
+    int sparse = 0, dense = 0;
+    for (std::string line; std::getline(lines, line);) {
+      sparse += line.find("sparsity of all together") != std::string::npos &&
+                line.find(".weight") != std::string::npos;
+      dense += line.ends_with("  dense");
+    }
+    INFO(plan.out);
+    CHECK(sparse == 4);  // the 3 x 3 convolutions of the last two stages
+    CHECK(dense == 10);
+  }
+}
+
 TEST_CASE("recipe check says all that is wrong, in every file") {
   const Folder folder;
   cli::write(folder / "a.yaml", "version: 1\nmodifiers:\n  - EpochRangeModifier: {end_epoc: 3}\n");
