@@ -26,8 +26,7 @@ double tick(double range, int most) {
 
 std::string svg_of(const std::string& inside, int height) {
   return "<svg viewBox='0 0 840 " + std::to_string(height) +
-         "' font-size='12' font-family='system-ui,sans-serif' role='img'>" +
-         inside + "</svg>";
+         "' font-size='12' font-family='system-ui,sans-serif' role='img'>" + inside + "</svg>";
 }
 
 std::string label(double x, double y, const std::string& text, const char* anchor,

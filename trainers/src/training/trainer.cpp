@@ -126,10 +126,9 @@ class Trainer::Impl {
 
   Evaluation evaluate() {
     model_->eval();
-    return sparsify::evaluate(
-        data_, options_.batch_size, options_.workers, [&](const auto& images) {
-          return session_->evaluate([&] { return model_->forward(images.to(device_)); });
-        });
+    return sparsify::evaluate(data_, options_.batch_size, options_.workers, [&](const auto& images) {
+      return session_->evaluate([&] { return model_->forward(images.to(device_)); });
+    });
   }
 
   Model& model() { return *model_; }
@@ -202,11 +201,10 @@ class Trainer::Impl {
   Evaluation evaluate_as_trained() {
     model_->eval();
     const auto precision = quantized() ? Precision::kFp32 : precision_;  // what the exported model computes
-    return sparsify::evaluate(
-        data_, options_.batch_size, options_.workers, [&](const auto& images) {
-          const Autocast autocast(precision, device_);
-          return session_->evaluate([&] { return model_->forward(images.to(device_)); });
-        });
+    return sparsify::evaluate(data_, options_.batch_size, options_.workers, [&](const auto& images) {
+      const Autocast autocast(precision, device_);
+      return session_->evaluate([&] { return model_->forward(images.to(device_)); });
+    });
   }
 
   void mask_average() { session_->masks().apply_to(ema_->state_dict()); }
