@@ -16,11 +16,6 @@ namespace {
 
 constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
 
-bool ends_with(const std::string& text, const std::string& ending) {
-  return text.size() >= ending.size() &&
-         text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
-}
-
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
   std::istringstream stream(text);
@@ -38,7 +33,7 @@ bool opens_modifiers(const std::string& line) {
   const auto colon = line.find(':');
   const auto begin = line.find_first_not_of(" \t");
   return colon != std::string::npos && begin != std::string::npos && line[begin] != '#' &&
-         ends_with(line.substr(0, colon), "modifiers");
+         line.substr(0, colon).ends_with("modifiers");
 }
 
 std::string front_matter(const std::string& text, const std::string& file_name) {
@@ -91,8 +86,8 @@ std::string yaml_inside(const std::string& text, const std::string& file_name) {
     throw RecipeError(file_name + ": not a text file: it holds zero bytes");
   const bool byte_order_mark = text.rfind("\xEF\xBB\xBF", 0) == 0;
   const auto content = byte_order_mark ? text.substr(3) : text;
-  if (ends_with(file_name, ".md")) return front_matter(content, file_name);
-  if (ends_with(file_name, ".json")) return without_leading_tabs(content);
+  if (file_name.ends_with(".md")) return front_matter(content, file_name);
+  if (file_name.ends_with(".json")) return without_leading_tabs(content);
   return content;
 }
 

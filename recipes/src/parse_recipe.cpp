@@ -21,12 +21,7 @@ using yaml::Kind;
 /// What a key of the recipe or of a stage holds.
 enum class Section { kModifiers, kStage, kRun, kVersion, kDescription, kMetadata, kOrder, kVariable };
 
-bool ends_with(const std::string& text, const std::string& ending) {
-  return text.size() >= ending.size() &&
-         text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
-}
-
-bool names_modifiers(const std::string& key) { return ends_with(key, "modifiers"); }
+bool names_modifiers(const std::string& key) { return key.ends_with("modifiers"); }
 
 bool is_stage(const yaml::Ref& value) {
   const auto& entries = value.node->entries;
@@ -66,7 +61,7 @@ std::string no_variable(const std::string& key, const yaml::Ref& value) {
   if (holds_modifiers(*value.node))
     return "'" + key + "' holds modifiers but its name does not end in 'modifiers'; expected e.g. '" + key +
            "_modifiers'";
-  if (ends_with(key, "stage"))
+  if (key.ends_with("stage"))
     return "stage '" + key + "': expected a mapping with 'modifiers:' in it, got " + describe(value);
   return "variable '" + key + "': expected a single value, or a list of them, got " + describe(value);
 }
@@ -93,7 +88,6 @@ bool is_sparseml(const yaml::Node& root) {
 /// One stage of a recipe: a scope of variables, and modifiers whose epochs count from its start.
 struct Stage {
   std::string name;
-  yaml::Mark mark;
   const yaml::Node* node;
   Variables variables;
   const yaml::Ref* after = nullptr;
@@ -142,7 +136,7 @@ class RecipeReader {
       if (section_of(name, value, in_stage) != Section::kVariable) continue;
       if (can_be_variable(*value.node))
         variables.add(name, value, key.mark);
-      else if (file_.sparseml && !holds_modifiers(*value.node) && !ends_with(name, "stage"))
+      else if (file_.sparseml && !holds_modifiers(*value.node) && !name.ends_with("stage"))
         diagnostics_.warn(key.mark, "'" + name + "' has no meaning in a recipe");
       else
         diagnostics_.add(key.mark, no_variable(name, value));
@@ -150,8 +144,7 @@ class RecipeReader {
   }
 
   void open_stage(const yaml::Ref& key, const yaml::Ref& value) {
-    auto& stage =
-        stages_.emplace_back(Stage{key.node->text, key.mark, value.node.get(), Variables(&variables_)});
+    auto& stage = stages_.emplace_back(Stage{key.node->text, value.node.get(), Variables(&variables_)});
     collect_variables(*value.node, stage.variables, true);
     for (const auto& [name, item] : value.node->entries) {
       if (name.node->text == "after") stage.after = &item;

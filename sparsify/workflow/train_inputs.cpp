@@ -20,13 +20,9 @@ constexpr std::int64_t kDefaultEpochs = 10;
 class TextField : public FieldVisitor {
  public:
   explicit TextField(std::string name) : name_(std::move(name)) {}
-  void operator()(const char*, bool&, const char*) override {}
-  void operator()(const char*, std::int64_t&, const char*) override {}
-  void operator()(const char*, double&, const char*) override {}
   void operator()(const char* name, std::string& value, const char*) override {
     if (name_ == name) found = value;
   }
-  void operator()(const char*, std::vector<std::string>&, const char*) override {}
 
   std::string found;
 

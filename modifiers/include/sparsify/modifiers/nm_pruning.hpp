@@ -51,9 +51,8 @@ class NMPruning : public Modifier {
     if (selected_.empty())
       throw InvalidField("params", "no selected weight can be pruned " + options_.mask_type +
                                        "; see min_channels and exclude_grouped");
-    binding.schedule({"sparsity", plan_, names_of(selected_), [this](std::int64_t) {
-                        return 1 - static_cast<double>(pattern_.n) / static_cast<double>(pattern_.m);
-                      }});
+    binding.schedule(
+        {"sparsity", plan_, names_of(selected_), [this](std::int64_t) { return pattern_.sparsity(); }});
   }
 
   void begin_step(State& state) override {
