@@ -2,7 +2,9 @@
 #include <torch/torch.h>
 
 #include "bench.hpp"
-#include "sparsify/masks/threshold.hpp"
+#include "sparsify/masks/n_of_m.hpp"
+#include "sparsify/masks/smallest.hpp"
+#include "sparsify/trainers/model.hpp"
 
 namespace sparsify::bench {
 namespace {
@@ -29,15 +31,20 @@ torch::Tensor mask_by_sort(const torch::Tensor& flat, const torch::Tensor& weigh
   return weight.abs() > sorted[std::llround(sparsity * flat.numel()) - 1];
 }
 
+void update_every_layer(const std::vector<torch::Tensor>& weights) {
+  std::vector<std::vector<torch::Tensor>> layers;
+  std::vector<int64_t> pruned;
+  for (const auto& weight : weights)
+    layers.push_back({weight}), pruned.push_back(std::llround(0.85 * weight.numel()));
+  smallest_magnitude_masks(layers, pruned);
+}
+
 Record layerwise() {
   const auto weights = yolo_sized_weights();
   return compare(
       "mask/update",
       std::to_string(count(weights) / 1000000) + " M weights, every layer to 85 %, against sort", 3,
-      [&] {
-        for (const auto& weight : weights)
-          smallest_magnitude_masks({weight}, std::llround(0.85 * weight.numel()));
-      },
+      [&] { update_every_layer(weights); },
       [&] {
         for (const auto& weight : weights) mask_by_sort(weight.flatten(), weight, 0.85);
       });
@@ -48,7 +55,7 @@ Record global() {
   return compare(
       "mask/update-global",
       std::to_string(count(weights) / 1000000) + " M weights together to 85 %, against sort", 3,
-      [&] { smallest_magnitude_masks(weights, std::llround(0.85 * count(weights))); },
+      [&] { smallest_magnitude_masks({weights}, {std::llround(0.85 * count(weights))}); },
       [&] {
         std::vector<torch::Tensor> flat;
         for (const auto& weight : weights) flat.push_back(weight.flatten());
@@ -62,10 +69,7 @@ Record stream() {
   double sum = 0;
   return compare(
       "mask/stream", "the same layer-wise update against one streaming read of the weights", 9,
-      [&] {
-        for (const auto& weight : weights)
-          smallest_magnitude_masks({weight}, std::llround(0.85 * weight.numel()));
-      },
+      [&] { update_every_layer(weights); },
       [&] {
         for (const auto& weight : weights) {
           const auto* values = weight.const_data_ptr<float>();
@@ -78,10 +82,44 @@ Record stream() {
       });
 }
 
+// The weights of ResNeXt-101 32x8d that can be 2:4.
+std::vector<torch::Tensor> resnext_weights() {
+  std::vector<torch::Tensor> weights;
+  for (const auto& parameter : build_model("resnext101_32x8d", {})->parameters())
+    if (parameter.dim() >= 2 && parameter.size(1) % 4 == 0) weights.push_back(parameter.detach());
+  return weights;
+}
+
+// With LibTorch alone: the two largest of every four along input channels, by topk and scatter.
+torch::Tensor two_of_four_by_topk(const torch::Tensor& weight) {
+  const auto groups = weight.abs().transpose(1, -1).contiguous().reshape({-1, 4});
+  const auto kept = std::get<1>(groups.topk(2, 1));
+  const auto mask = torch::zeros_like(groups, torch::kBool).scatter_(1, kept, true);
+  return mask.reshape(weight.transpose(1, -1).sizes()).transpose(1, -1).contiguous();
+}
+
+Record two_of_four() {
+  const auto weights = resnext_weights();
+  return compare(
+      "mask/nm",
+      "2:4 over ResNeXt-101's " + std::to_string(count(weights) / 1000000) +
+          " M weights, against topk and scatter",
+      3,
+      [&] {
+        for (const auto& weight : weights) n_of_m_mask(weight, {2, 4});
+      },
+      [&] {
+        for (const auto& weight : weights) two_of_four_by_topk(weight);
+      });
+}
+
 }  // namespace
 
 std::vector<Comparison> mask_comparisons() {
-  return {{"mask/update", layerwise}, {"mask/update-global", global}, {"mask/stream", stream}};
+  return {{"mask/update", layerwise},
+          {"mask/update-global", global},
+          {"mask/stream", stream},
+          {"mask/nm", two_of_four}};
 }
 
 }  // namespace sparsify::bench

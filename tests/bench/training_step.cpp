@@ -64,13 +64,12 @@ Record prune() {
       "step/prune", kWhat + "with masks in force and an update every 40 steps, against dense", kPairs,
       [&] { pruned.step(); }, [&] { dense.step(); },
       [&] {
-        std::vector<torch::Tensor> weights;
+        std::vector<std::vector<torch::Tensor>> layers;
+        std::vector<int64_t> half;
         for (const auto& parameter : pruned.session->state().parameters)
-          if (parameter.prunable()) weights.push_back(parameter.tensor);
-        return milliseconds([&] {
-                 for (const auto& weight : weights) smallest_magnitude_masks({weight}, weight.numel() / 2);
-               }) /
-               40;
+          if (parameter.prunable())
+            layers.push_back({parameter.tensor}), half.push_back(parameter.tensor.numel() / 2);
+        return milliseconds([&] { smallest_magnitude_masks(layers, half); }) / 40;
       });
   record.precision = to_string(dense.precision);
   return record;

@@ -9,16 +9,18 @@
 
 #include "sparsify/masks.hpp"
 #include "sparsify/masks/n_of_m.hpp"
-#include "sparsify/masks/threshold.hpp"
+#include "sparsify/masks/smallest.hpp"
 
 using namespace sparsify;
 
 namespace {
 
-// The plain reference: sort all magnitudes, stable in tensor and memory order, and prune the first `pruned`.
-std::vector<std::vector<bool>> reference_masks(const std::vector<at::Tensor>& tensors, std::int64_t pruned) {
+// The plain reference: sort all values, stable in tensor and memory order, and prune the first `pruned`.
+// What is not a number comes last.
+std::vector<std::vector<bool>> reference_masks(const std::vector<at::Tensor>& tensors, std::int64_t pruned,
+                                               bool by_magnitude) {
   struct Element {
-    float magnitude;
+    float value;
     std::size_t tensor;
     std::int64_t index;
   };
@@ -26,26 +28,49 @@ std::vector<std::vector<bool>> reference_masks(const std::vector<at::Tensor>& te
   std::vector<std::vector<bool>> keep;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     const auto* values = tensors[t].const_data_ptr<float>();
-    for (std::int64_t i = 0; i < tensors[t].numel(); ++i) {
-      const float m = std::fabs(values[i]);
-      all.push_back({std::isnan(m) ? std::numeric_limits<float>::infinity() : m, t, i});
-    }
+    for (std::int64_t i = 0; i < tensors[t].numel(); ++i)
+      all.push_back({by_magnitude ? std::fabs(values[i]) : values[i], t, i});
     keep.emplace_back(tensors[t].numel(), true);
   }
-  std::stable_sort(all.begin(), all.end(), [](auto& a, auto& b) { return a.magnitude < b.magnitude; });
+  std::stable_sort(all.begin(), all.end(), [](auto& a, auto& b) {
+    return a.value < b.value || (std::isnan(b.value) && !std::isnan(a.value));
+  });
   for (std::int64_t i = 0; i < pruned; ++i) keep[all[i].tensor][all[i].index] = false;
   return keep;
 }
 
-void check_against_reference(const std::vector<at::Tensor>& tensors, std::int64_t pruned) {
-  const auto masks = smallest_magnitude_masks(tensors, pruned);
-  const auto expected = reference_masks(tensors, pruned);
+at::Tensor magnitude_mask(const at::Tensor& tensor, std::int64_t pruned) {
+  return smallest_magnitude_masks({{tensor}}, {pruned}).front().front();
+}
+
+void check_against_reference(const std::vector<at::Tensor>& tensors, std::int64_t pruned,
+                             bool by_magnitude = true) {
+  const auto masks = (by_magnitude ? smallest_magnitude_masks({tensors}, {pruned})
+                                   : smallest_value_masks({tensors}, {pruned}))
+                         .front();
+  const auto expected = reference_masks(tensors, pruned, by_magnitude);
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     const auto* keep = masks[t].const_data_ptr<bool>();
     REQUIRE(masks[t].sizes() == tensors[t].sizes());
     for (std::int64_t i = 0; i < tensors[t].numel(); ++i)
       if (keep[i] != expected[t][i]) FAIL("tensor " << t << " element " << i << " of " << tensors[t].numel());
   }
+}
+
+// The definition of N:M, element by element, on a weight in any layout.
+at::Tensor reference_n_of_m(const at::Tensor& weight, int64_t n, int64_t m) {
+  const auto values = weight.abs().contiguous().reshape({weight.size(0), weight.size(1), -1});
+  auto mask = torch::zeros_like(values, torch::kBool);
+  for (int64_t out = 0; out < values.size(0); ++out)
+    for (int64_t tap = 0; tap < values.size(2); ++tap)
+      for (int64_t first = 0; first < values.size(1); first += m) {
+        std::vector<int64_t> channels(m);
+        std::iota(channels.begin(), channels.end(), first);
+        const auto at = [&](int64_t channel) { return values[out][channel][tap].item<float>(); };
+        std::stable_sort(channels.begin(), channels.end(), [&](auto a, auto b) { return at(a) > at(b); });
+        for (int64_t i = 0; i < n; ++i) mask[out][channels[i]][tap] = true;
+      }
+  return mask.reshape(weight.sizes());
 }
 
 }  // namespace
@@ -60,12 +85,59 @@ TEST_CASE("magnitude masks equal a stable sort") {
   check_against_reference({tensors[0]}, std::llround(fraction * tensors[0].numel()));
 }
 
+TEST_CASE("masks by value equal a stable sort, whatever is infinite or not a number") {
+  torch::manual_seed(13);
+  auto scores = torch::randn({70000});
+  scores.slice(0, 0, 70000, 701).fill_(NAN);
+  scores.slice(0, 1, 70000, 907).fill_(-NAN);
+  scores.slice(0, 2, 70000, 1409).fill_(-std::numeric_limits<float>::infinity());
+  for (const std::int64_t pruned : {1, 10, 3000, 35000, 69990})
+    check_against_reference({scores, torch::randn({500}) - 1}, pruned, false);
+  check_against_reference({torch::randint(-3, 4, {100000}).to(torch::kFloat)}, 40000, false);
+}
+
+TEST_CASE("a bracket that misleads is noticed, and every instruction set splits alike") {
+  torch::manual_seed(14);
+  // Sorted, constant in long runs, mostly zero, and one layer much larger in scale: nothing a sample expects.
+  const std::vector<at::Tensor> hard = {std::get<0>(torch::randn({50000}).sort()),
+                                        torch::arange(20).repeat_interleave(3001).to(torch::kFloat),
+                                        torch::randn({60000}) * (torch::rand({60000}) > 0.9),
+                                        torch::cat({torch::randn({40000}) * 1e-6, torch::randn({300})})};
+  for (const auto& tensor : hard)
+    for (const double share : {0.0001, 0.3, 0.85, 0.9, 0.995, 0.9999})
+      check_against_reference({tensor}, std::llround(share * tensor.numel()));
+  check_against_reference(hard, 150000);
+
+  const auto values = torch::randn({100003});
+  const sparsify::detail::Range bracket{sparsify::detail::ByMagnitude::key(0.5F),
+                                        sparsify::detail::ByMagnitude::key(0.6F)};
+  const auto split = [&](auto how) {
+    auto keep = torch::empty({values.numel()}, torch::kBool);
+    sparsify::detail::Part part(values.numel());
+    REQUIRE(
+        how(values.const_data_ptr<float>(), keep.mutable_data_ptr<bool>(), 7, values.numel(), bracket, part));
+    std::vector<std::int64_t> found{part.below};
+    for (const auto& [at, key] : part) found.push_back(at), found.push_back(key);
+    return std::pair{keep.slice(0, 7), found};
+  };
+  const auto plain = split(sparsify::detail::split_plain<sparsify::detail::ByMagnitude>);
+  CHECK(plain.second.size() > 5000);
+  const auto check_same = [&](const auto& other) {
+    CHECK(torch::equal(other.first, plain.first));
+    CHECK(other.second == plain.second);
+  };
+  if (sparsify::detail::best_isa() >= sparsify::detail::Isa::kAvx2)
+    check_same(split(sparsify::detail::split_avx2<sparsify::detail::ByMagnitude>));
+  if (sparsify::detail::best_isa() >= sparsify::detail::Isa::kAvx512)
+    check_same(split(sparsify::detail::split_avx512<sparsify::detail::ByMagnitude>));
+}
+
 TEST_CASE("ties are pruned in memory order, exactly as many as asked for") {
   torch::manual_seed(4);
   const auto coarse = torch::randint(-3, 4, {100000}).to(torch::kFloat);
   for (const std::int64_t pruned : {1, 777, 14285, 50000, 99999}) check_against_reference({coarse}, pruned);
   const auto same = torch::ones({70000});
-  const auto mask = smallest_magnitude_masks({same}, 40000).front();
+  const auto mask = magnitude_mask(same, 40000);
   CHECK(mask.slice(0, 0, 40000).sum().item<int64_t>() == 0);
   CHECK(mask.slice(0, 40000).all().item<bool>());
 }
@@ -73,21 +145,21 @@ TEST_CASE("ties are pruned in memory order, exactly as many as asked for") {
 TEST_CASE("magnitude masks of extreme values") {
   const float infinity = std::numeric_limits<float>::infinity();
   const auto values = torch::tensor({0.0f, -0.0f, 1e-42f, -infinity, NAN, 3.0f});
-  const auto mask = smallest_magnitude_masks({values}, 3).front();
+  const auto mask = magnitude_mask(values, 3);
   CHECK(torch::equal(mask, torch::tensor({false, false, false, true, true, true})));
-  CHECK(smallest_magnitude_masks({torch::zeros({0})}, 5).front().numel() == 0);
-  CHECK(smallest_magnitude_masks({torch::zeros({7})}, 3).front().sum().item<int64_t>() == 4);
+  CHECK(magnitude_mask(torch::zeros({0}), 5).numel() == 0);
+  CHECK(magnitude_mask(torch::zeros({7}), 3).sum().item<int64_t>() == 4);
 }
 
 TEST_CASE("masks keep the weight's layout and work on other types") {
   torch::manual_seed(5);
   const auto weight = torch::randn({16, 8, 3, 3}).contiguous(at::MemoryFormat::ChannelsLast);
-  const auto mask = smallest_magnitude_masks({weight}, 500).front();
+  const auto mask = magnitude_mask(weight, 500);
   CHECK(mask.strides() == weight.strides());
   CHECK(mask.numel() - mask.sum().item<int64_t>() == 500);
   const auto threshold = weight.abs().flatten().kthvalue(500);
   CHECK(torch::equal(mask, weight.abs() > std::get<0>(threshold)));
-  const auto half = smallest_magnitude_masks({weight.to(torch::kBFloat16)}, 500).front();
+  const auto half = magnitude_mask(weight.to(torch::kBFloat16), 500);
   CHECK(half.numel() - half.sum().item<int64_t>() == 500);
 }
 
@@ -121,6 +193,28 @@ TEST_CASE("2:4 masks keep the two largest of every four input channels, per outp
   CHECK(mask.strides() == weight.strides());
   CHECK(obeys(weight * mask, {2, 4}));
   CHECK_FALSE(obeys(weight, {2, 4}));
+}
+
+TEST_CASE("N:M masks equal their definition for every kernel shape, layout and tie") {
+  torch::manual_seed(15);
+  const auto coarse = GENERATE(false, true);
+  const auto check_mask = [&](at::Tensor weight, NofM pattern) {
+    if (coarse) weight = (weight * 2).round();
+    INFO(weight.sizes() << " strides " << weight.strides() << ", " << pattern.n << ":" << pattern.m);
+    const auto mask = n_of_m_mask(weight, pattern);
+    CHECK(torch::equal(mask, reference_n_of_m(weight, pattern.n, pattern.m)));
+    CHECK(mask.strides() == weight.strides());
+  };
+  for (const auto& pattern : {NofM{2, 4}, NofM{1, 4}, NofM{3, 4}, NofM{4, 8}}) {
+    check_mask(torch::randn({5, 24}), pattern);
+    check_mask(torch::randn({24, 5}).t(), pattern);
+    check_mask(torch::randn({3, 8, 5}), pattern);
+    for (const auto& kernel : std::vector<std::vector<int64_t>>{{1, 1}, {3, 3}, {1, 3}, {5, 5}, {2, 4}}) {
+      const auto weight = torch::randn({3, 16, kernel[0], kernel[1]});
+      check_mask(weight, pattern);
+      check_mask(weight.contiguous(at::MemoryFormat::ChannelsLast), pattern);
+    }
+  }
 }
 
 TEST_CASE("N:M by hand, ties keep the lower channel, odd widths are refused") {

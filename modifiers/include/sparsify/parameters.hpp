@@ -31,4 +31,10 @@ inline std::vector<std::string> names_of(const Parameters& parameters) {
   return names;
 }
 
+inline std::vector<at::Tensor> tensors_of(const Parameters& parameters) {
+  std::vector<at::Tensor> tensors;
+  for (const auto& parameter : parameters) tensors.push_back(parameter.tensor);
+  return tensors;
+}
+
 }  // namespace sparsify

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty_like.h>
 
 #include <cinttypes>
@@ -11,7 +12,7 @@
 #include <vector>
 
 #include "sparsify/error.hpp"
-#include "sparsify/masks/threshold.hpp"
+#include "sparsify/masks/keep_largest.hpp"
 
 namespace sparsify {
 
@@ -42,26 +43,21 @@ inline at::Tensor n_of_m_mask(const at::Tensor& weight, NofM pattern) {
     throw Error("N:M mask: " + std::to_string(weight.dim() < 2 ? 0 : weight.size(1)) +
                 " input channels are not a multiple of " + std::to_string(pattern.m));
   at::NoGradGuard no_grad;
-  const auto values = weight.detach().to(at::kCPU, at::kFloat).contiguous();
+  auto values = weight.detach().to(at::kCPU, at::kFloat);
+  // Groups side by side in memory (linear layers, 1x1 kernels, channels_last), or rows of taps one below
+  // another.
+  const auto outer = weight.size(0) == 0 ? 0 : values.numel() / weight.size(0);
+  const bool side_by_side = values.is_non_overlapping_and_dense() && values.stride(1) == 1 &&
+                            (weight.size(0) < 2 || values.stride(0) == outer);
+  if (!side_by_side) values = values.contiguous();
   auto mask = at::empty_like(values, values.options().dtype(at::kBool));
+  const std::int64_t taps = side_by_side ? 1 : values.stride(1);
   const auto* w = values.const_data_ptr<float>();
   auto* keep = mask.mutable_data_ptr<bool>();
-  const std::int64_t in = weight.size(1), taps = weight[0][0].numel(), m = pattern.m;
-  const std::int64_t groups = weight.size(0) * (in / m);
 #pragma omp parallel for schedule(static) if (values.numel() > 1 << 14)
-  for (std::int64_t g = 0; g < groups; ++g) {
-    const std::int64_t base = g * m * taps;  // [out][in / m] groups, each m rows of `taps`
-    for (std::int64_t tap = 0; tap < taps; ++tap)
-      for (std::int64_t i = 0; i < m; ++i) {
-        const auto own = detail::magnitude_bits(w[base + i * taps + tap]);
-        std::int64_t larger = 0;
-        for (std::int64_t j = 0; j < m; ++j) {
-          const auto other = detail::magnitude_bits(w[base + j * taps + tap]);
-          larger += other > own || (other == own && j < i);
-        }
-        keep[base + i * taps + tap] = larger < pattern.n;
-      }
-  }
+  for (std::int64_t out = 0; out < weight.size(0); ++out)
+    detail::keep_largest(w + out * outer, keep + out * outer, outer, taps, pattern.n, pattern.m);
+  if (mask.strides() == weight.strides()) return mask.to(weight.device());
   auto placed = at::empty_like(weight.detach(), weight.options().dtype(at::kBool).requires_grad(false));
   placed.copy_(mask);  // the weight's own layout and device
   return placed;

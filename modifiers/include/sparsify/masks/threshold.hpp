@@ -1,50 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <ATen/core/Tensor.h>
-#include <ATen/ops/empty_like.h>
-#include <omp.h>
-
 #include <algorithm>
-#include <array>
 #include <cstdint>
-#include <cstring>
+#include <limits>
 #include <vector>
 
-#include "sparsify/masks/apply.hpp"
+#include "sparsify/over_threads.hpp"
 
 namespace sparsify {
 namespace detail {
 
-/// Magnitudes as integers: for IEEE floats the bits without the sign order as |x| does; NaN sorts above
-/// infinity.
-inline std::uint32_t magnitude_bits(float value) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits & 0x7fffffffU;
-}
+/// Values in memory, and where their mask goes.
+struct Span {
+  const float* values;
+  bool* keep;
+  std::int64_t count;
+};
+using Spans = std::vector<Span>;
 
-inline constexpr int kHighBits = 16,
-                     kLowBits = 15;  // 31 magnitude bits in two digits: two passes over memory
+/// Everything below `key` is pruned, and the first `ties` of what equals it.
+struct Threshold {
+  std::int32_t key;
+  std::int64_t ties;
+};
+
+/// Keys from `low` to `high`, both included.
+struct Range {
+  std::int32_t low = std::numeric_limits<std::int32_t>::min();
+  std::int32_t high = std::numeric_limits<std::int32_t>::max();
+};
+
 using Histogram = std::vector<std::int64_t>;
-
-/// Counts, over all spans, the `digit` of every element whose bits pass `include`.
-template <class Digit>
-void count_digits(const float* values, std::int64_t count, Histogram& total, const Digit& digit) {
-  // Weights crowd into few exponents: per-thread histograms avoid contention, and 32-bit counters keep them
-  // in cache.
-#pragma omp parallel if (count > 1 << 15)
-  {
-    std::vector<std::uint32_t> own(total.size(), 0);
-#pragma omp for schedule(static) nowait
-    for (std::int64_t i = 0; i < count; ++i) {
-      const auto bucket = digit(magnitude_bits(values[i]));
-      if (bucket >= 0) ++own[static_cast<std::size_t>(bucket)];
-    }
-#pragma omp critical(sparsify_count_digits)
-    for (std::size_t b = 0; b < total.size(); ++b) total[b] += own[b];
-  }
-}
 
 /// The bucket that holds the element of rank `rank` (0-based); lowers `rank` to its rank within the bucket.
 inline std::uint32_t find_bucket(const Histogram& histogram, std::int64_t& rank) {
@@ -53,81 +40,87 @@ inline std::uint32_t find_bucket(const Histogram& histogram, std::int64_t& rank)
   return bucket;
 }
 
-/// Writes keep = bits > threshold, and for bits == threshold prunes the first `ties` in memory order. Returns
-/// ties used.
-inline std::int64_t write_mask(const float* values, bool* keep, std::int64_t count, std::uint32_t threshold,
-                               std::int64_t ties) {
-  const int chunks = std::max(1, omp_get_max_threads());
-  const std::int64_t size = (count + chunks - 1) / chunks;
-  std::vector<std::int64_t> equal(static_cast<std::size_t>(chunks), 0);
-#pragma omp parallel for schedule(static, 1) if (count > 1 << 15)
-  for (int c = 0; c < chunks; ++c) {
-    std::int64_t found = 0;
-    for (std::int64_t i = c * size, end = std::min(count, i + size); i < end; ++i) {
-      const auto bits = magnitude_bits(values[i]);
-      keep[i] = bits > threshold;
-      found += bits == threshold;
+/// The threshold that prunes `pruned` of `keys`, 0 < pruned <= keys, all within `range`: one histogram, then
+/// the few in one bucket of it.
+inline Threshold threshold_of(const std::vector<std::int32_t>& keys, std::int64_t pruned, Range range) {
+  int shift = 0;
+  while ((std::int64_t{range.high} - range.low) >> shift >= 4096) ++shift;
+  const auto bucket_of = [&](std::int32_t key) {
+    return (static_cast<std::uint32_t>(key) - static_cast<std::uint32_t>(range.low)) >> shift;
+  };
+  Histogram histogram(4096, 0);
+  for (const auto key : keys) ++histogram[bucket_of(key)];
+  std::int64_t rank = pruned - 1;
+  const auto bucket = find_bucket(histogram, rank);
+  std::vector<std::int32_t> few;
+  few.reserve(static_cast<std::size_t>(histogram[bucket]));
+  for (const auto key : keys)
+    if (bucket_of(key) == bucket) few.push_back(key);
+  std::nth_element(few.begin(), few.begin() + rank, few.end());
+  const auto key = few[static_cast<std::size_t>(rank)];
+  return {key, rank + 1 - std::count_if(few.begin(), few.end(), [&](auto other) { return other < key; })};
+}
+
+// Keys as unsigned integers in the same order, for histograms of their upper and lower halves.
+inline std::uint32_t unsigned_key(std::int32_t key) { return static_cast<std::uint32_t>(key) ^ 0x80000000U; }
+
+/// Counts over all spans the `digit` (a bucket, or -1) of every key.
+template <class Order, class Digit>
+Histogram count_digits(const Spans& spans, const Digit& digit) {
+  Histogram total(1 << 16, 0);
+  for (const auto& span : spans)
+    over_threads(span.count, [&](std::int64_t begin, std::int64_t end) {
+      // Weights crowd into few exponents: counters of each thread's own avoid contention.
+      std::vector<std::uint32_t> own(total.size(), 0);
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t bucket = digit(unsigned_key(Order::key(span.values[i])));
+        if (bucket >= 0) ++own[static_cast<std::size_t>(bucket)];
+      }
+#pragma omp critical(sparsify_count_digits)
+      for (std::size_t b = 0; b < total.size(); ++b) total[b] += own[b];
+    });
+  return total;
+}
+
+/// The threshold that prunes `pruned` of all values together, 0 < pruned <= their number, whatever they are:
+/// a radix selection with two digits of 16 bits.
+template <class Order>
+Threshold radix_threshold(const Spans& spans, std::int64_t pruned) {
+  std::int64_t rank = pruned - 1;
+  const auto high = count_digits<Order>(spans, [](std::uint32_t key) { return std::int64_t{key >> 16}; });
+  const auto top = find_bucket(high, rank);
+  const auto low = count_digits<Order>(spans, [top](std::uint32_t key) {
+    return key >> 16 == top ? std::int64_t{key & 0xffffU} : std::int64_t{-1};
+  });
+  const auto key = top << 16 | find_bucket(low, rank);
+  return {static_cast<std::int32_t>(key ^ 0x80000000U), rank + 1};
+}
+
+/// Writes the masks that a threshold means; of equal keys the first go, in the order of spans and memory.
+template <class Order>
+void write_masks(const Spans& spans, Threshold threshold) {
+  for (const auto& span : spans) {
+    const auto parts = threads_for(span.count);
+    std::vector<std::int64_t> equal(static_cast<std::size_t>(parts), 0), first(equal), last(equal);
+    over_parts(parts, span.count, [&](std::int64_t part, std::int64_t begin, std::int64_t end) {
+      std::int64_t found = 0;
+      for (std::int64_t i = begin; i < end; ++i) {
+        const auto key = Order::key(span.values[i]);
+        span.keep[i] = key > threshold.key;
+        found += key == threshold.key;
+      }
+      const auto p = static_cast<std::size_t>(part);
+      equal[p] = found, first[p] = begin, last[p] = end;
+    });
+    for (std::size_t p = 0; p < equal.size(); ++p) {
+      const auto pruned = std::min(equal[p], threshold.ties);
+      threshold.ties -= pruned;
+      std::int64_t left = equal[p] - pruned;  // ties are kept from the back of the part
+      for (std::int64_t i = last[p] - 1; left > 0; --i)
+        if (Order::key(span.values[i]) == threshold.key) span.keep[i] = true, --left;
     }
-    equal[static_cast<std::size_t>(c)] = found;
   }
-  std::int64_t used = 0;
-  for (int c = 0; c < chunks; ++c) {
-    const auto found = equal[static_cast<std::size_t>(c)];
-    const auto pruned = std::min(found, ties - used);
-    used += pruned;
-    std::int64_t left = found - pruned;  // ties are kept from the back of the chunk
-    for (std::int64_t i = std::min(count, (c + 1) * size) - 1; left > 0; --i)
-      if (magnitude_bits(values[i]) == threshold) keep[i] = true, --left;
-  }
-  return used;
 }
 
 }  // namespace detail
-
-/// Masks that prune exactly `pruned` elements of smallest magnitude over all tensors together.
-///
-/// Equal magnitudes are pruned in order of tensor and memory, so the result does not depend on threads. NaN
-/// counts as the largest magnitude. Selection by a two-digit radix histogram on the float bits: three passes
-/// over memory, no sorting. Masks have the layout of their tensors. Tensors on another device or of another
-/// type are computed through float32 on the CPU.
-inline std::vector<at::Tensor> smallest_magnitude_masks(const std::vector<at::Tensor>& tensors,
-                                                        std::int64_t pruned) {
-  at::NoGradGuard no_grad;
-  std::vector<at::Tensor> values, masks;
-  std::int64_t total = 0;
-  for (const auto& tensor : tensors) {
-    auto plain = tensor.detach().to(at::kCPU, at::kFloat);
-    if (!plain.is_non_overlapping_and_dense()) plain = plain.contiguous();
-    total += plain.numel();
-    masks.push_back(at::empty_like(plain, plain.options().dtype(at::kBool)));
-    values.push_back(std::move(plain));
-  }
-  pruned = std::clamp<std::int64_t>(pruned, 0, total);
-  if (pruned == 0) {
-    for (auto& mask : masks) mask.fill_(true);
-  } else {
-    std::int64_t rank = pruned - 1;
-    detail::Histogram high(std::size_t{1} << detail::kHighBits, 0),
-        low(std::size_t{1} << detail::kLowBits, 0);
-    for (const auto& v : values)
-      detail::count_digits(v.const_data_ptr<float>(), v.numel(), high, [](std::uint32_t bits) {
-        return static_cast<std::int64_t>(bits >> detail::kLowBits);
-      });
-    const auto top = detail::find_bucket(high, rank);
-    for (const auto& v : values)
-      detail::count_digits(v.const_data_ptr<float>(), v.numel(), low, [top](std::uint32_t bits) {
-        return bits >> detail::kLowBits == top
-                   ? static_cast<std::int64_t>(bits & ((1U << detail::kLowBits) - 1))
-                   : -1;
-      });
-    const auto threshold = top << detail::kLowBits | detail::find_bucket(low, rank);
-    std::int64_t ties = rank + 1;  // so many of the elements equal to the threshold go
-    for (std::size_t t = 0; t < values.size(); ++t)
-      ties -= detail::write_mask(values[t].const_data_ptr<float>(), masks[t].mutable_data_ptr<bool>(),
-                                 values[t].numel(), threshold, ties);
-  }
-  for (std::size_t t = 0; t < tensors.size(); ++t) masks[t] = masks[t].to(tensors[t].device());
-  return masks;
-}
-
 }  // namespace sparsify

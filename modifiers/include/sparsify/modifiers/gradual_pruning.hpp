@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "sparsify/interpolate.hpp"
-#include "sparsify/masks/threshold.hpp"
+#include "sparsify/masks/smallest.hpp"
 #include "sparsify/registry.hpp"
 #include "sparsify/selectors.hpp"
 
@@ -198,16 +198,19 @@ class GradualPruning : public Modifier {
   }
 
   void update(State& state) {
+    std::vector<std::vector<at::Tensor>> weights;
+    std::vector<std::int64_t> pruned;
     for (const auto& set : sets_) {
       const double sparsity = target(state.step, set.init_sparsity, set.final_sparsity);
-      std::vector<at::Tensor> weights;
-      for (const auto& parameter : set.parameters) weights.push_back(parameter.tensor);
-      const auto masks = smallest_magnitude_masks(weights, std::llround(sparsity * set.elements()));
-      for (std::size_t i = 0; i < masks.size(); ++i) {
-        state.masks.set(set.parameters[i], masks[i]);
-        state.optimizer_access.mask_state(weights[i], masks[i]);
-      }
+      pruned.push_back(std::llround(sparsity * set.elements()));
+      weights.push_back(tensors_of(set.parameters));
     }
+    const auto masks = smallest_magnitude_masks(weights, pruned);
+    for (std::size_t s = 0; s < sets_.size(); ++s)
+      for (std::size_t i = 0; i < masks[s].size(); ++i) {
+        state.masks.set(sets_[s].parameters[i], masks[s][i]);
+        state.optimizer_access.mask_state(weights[s][i], masks[s][i]);
+      }
   }
 
   void verify(const State& state, const Set& set) const {

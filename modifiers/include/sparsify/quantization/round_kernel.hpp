@@ -1,34 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <ATen/Parallel.h>
-#include <omp.h>
-
-#include <algorithm>
 #include <cstdint>
 
+#include "sparsify/isa.hpp"
+#include "sparsify/over_threads.hpp"
 #include "sparsify/quantization/round_avx512.hpp"
 #include "sparsify/quantization/round_span.hpp"
 
 namespace sparsify {
 namespace detail {
-
-enum class Isa { kBaseline, kAvx2, kAvx512 };
-
-inline Isa detect_isa() {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl"))
-    return Isa::kAvx512;
-  if (__builtin_cpu_supports("avx2")) return Isa::kAvx2;
-#endif
-  return Isa::kBaseline;
-}
-
-inline Isa best_isa() {
-  static const Isa isa = detect_isa();
-  return isa;
-}
 
 #if defined(__x86_64__)
 // The plain loops, compiled with more registers: always_inline gives them the caller's instruction set.
@@ -71,20 +52,6 @@ void keep_best(const T* in, const std::uint8_t* inside, T* out, std::int64_t cou
   if (best_isa() == Isa::kAvx512) return keep_avx512(in, inside, out, count);
 #endif
   run_plain([&]() __attribute__((always_inline)) { keep_span(in, inside, out, count); });
-}
-
-/// Splits [0, count) over the threads, in multiples of 64 elements: `run(begin, end)`.
-template <class Run>
-void over_threads(std::int64_t count, const Run& run) {
-  const std::int64_t wanted = omp_in_parallel() ? 1 : at::get_num_threads();
-  const std::int64_t threads = std::clamp<std::int64_t>(count / 16384, 1, wanted);
-  const std::int64_t share = (count / threads + 63) / 64 * 64;
-#pragma omp parallel for schedule(static) num_threads(static_cast<int>(threads)) if (threads > 1)
-  for (std::int64_t t = 0; t < threads; ++t) {
-    const std::int64_t begin = std::min(count, t * share),
-                       end = t + 1 == threads ? count : std::min(count, begin + share);
-    if (begin < end) run(begin, end);
-  }
 }
 
 template <bool kObserve, bool kMark, class T>
