@@ -241,20 +241,7 @@ class Adapter {
   void adapt_mask_type() {
     const auto type = value_of("mask_type");
     auto* entry = find("mask_type");
-    if (!type || !entry) return;
-    if (*type == Value("0:0") || *type == Value("unstructured")) {
-      entry->second = scalar("unstructured", entry->second.mark);
-      return;
-    }
-    std::string reason = "block masks are not in this version; 'unstructured' prunes more freely";
-    if (*type == Value("tensorrt") ||
-        (type->is(Value::Kind::kText) && type->text.find(':') != std::string::npos))
-      reason = "N:M masks are made at once, by NMPruningModifier {mask_type: \"2:4\"}";
-    if (*type == Value("filter") || *type == Value("channel"))
-      reason = "structured pruning is not in this version";
-    diagnostics_.add(entry->second.mark,
-                     "mask_type of SparseML's " + modifier_ + " is not supported: " + reason);
-    remove("mask_type");
+    if (type && entry && *type == Value("0:0")) entry->second = scalar("unstructured", entry->second.mark);
   }
 
   const std::string& modifier_;

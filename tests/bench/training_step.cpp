@@ -2,6 +2,7 @@
 #include <torch/torch.h>
 
 #include "bench.hpp"
+#include "sparsify/modifiers/constant_pruning.hpp"
 #include "sparsify/modifiers/magnitude_pruning.hpp"
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/session.hpp"
@@ -96,10 +97,31 @@ Record precision_and_layout() {
   return record;
 }
 
+// The step of the optimizer alone, gradients given.
+Record optimizer_step() {
+  Recipe recipe;
+  recipe.add<ConstantPruning>();
+  Training ours("fp32", true, recipe), theirs("fp32", true);
+  for (auto* training : {&ours, &theirs}) {
+    const torch::NoGradGuard no_grad;
+    for (auto& parameter : training->model->parameters()) {
+      if (parameter.dim() >= 2) parameter.masked_fill_(torch::rand_like(parameter) < 0.85, 0);
+      parameter.mutable_grad() = torch::randn_like(parameter) * 1e-3;
+    }
+  }
+  return compare(
+      "step/optimizer",
+      "ResNet-50, 85 % zeros: SGD with masks in one pass, against LibTorch's SGD without masks", kPairs,
+      [&] { ours.session->begin_step().optimize(); }, [&] { theirs.optimizer->step(); });
+}
+
 }  // namespace
 
 std::vector<Comparison> training_step_comparisons() {
-  return {{"step/prune", prune}, {"step/qat", qat}, {"step/default", precision_and_layout}};
+  return {{"step/prune", prune},
+          {"step/optimizer", optimizer_step},
+          {"step/qat", qat},
+          {"step/default", precision_and_layout}};
 }
 
 }  // namespace sparsify::bench

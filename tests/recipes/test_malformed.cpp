@@ -154,7 +154,7 @@ const std::vector<Case>& cases() {
       {"unknown name in a group that is a mapping", "modifiers:\n  ProbModifier: {}\n", "2:3",
        "unknown modifier 'ProbModifier'"},
       {"unknown modifier", "modifiers:\n  - !GMPruningModifer\n", "2:5",
-       "unknown modifier 'GMPruningModifer'; expected one of ConstantPruningModifier, "},
+       "unknown modifier 'GMPruningModifer'; expected one of ACDCPruningModifier, "},
       {"its suggestion", "modifiers:\n  - !GMPruningModifer\n", "2:5", "did you mean 'GMPruningModifier'?"},
       {"short modifier name", "modifiers:\n  - !Probe\n", "2:5", "did you mean 'ProbeModifier'?"},
       {"name without tag", "modifiers:\n  - ProbeModifier\n", "2:5",

@@ -110,17 +110,49 @@ TEST_CASE("the session engine's recipes load: stages, groups that are mappings, 
       ContainsSubstring("r.yaml:2:13: run_type: only 'train' is supported"));
 }
 
+TEST_CASE("SparseML's mask types and pruning methods load") {
+  const auto mask_type_of = [](const std::string& text) {
+    const auto file = parse_recipe(
+        "modifiers:\n  - !GMPruningModifier\n    end_epoch: 2\n    final_sparsity: 0.5\n"
+        "    mask_type: " +
+            text + "\n",
+        "r.yaml");
+    return fields_of(file.recipe.entries()[0]).at("mask_type");
+  };
+  CHECK(mask_type_of("[1, 4]") == "[1,4]");
+  CHECK(mask_type_of("block4") == "block4");
+  CHECK(mask_type_of("tensorrt") == "tensorrt");
+  CHECK(mask_type_of("2:4") == "2:4");
+  CHECK(mask_type_of("0:0") == "unstructured");
+
+  const auto file = parse_recipe(
+      "modifiers:\n"
+      "  - !OBSPruningModifier\n    start_epoch: 0\n    end_epoch: 2\n    final_sparsity: 0.5\n    "
+      "num_grads: 1024\n"
+      "    fisher_block_size: 4\n    mask_type: block4\n    params: [a.weight]\n"
+      "  - !MFACPruningModifier\n    end_epoch: 2\n    final_sparsity: 0.5\n    num_grads: 64\n    "
+      "num_pages: 2\n"
+      "    params: [b.weight]\n"
+      "  - !ACDCPruningModifier\n    start_epoch: 0\n    end_epoch: 10\n    update_frequency: 2\n"
+      "    compression_sparsity: 0.9\n    params: [c.weight]\n    global_sparsity: False\n"
+      "  - !RigLPruningModifier\n    end_epoch: 2\n    final_sparsity: 0.9\n    sparsity_strategy: "
+      "erdos_renyi\n"
+      "    grad_sampler_kwargs: {}\n    params: [d.weight]\n"
+      "  - !TopKASTPruningModifier\n    end_epoch: 2\n    forward_sparsity: 0.8\n    backward_sparsity: 0.5\n"
+      "    params: [e.weight]\n"
+      "  - !MovementPruningModifier\n    end_epoch: 2\n    final_sparsity: 0.8\n    params: [f.weight]\n"
+      "  - !PowerpropagationModifier\n    start_epoch: 0\n    end_epoch: 2\n    alpha: 2.0\n    strict: "
+      "True\n"
+      "  - !LayerPruningModifier\n    layers: [g]\n",
+      "r.yaml");
+  CHECK(file.sparseml);
+  CHECK(file.recipe.entries().size() == 8);
+}
+
 TEST_CASE("what cannot be had is named, with the reason") {
-  CHECK_THAT(
-      error_of("modifiers:\n  - !OBSPruningModifier\n    params: __ALL__\n"),
-      ContainsSubstring("r.yaml:2:5: SparseML's OBSPruningModifier is not supported: not in this version"));
-  CHECK_THAT(error_of("modifiers:\n  - !GMPruningModifier\n    end_epoch: 2\n    final_sparsity: 0.5\n"
-                      "    mask_type: [1, 4]\n"),
+  CHECK_THAT(error_of("modifiers:\n  - !LayerThinningModifier\n    strict: True\n"),
              ContainsSubstring(
-                 "r.yaml:5:16: mask_type of SparseML's GMPruningModifier is not supported: block masks"));
-  CHECK_THAT(error_of("modifiers:\n  - !GMPruningModifier\n    end_epoch: 2\n    final_sparsity: 0.5\n"
-                      "    mask_type: tensorrt\n"),
-             ContainsSubstring("NMPruningModifier"));
+                 "r.yaml:2:5: SparseML's LayerThinningModifier is not supported: not in this version"));
   CHECK_THAT(error_of("modifiers:\n  - !GMPruningModifier\n    end_epoch: 2\n    final_sparsity: 0.5\n"
                       "    global_sparsity: True\n"),
              ContainsSubstring("unless it is False: use GlobalMagnitudePruningModifier"));

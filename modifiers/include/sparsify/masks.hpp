@@ -6,6 +6,7 @@
 
 #include <map>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 #include "sparsify/error.hpp"
@@ -35,6 +36,13 @@ class Masks {
   at::Tensor find(const std::string& name) const {
     const auto found = entries_.find(name);
     return found == entries_.end() ? at::Tensor() : found->second.mask;
+  }
+
+  /// All masks, by the parameter they belong to.
+  std::unordered_map<const c10::TensorImpl*, at::Tensor> by_parameter() const {
+    std::unordered_map<const c10::TensorImpl*, at::Tensor> masks;
+    for (const auto& [name, entry] : entries_) masks[entry.parameter.unsafeGetTensorImpl()] = entry.mask;
+    return masks;
   }
 
   void apply_to_weights() const {

@@ -5,8 +5,11 @@
 #include <torch/optim/optimizer.h>
 
 #include <functional>
+#include <initializer_list>
 
+#include "sparsify/late.hpp"
 #include "sparsify/masks/apply.hpp"
+#include "sparsify/optimizers/masked_step.hpp"
 
 namespace torch::optim {
 struct SGDOptions;
@@ -28,18 +31,17 @@ namespace sparsify {
 struct OptimizerAccess {
   /// Zeroes the state (momentum, moments) of a parameter where its mask is false.
   std::function<void(const at::Tensor& parameter, const at::Tensor& mask)> mask_state;
+  /// Visits all state of a parameter's shape; false when there is state whose meaning is not known.
+  std::function<bool(const at::Tensor& parameter, const std::function<void(const at::Tensor&)>& visit)>
+      each_state;
   /// Sets the weight decay of one group; false when the optimizer has none.
   std::function<bool(torch::optim::OptimizerOptions& options, double weight_decay)> set_weight_decay;
+  /// Steps the optimizer with masks on gradients and weights in one pass; false, and nothing done, where that
+  /// does not apply.
+  std::function<bool(const Masks& masks)> masked_step;
 };
 
 namespace detail {
-
-// Names LibTorch's types only when a template is instantiated: our headers need not include torch/optim.h,
-// the user's source file, which owns an optimizer, already has.
-template <class T, class>
-struct Late {
-  using type = T;
-};
 
 template <class Options, class Late_>
 bool try_set_weight_decay(torch::optim::OptimizerOptions& options, double value) {
@@ -78,6 +80,26 @@ OptimizerAccess make_optimizer_access(torch::optim::Optimizer& optimizer) {
         detail::try_visit<optim::RMSpropParamState, Net>(state,
                                                          [&](auto& s) { clear(s.momentum_buffer()); }) ||
         detail::try_visit<optim::AdagradParamState, Net>(state, [&](auto& s) { clear(s.sum()); });
+  };
+  access.masked_step = [&optimizer](const Masks& masks) {
+    return detail::MaskedStep<Net>(optimizer, masks).run();
+  };
+  access.each_state = [&optimizer](const at::Tensor& parameter, const auto& visit) {
+    const auto found = optimizer.state().find(parameter.unsafeGetTensorImpl());
+    if (found == optimizer.state().end()) return true;
+    auto& state = *found->second;
+    const auto each = [&](std::initializer_list<at::Tensor> moments) {
+      for (const auto& moment : moments)
+        if (moment.defined() && moment.sizes() == parameter.sizes()) visit(moment);
+    };
+    const auto adam = [&](auto& s) { each({s.exp_avg(), s.exp_avg_sq(), s.max_exp_avg_sq()}); };
+    return detail::try_visit<optim::SGDParamState, Net>(state,
+                                                        [&](auto& s) { each({s.momentum_buffer()}); }) ||
+           detail::try_visit<optim::AdamParamState, Net>(state, adam) ||
+           detail::try_visit<optim::AdamWParamState, Net>(state, adam) ||
+           detail::try_visit<optim::RMSpropParamState, Net>(
+               state, [&](auto& s) { each({s.square_avg(), s.momentum_buffer(), s.grad_avg()}); }) ||
+           detail::try_visit<optim::AdagradParamState, Net>(state, [&](auto& s) { each({s.sum()}); });
   };
   access.set_weight_decay = [](optim::OptimizerOptions& options, double value) {
     return detail::try_set_weight_decay<optim::SGDOptions, Net>(options, value) ||

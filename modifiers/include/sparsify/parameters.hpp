@@ -25,6 +25,13 @@ struct Parameter {
 
 using Parameters = std::vector<Parameter>;
 
+/// The one of that name, or null.
+inline const Parameter* find_named(const Parameters& parameters, const std::string& name) {
+  for (const auto& parameter : parameters)
+    if (parameter.name == name) return &parameter;
+  return nullptr;
+}
+
 inline std::vector<std::string> names_of(const Parameters& parameters) {
   std::vector<std::string> names;
   for (const auto& parameter : parameters) names.push_back(parameter.name);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sparsify/recipe.hpp"
+#include "sparsify/tensors_in.hpp"
 
 namespace torch::nn {
 class Conv1dImpl;
@@ -30,7 +31,8 @@ class Step {
   auto forward(Run&& run) const;
   /// Lets modifiers add to the loss; returns the loss to differentiate.
   at::Tensor loss(at::Tensor loss) const;
-  /// Steps the optimizer; masks hold afterwards.
+  /// Steps the optimizer; masks hold afterwards. LibTorch's SGD and AdamW step in one pass over memory, with
+  /// the same result.
   void optimize() const;
   /// The same with a stepping of one's own: `step.optimize([&] { scaler.step(optimizer); })`.
   template <class Stepper>
@@ -265,7 +267,12 @@ class Session {
       nest_forward(0, [&] { run(); });
     } else {
       std::optional<Result> result;
-      nest_forward(0, [&] { result.emplace(run()); });
+      nest_forward(0, [&] {
+        result.emplace(run());
+        state_.results.clear();
+        each_tensor_in(*result, [&](const at::Tensor& tensor) { state_.results.push_back(tensor); });
+      });
+      state_.results.clear();
       return std::move(*result);
     }
   }
@@ -276,6 +283,20 @@ class Session {
     state_.masks.apply_to_gradients();
     stepper();
     state_.masks.apply_to_weights();
+    end_step();
+  }
+
+  void optimize() {
+    each([&](Modifier& modifier) { modifier.gradients(state_); });
+    if (!state_.optimizer_access.masked_step(state_.masks)) {
+      state_.masks.apply_to_gradients();
+      state_.optimizer->step();
+      state_.masks.apply_to_weights();
+    }
+    end_step();
+  }
+
+  void end_step() {
     each([&](Modifier& modifier) { modifier.end_step(state_); });
     ++state_.step;
   }
@@ -303,8 +324,6 @@ void Step::optimize(Stepper&& stepper) const {
   session_->optimize(std::forward<Stepper>(stepper));
 }
 
-inline void Step::optimize() const {
-  session_->optimize([&] { session_->state_.optimizer->step(); });
-}
+inline void Step::optimize() const { session_->optimize(); }
 
 }  // namespace sparsify

@@ -88,7 +88,7 @@ class Trainer::Impl {
     }
     if (options_.ema_decay > 0) ema_.emplace(*model_, options_.ema_decay);
     session_ = std::make_unique<Session>(recipe, *model_, *optimizer_, steps());
-    for (const auto& note : session_->state().notes) tell(note);
+    tell_notes();
     if (options_.resume) resume();
   }
 
@@ -192,8 +192,14 @@ class Trainer::Impl {
     else
       sums_.loss += value * static_cast<double>(labels.size(0));
     scaler_.scale(loss).backward();
-    step.optimize([&] { scaler_.step(*optimizer_); });
+    const auto rearrangements = session_->state().rearrangements;
+    if (scaler_.enabled())
+      step.optimize([&] { scaler_.step(*optimizer_); });
+    else
+      step.optimize();
+    if (ema_ && session_->state().rearrangements != rearrangements) ema_.emplace(*model_, options_.ema_decay);
     if (ema_) ema_->update(*model_);
+    tell_notes();
     sums_.correct += logits.detach().argmax(1).eq(labels).sum().item<double>();
     sums_.images += static_cast<double>(labels.size(0));
   }
@@ -205,6 +211,12 @@ class Trainer::Impl {
       const Autocast autocast(precision, device_);
       return session_->evaluate([&] { return model_->forward(images.to(device_)); });
     });
+  }
+
+  // Modifiers add some when they have seen the model run.
+  void tell_notes() {
+    const auto& notes = session_->state().notes;
+    while (notes_told_ < notes.size()) tell(notes[notes_told_++]);
   }
 
   void mask_average() { session_->masks().apply_to(ema_->state_dict()); }
@@ -312,6 +324,7 @@ class Trainer::Impl {
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::optional<LearningRateSchedule> schedule_;
   std::optional<ModelEma> ema_;
+  std::size_t notes_told_ = 0;
   std::unique_ptr<Session> session_;
   Sums sums_;
   Best best_;

@@ -87,6 +87,13 @@ class ModeGuard {
   c10::impl::IncludeDispatchKeyGuard key_;
 };
 
+/// Whether a mode sees what the current thread calls.
+inline bool is_watched() {
+  const auto* active =
+      static_cast<detail::ActiveMode*>(c10::ThreadLocalDebugInfo::get(detail::kActiveModeSlot));
+  return active && active->mode && c10::impl::tls_is_dispatch_key_included(kModeKey);
+}
+
 /// Suspends any mode for the current thread, for example around a teacher.
 class ModePause {
  private:

@@ -78,6 +78,12 @@ class Recorder : public ForwardMode {
     graph_.nodes.push_back(std::move(node));
   }
 
+  /// Counts a tensor of the pass as an output even if an operator reads it.
+  void note_result(const at::Tensor& tensor) {
+    const auto known = current_.find(tensor.unsafeGetTensorImpl());
+    if (known != current_.end()) results_.push_back(known->second.value);
+  }
+
   /// The graph, after the pass. `outputs`: what the pass returned; empty: whatever nothing else reads.
   Graph finish(const std::vector<at::Tensor>& outputs = {}) {
     for (const auto& output : outputs)
@@ -85,6 +91,9 @@ class Recorder : public ForwardMode {
     current_.clear();
     kept_.clear();
     canonicalise(graph_);
+    for (const int result : results_)
+      if (std::find(graph_.outputs.begin(), graph_.outputs.end(), result) == graph_.outputs.end())
+        graph_.outputs.push_back(result);
     return std::move(graph_);
   }
 
@@ -230,6 +239,7 @@ class Recorder : public ForwardMode {
       captured_;  ///< by memory: values that become inputs once the model computes with them
   std::unordered_map<std::string, int> named_;
   std::vector<at::Tensor> kept_;
+  std::vector<int> results_;
 };
 
 /// Records what `run` computes. Its inputs and outputs are found by use: captured images, and what nothing

@@ -6,21 +6,21 @@
 #include "sparsify/isa.hpp"
 #include "sparsify/masks/order.hpp"
 
-// In every group of m values, keeps the n of largest magnitude. A group's values lie `taps` apart: groups are
+// In every group of m values, keeps the n largest in an order. A group's values lie `taps` apart: groups are
 // blocks of m rows with `taps` values each, one group to a column; with one tap, m values in a row.
 
 namespace sparsify {
 namespace detail {
 
 /// One block, plain.
-inline void keep_largest_plain(const float* block, bool* keep, std::int64_t taps, std::int64_t n,
-                               std::int64_t m) {
+template <class Order>
+void keep_largest_plain(const float* block, bool* keep, std::int64_t taps, std::int64_t n, std::int64_t m) {
   for (std::int64_t tap = 0; tap < taps; ++tap)
     for (std::int64_t i = 0; i < m; ++i) {
-      const auto own = ByMagnitude::key(block[i * taps + tap]);
+      const auto own = Order::key(block[i * taps + tap]);
       std::int64_t larger = 0;
       for (std::int64_t j = 0; j < m; ++j) {
-        const auto other = ByMagnitude::key(block[j * taps + tap]);
+        const auto other = Order::key(block[j * taps + tap]);
         larger += other > own || (other == own && j < i);
       }
       keep[i * taps + tap] = larger < n;
@@ -29,8 +29,9 @@ inline void keep_largest_plain(const float* block, bool* keep, std::int64_t taps
 
 #if defined(__x86_64__)
 
+template <class Order>
 __attribute__((target("avx2"), always_inline)) inline __m256i load_keys(const float* values) {
-  return ByMagnitude::keys(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)));
+  return Order::keys(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)));
 }
 
 // Eight comparison results as eight bytes of 0 or 1.
@@ -48,9 +49,10 @@ __attribute__((target("avx2"), always_inline)) inline __m256i is_larger(__m256i 
 }
 
 // Two groups of four side by side: each value meets the others of its group by rotation.
+template <class Order>
 __attribute__((target("avx2"), always_inline)) inline void keep_of_rows_of_4(const float* values, bool* keep,
                                                                              __m256i minus_n) {
-  const auto key = load_keys(values);
+  const auto key = load_keys<Order>(values);
   const auto by1 = _mm256_shuffle_epi32(key, 0x39), by2 = _mm256_shuffle_epi32(key, 0x4e),
              by3 = _mm256_shuffle_epi32(key, 0x93);
   auto larger = is_larger(by1, key, _mm256_setr_epi32(0, 0, 0, -1, 0, 0, 0, -1));
@@ -60,11 +62,12 @@ __attribute__((target("avx2"), always_inline)) inline void keep_of_rows_of_4(con
 }
 
 // Eight groups of four, one to a column of four rows.
+template <class Order>
 __attribute__((target("avx2"), always_inline)) inline void keep_of_4_rows(const float* block, bool* keep,
                                                                           std::int64_t taps,
                                                                           __m256i minus_n) {
   __m256i key[4], larger[4];
-  for (int i = 0; i < 4; ++i) key[i] = load_keys(block + i * taps), larger[i] = _mm256_setzero_si256();
+  for (int i = 0; i < 4; ++i) key[i] = load_keys<Order>(block + i * taps), larger[i] = _mm256_setzero_si256();
   for (int i = 0; i < 4; ++i)
     for (int j = i + 1; j < 4; ++j) {
       const auto later_wins = _mm256_cmpgt_epi32(key[j], key[i]);
@@ -74,36 +77,40 @@ __attribute__((target("avx2"), always_inline)) inline void keep_of_4_rows(const 
   for (int i = 0; i < 4; ++i) store_kept(_mm256_cmpgt_epi32(larger[i], minus_n), keep + i * taps);
 }
 
-__attribute__((target("avx2"))) inline void keep_largest_of_4_avx2(const float* values, bool* keep,
-                                                                   std::int64_t count, std::int64_t taps,
-                                                                   std::int64_t n) {
+template <class Order>
+__attribute__((target("avx2"))) void keep_largest_of_4_avx2(const float* values, bool* keep,
+                                                            std::int64_t count, std::int64_t taps,
+                                                            std::int64_t n) {
   const auto minus_n = _mm256_set1_epi32(static_cast<int>(-n));
   std::int64_t i = 0;
   if (taps == 1) {
-    for (; i + 8 <= count; i += 8) keep_of_rows_of_4(values + i, keep + i, minus_n);
-    for (; i < count; i += 4) keep_largest_plain(values + i, keep + i, 1, n, 4);
+    for (; i + 8 <= count; i += 8) keep_of_rows_of_4<Order>(values + i, keep + i, minus_n);
+    for (; i < count; i += 4) keep_largest_plain<Order>(values + i, keep + i, 1, n, 4);
     return;
   }
   for (; i < count; i += 4 * taps) {
     std::int64_t tap = 0;
-    for (; tap + 8 <= taps; tap += 8) keep_of_4_rows(values + i + tap, keep + i + tap, taps, minus_n);
+    for (; tap + 8 <= taps; tap += 8) keep_of_4_rows<Order>(values + i + tap, keep + i + tap, taps, minus_n);
     if (tap == taps) continue;
     if (taps >= 8)  // the last eight again, rather than a few one by one
-      keep_of_4_rows(values + i + taps - 8, keep + i + taps - 8, taps, minus_n);
+      keep_of_4_rows<Order>(values + i + taps - 8, keep + i + taps - 8, taps, minus_n);
     else
-      keep_largest_plain(values + i, keep + i, taps, n, 4);
+      keep_largest_plain<Order>(values + i, keep + i, taps, n, 4);
   }
 }
 
 #endif
 
 /// `count` values, in blocks of m rows with `taps` values.
-inline void keep_largest(const float* values, bool* keep, std::int64_t count, std::int64_t taps,
-                         std::int64_t n, std::int64_t m) {
+template <class Order>
+void keep_largest(const float* values, bool* keep, std::int64_t count, std::int64_t taps, std::int64_t n,
+                  std::int64_t m) {
 #if defined(__x86_64__)
-  if (m == 4 && best_isa() != Isa::kBaseline) return keep_largest_of_4_avx2(values, keep, count, taps, n);
+  if (m == 4 && best_isa() != Isa::kBaseline)
+    return keep_largest_of_4_avx2<Order>(values, keep, count, taps, n);
 #endif
-  for (std::int64_t i = 0; i < count; i += m * taps) keep_largest_plain(values + i, keep + i, taps, n, m);
+  for (std::int64_t i = 0; i < count; i += m * taps)
+    keep_largest_plain<Order>(values + i, keep + i, taps, n, m);
 }
 
 }  // namespace detail

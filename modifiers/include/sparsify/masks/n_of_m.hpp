@@ -37,8 +37,8 @@ inline NofM parse_n_of_m(const std::string& text) {
 /// The mask that keeps, in every group of `m` input channels, the `n` of largest magnitude; ties keep the
 /// lower channel. `weight`: [out, in] or [out, in, kh, kw]; groups lie along `in`, for every output channel
 /// and kernel tap by itself (TensorRT's rule; arXiv 2104.08378). Throws Error when `in` is not a multiple of
-/// `m`.
-inline at::Tensor n_of_m_mask(const at::Tensor& weight, NofM pattern) {
+/// `m`. With `keep_sign` the largest values are kept instead: for scores.
+inline at::Tensor n_of_m_mask(const at::Tensor& weight, NofM pattern, bool keep_sign = false) {
   if (weight.dim() < 2 || weight.size(1) % pattern.m != 0)
     throw Error("N:M mask: " + std::to_string(weight.dim() < 2 ? 0 : weight.size(1)) +
                 " input channels are not a multiple of " + std::to_string(pattern.m));
@@ -56,7 +56,12 @@ inline at::Tensor n_of_m_mask(const at::Tensor& weight, NofM pattern) {
   auto* keep = mask.mutable_data_ptr<bool>();
 #pragma omp parallel for schedule(static) if (values.numel() > 1 << 14)
   for (std::int64_t out = 0; out < weight.size(0); ++out)
-    detail::keep_largest(w + out * outer, keep + out * outer, outer, taps, pattern.n, pattern.m);
+    if (keep_sign)
+      detail::keep_largest<detail::ByValue>(w + out * outer, keep + out * outer, outer, taps, pattern.n,
+                                            pattern.m);
+    else
+      detail::keep_largest<detail::ByMagnitude>(w + out * outer, keep + out * outer, outer, taps, pattern.n,
+                                                pattern.m);
   if (mask.strides() == weight.strides()) return mask.to(weight.device());
   auto placed = at::empty_like(weight.detach(), weight.options().dtype(at::kBool).requires_grad(false));
   placed.copy_(mask);  // the weight's own layout and device

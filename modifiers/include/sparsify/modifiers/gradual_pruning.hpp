@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sparsify/interpolate.hpp"
+#include "sparsify/masks/mask_type.hpp"
 #include "sparsify/masks/smallest.hpp"
 #include "sparsify/registry.hpp"
 #include "sparsify/selectors.hpp"
@@ -24,7 +25,7 @@ struct GradualPruningOptions {
   Value final_sparsity{};
   std::vector<std::string> params = {"__ALL_PRUNABLE__"};
   std::string inter_func = "cubic";
-  std::string mask_type = "unstructured";
+  Value mask_type = "unstructured";
   bool leave_enabled = true;
   std::vector<std::string> exclude{};
 
@@ -39,7 +40,7 @@ struct GradualPruningOptions {
           "first match wins, and `params` are all of them");
     visit_selection(visit, params, exclude);
     visit("inter_func", inter_func, "linear, cubic or inverse_cubic");
-    visit("mask_type", mask_type, "unstructured");
+    visit("mask_type", mask_type, kMaskTypes);
     visit("leave_enabled", leave_enabled, "keep masks in force after end_epoch");
   }
 };
@@ -59,23 +60,23 @@ inline void check_sparsity(const char* field, const Value& value) {
 }
 }  // namespace detail
 
-/// Gradual magnitude pruning (Zhu & Gupta 2017, arXiv 1710.01878): sparsity grows over the window, and at
-/// every update the weights of smallest magnitude go. A derived class says over which sets of tensors
-/// magnitudes compete. The final sparsity is in force at the last step before `end_epoch`, so training may
-/// stop exactly there.
+/// Pruning whose sparsity grows over a window (Zhu & Gupta 2017, arXiv 1710.01878): at every update the units
+/// of the mask type with the smallest scores go. A derived class says over which sets of tensors scores
+/// compete, and may bring scores other than magnitude. The final sparsity is in force at the last step before
+/// `end_epoch`, so training may stop exactly there.
 class GradualPruning : public Modifier {
  public:
   using Options = GradualPruningOptions;
   explicit GradualPruning(const Options& options)
-      : Modifier(options.window), options_(options), interpolation_(parse_interpolation(options.inter_func)) {
+      : Modifier(options.window),
+        options_(options),
+        interpolation_(parse_interpolation(options.inter_func)),
+        mask_type_(MaskType::parse(options.mask_type)) {
     check(options.window, true);
     if (options.init_sparsity != Value("__FROM_PARAM__"))
       detail::check_sparsity("init_sparsity", options.init_sparsity);
     read_tiers();
     check_update_frequency(options.update_frequency);
-    if (options.mask_type != "unstructured")
-      throw InvalidField("mask_type",
-                         "expected unstructured, got '" + options.mask_type + "'; N:M is NMPruningModifier");
   }
 
   void attach(Binding& binding) override {
@@ -89,24 +90,27 @@ class GradualPruning : public Modifier {
       };
       selected.erase(std::remove_if(selected.begin(), selected.end(), earlier), selected.end());
       taken.insert(taken.end(), selected.begin(), selected.end());
+      for (const auto& parameter : selected) check_fits(parameter);
       for (const auto& parameter : selected)
         binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
       const double last = tier.final_sparsity;
       binding.schedule({scope(), plan_, names_of(selected), [this, last](std::int64_t step) {
                           return target(step, options_.init_sparsity.number, last);
                         }});
-      for (auto& parameters : competing_sets(selected))
+      for (auto& parameters : competing_sets(selected)) {
+        check_can_compete(parameters);
         sets_.push_back({std::move(parameters), options_.init_sparsity.number, last});
+      }
     }
   }
 
   void begin_step(State& state) override {
     if (state.step == plan_.start && options_.init_sparsity.is(Value::Kind::kText))
       for (auto& set : sets_) set.init_sparsity = set.zeros() / set.elements();
-    if (plan_.updates_at(state.step)) update(state);
+    if (state.step == plan_.start) note_odd_weights(state, selected());
+    if (plan_.updates_at(state.step) && ready()) update(state);
     if (state.step == plan_.end && !options_.leave_enabled)
-      for (const auto& set : sets_)
-        for (const auto& parameter : set.parameters) state.masks.remove(parameter.name);
+      for (const auto& parameter : selected()) state.masks.remove(parameter.name);
   }
 
   void finish(State& state) override {
@@ -134,10 +138,35 @@ class GradualPruning : public Modifier {
   }
 
  protected:
-  /// Splits the parameters of one target into sets within which the smallest magnitudes go.
+  /// Splits the parameters of one target into sets within which the smallest scores go.
   virtual std::vector<Parameters> competing_sets(const Parameters& parameters) const = 0;
   /// What the target is called in plans.
   virtual const char* scope() const { return "sparsity"; }
+  /// One score for every weight, of the weight's shape: the smallest magnitudes go.
+  virtual at::Tensor scores(const State&, const Parameter& parameter) { return parameter.tensor; }
+  /// Whether scores count with their sign: what is below zero goes first.
+  virtual bool signed_scores() const { return false; }
+  /// Whether there are scores yet; updates are left out until then.
+  virtual bool ready() const { return true; }
+  /// Puts a new mask in force.
+  virtual void prune(State& state, const Parameter& parameter, const at::Tensor& mask) {
+    state.masks.set(parameter, mask);
+    state.optimizer_access.mask_state(parameter.tensor, mask);
+  }
+  /// After all masks of an update are in force.
+  virtual void updated(State&) {}
+
+  const StepPlan& plan() const { return plan_; }
+  Parameters selected() const {
+    Parameters all;
+    for (const auto& set : sets_) all.insert(all.end(), set.parameters.begin(), set.parameters.end());
+    return all;
+  }
+  static std::vector<Parameters> one_set_each(const Parameters& parameters) {
+    std::vector<Parameters> sets;
+    for (const auto& parameter : parameters) sets.push_back({parameter});
+    return sets;
+  }
 
  private:
   /// Parameters that end at one sparsity.
@@ -197,34 +226,85 @@ class GradualPruning : public Modifier {
     return interpolate(interpolation_, first, last, plan_.progress(step));
   }
 
-  void update(State& state) {
-    std::vector<std::vector<at::Tensor>> weights;
-    std::vector<std::int64_t> pruned;
-    for (const auto& set : sets_) {
-      const double sparsity = target(state.step, set.init_sparsity, set.final_sparsity);
-      pruned.push_back(std::llround(sparsity * set.elements()));
-      weights.push_back(tensors_of(set.parameters));
-    }
-    const auto masks = smallest_magnitude_masks(weights, pruned);
-    for (std::size_t s = 0; s < sets_.size(); ++s)
-      for (std::size_t i = 0; i < masks[s].size(); ++i) {
-        state.masks.set(sets_[s].parameters[i], masks[s][i]);
-        state.optimizer_access.mask_state(weights[s][i], masks[s][i]);
-      }
+  void check_fits(const Parameter& parameter) const {
+    const auto reason = mask_type_.why_not(parameter.tensor);
+    if (!reason.empty()) throw InvalidField("mask_type", parameter.name + ": " + reason + "; exclude it");
+    if (mask_type_.kind != MaskType::Kind::kNofM) return;
+    const double most = mask_type_.pattern.sparsity();
+    for (const auto& tier : tiers_)
+      if (tier.final_sparsity != 0 && std::fabs(tier.final_sparsity - most) > 0.01)
+        throw InvalidField("final_sparsity", "expected " + std::to_string(most).substr(0, 5) +
+                                                 " for this mask_type, got " +
+                                                 std::to_string(tier.final_sparsity).substr(0, 5));
   }
 
+  static void note_odd_weights(State& state, const Parameters& parameters) {
+    for (const auto& [name, tensor, groups, type] : parameters) {
+      const auto weight = tensor.detach();
+      const auto odd = weight.numel() - weight.isfinite().sum().item<std::int64_t>();
+      if (odd > 0)
+        state.notes.push_back("pruning: " + std::to_string(odd) + " values of " + name +
+                              " are not finite: they count as the largest and stay");
+      if (weight.numel() > 0 && weight.count_nonzero().item<std::int64_t>() == 0)
+        state.notes.push_back("pruning: " + name + " is all zero before it is pruned");
+    }
+  }
+
+  // Sparsity counts what is removed together: it must be as large in one layer as in another.
+  void check_can_compete(const Parameters& parameters) const {
+    const auto& block = mask_type_.block;
+    if (parameters.size() > 1 && mask_type_.kind == MaskType::Kind::kBlocks &&
+        (block.out < 0 || block.in < 0 || block.all_taps))
+      throw InvalidField("mask_type",
+                         "whole filters or channels differ in size from layer to layer and cannot compete; "
+                         "prune each layer by itself, with MagnitudePruningModifier");
+  }
+
+  void update(State& state) {
+    std::vector<std::vector<at::Tensor>> units;
+    std::vector<std::int64_t> pruned;
+    for (const auto& set : sets_) {
+      std::int64_t total = 0;
+      units.emplace_back();
+      for (const auto& parameter : set.parameters) {
+        units.back().push_back(mask_type_.units(scores(state, parameter), signed_scores()));
+        total += units.back().back().numel();
+      }
+      const double sparsity = target(state.step, set.init_sparsity, set.final_sparsity);
+      pruned.push_back(std::llround(sparsity * static_cast<double>(total)));
+    }
+    const auto kept =
+        signed_scores() ? smallest_value_masks(units, pruned) : smallest_magnitude_masks(units, pruned);
+    for (std::size_t s = 0; s < sets_.size(); ++s)
+      for (std::size_t i = 0; i < kept[s].size(); ++i) {
+        const auto& parameter = sets_[s].parameters[i];
+        prune(state, parameter, mask_type_.mask(kept[s][i], parameter.tensor));
+      }
+    updated(state);
+  }
+
+  // Counted in units: blocks at the edges are smaller than others.
   void verify(const State& state, const Set& set) const {
-    const double zeros = set.zeros(), wanted = std::round(set.final_sparsity * set.elements());
-    if (zeros >= wanted) return;
-    const auto percent = [&](double n) { return std::to_string(100 * n / set.elements()); };
+    double pruned = 0, total = 0;
+    for (const auto& parameter : set.parameters) {
+      const auto kept = mask_type_.kind == MaskType::Kind::kBlocks
+                            ? block_scores(parameter.tensor.detach(), mask_type_.block)
+                            : parameter.tensor.detach();
+      total += static_cast<double>(kept.numel());
+      pruned += static_cast<double>(kept.numel() - kept.count_nonzero().item<std::int64_t>());
+    }
+    const double wanted = std::round(set.final_sparsity * total);
+    if (pruned >= wanted) return;
+    const auto percent = [&](double n) { return std::to_string(100 * n / total); };
     throw Error((set.parameters.size() == 1 ? set.parameters.front().name : "all selected weights") +
-                " ended " + percent(zeros) + " % sparse instead of " + percent(wanted) + " %" +
+                " ended " + percent(pruned) + " % sparse instead of " + percent(wanted) + " %" +
                 (state.masks.empty() ? ": no mask is in force"
                                      : ": something wrote to pruned weights after the last step"));
   }
 
   Options options_;
   Interpolation interpolation_;
+  MaskType mask_type_;
   StepPlan plan_;
   std::vector<Tier> tiers_;
   std::vector<Set> sets_;

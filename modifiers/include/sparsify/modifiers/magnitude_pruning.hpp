@@ -14,9 +14,7 @@ class MagnitudePruning : public GradualPruning {
 
  protected:
   std::vector<Parameters> competing_sets(const Parameters& parameters) const override {
-    std::vector<Parameters> sets;
-    for (const auto& parameter : parameters) sets.push_back({parameter});
-    return sets;
+    return one_set_each(parameters);
   }
 };
 

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <ATen/ops/scalar_tensor.h>
+
+#include <optional>
+#include <vector>
+
+#include "sparsify/graph/channel_spaces.hpp"
 #include "sparsify/masks/n_of_m.hpp"
+#include "sparsify/permute_for_n_of_m.hpp"
 #include "sparsify/registry.hpp"
 
 namespace sparsify {
@@ -9,6 +16,11 @@ namespace sparsify {
 /// One-shot N:M pruning by magnitude along input channels (2:4: arXiv 2104.08378): masks are made once, at
 /// `start_epoch`, and stay. Layers that the target's sparse kernels cannot use are left dense, and noted with
 /// the reason.
+///
+/// With `permute`, channels first change places so that masks keep more (Pool and Yu 2021, "Channel
+/// Permutations for N:M Sparsity"). How channels are connected is seen in the forward pass of the step at
+/// `start_epoch`, so that masks are made at its end; one step later where that pass is quantization's to
+/// record. A tensor that the pass stores elsewhere, and does not return, may come out in another order.
 class NMPruning : public Modifier {
  public:
   static constexpr const char* kName = "NMPruningModifier";
@@ -19,6 +31,7 @@ class NMPruning : public Modifier {
     bool exclude_grouped = true;
     std::int64_t min_channels = 16;
     std::vector<std::string> exclude{};
+    bool permute = false;
     template <class Visitor>
     void fields(Visitor& visit) {
       visit("start_epoch", start_epoch,
@@ -28,6 +41,10 @@ class NMPruning : public Modifier {
       visit("exclude_grouped", exclude_grouped,
             "leave grouped convolutions dense: GPUs have no sparse kernel for them");
       visit("min_channels", min_channels, "leave layers with fewer input channels dense: too narrow to gain");
+      visit(
+          "permute", permute,
+          "first put channels into an order in which more magnitude is kept, in all layers they go through; "
+          "the network computes the same. Averaged copies of the weights must start anew");
     }
   };
   explicit NMPruning(const Options& options)
@@ -56,7 +73,49 @@ class NMPruning : public Modifier {
   }
 
   void begin_step(State& state) override {
-    if (state.step != plan_.start) return;
+    if (state.step == plan_.start && !options_.permute) make_masks(state);
+  }
+
+  void forward(State& state, const std::function<void()>& run) override {
+    if (!is_permuting(state) || !state.training || spaces_) return run();
+    spaces_ = record_channel_spaces(state.parameters, state.buffers, state.results, run);
+  }
+
+  void end_step(State& state) override {
+    if (!is_permuting(state)) return;
+    if (!spaces_ && state.step > plan_.start)
+      throw Error(
+          "permute: no forward pass could be recorded; it must run inside step.forward, and before "
+          "quantization begins");
+    if (!spaces_) return;
+    const auto gain = permute_for_n_of_m(state, *spaces_, selected_, pattern_, kSearchWork);
+    state.notes.push_back(options_.mask_type + ": " + gain.text());
+    make_masks(state);
+    is_permuted_ = true;
+    spaces_.reset();
+  }
+
+  void save(StateDict& state) const override {
+    if (is_permuted_) state["is_permuted"] = at::scalar_tensor(true, at::kBool);
+  }
+  void load(const StateDict& state) override { is_permuted_ = state.count("is_permuted") > 0; }
+
+  void finish(State& state) override {
+    if (state.step <= plan_.start || is_permuting(state))
+      throw Error("training stopped before start_epoch: nothing was pruned");
+    for (const auto& parameter : selected_)
+      if (!obeys(parameter.tensor, pattern_))
+        throw Error(parameter.name + " is not " + options_.mask_type + " at the end");
+  }
+
+ private:
+  static constexpr double kSearchWork = 2e11;  // some 40 seconds of one core
+
+  bool is_permuting(const State& state) const {
+    return options_.permute && !is_permuted_ && state.step >= plan_.start;
+  }
+
+  void make_masks(State& state) const {
     for (const auto& parameter : selected_) {
       const auto mask = n_of_m_mask(parameter.tensor, pattern_);
       state.masks.set(parameter, mask);
@@ -64,14 +123,6 @@ class NMPruning : public Modifier {
     }
   }
 
-  void finish(State& state) override {
-    if (state.step <= plan_.start) throw Error("training stopped before start_epoch: nothing was pruned");
-    for (const auto& parameter : selected_)
-      if (!obeys(parameter.tensor, pattern_))
-        throw Error(parameter.name + " is not " + options_.mask_type + " at the end");
-  }
-
- private:
   std::string why_not(const Parameter& parameter) const {
     const auto channels = parameter.tensor.dim() >= 2 ? parameter.tensor.size(1) : 0;
     if (channels == 0) return "it has no input channels";
@@ -87,6 +138,8 @@ class NMPruning : public Modifier {
   NofM pattern_;
   StepPlan plan_;
   Parameters selected_;
+  bool is_permuted_ = false;
+  std::optional<std::vector<ChannelSpace>> spaces_;
 };
 
 }  // namespace sparsify

@@ -62,6 +62,7 @@ class Quantization : public Modifier {
     frozen_ranges_ = step_of(options_.disable_quantization_observer_epoch);
     frozen_statistics_ = step_of(options_.freeze_bn_stats_epoch);
     binding.claim("quantizers", start_, StepPlan::kNever);
+    binding.claim("what operators see", start_, StepPlan::kNever);
     binding.schedule({"quantization", binding.plan(window()), {}});
     if (frozen_ranges_ != StepPlan::kNever)
       binding.schedule({"ranges fixed", {frozen_ranges_, StepPlan::kNever}, {}});

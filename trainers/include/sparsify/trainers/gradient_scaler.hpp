@@ -34,6 +34,8 @@ class GradientScaler {
       scale_ *= 2;
   }
 
+  bool enabled() const { return enabled_; }
+
   /// Scale and number of steps since it last overflowed, as a tensor of two float64.
   torch::Tensor state() const {
     return torch::tensor({scale_, static_cast<double>(good_steps_)}, torch::kDouble);

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <ATen/ops/zeros_like.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "sparsify/masks/mask_type.hpp"
+#include "sparsify/masks/smallest.hpp"
+#include "sparsify/modifiers/gradual_pruning.hpp"
+#include "sparsify/registry.hpp"
+
+namespace sparsify {
+
+/// Alternating compressed and decompressed training (Peste et al. 2021, arXiv 2106.12379): phases with masks
+/// of the full sparsity alternate with dense ones, in which weights may come back. The first phase is dense,
+/// the last one is compressed and its masks stay.
+class ACDCPruning : public Modifier {
+ public:
+  static constexpr const char* kName = "ACDCPruningModifier";
+  struct Options {
+    Window window{0, -1};
+    double update_frequency = 1;
+    Value compression_sparsity{};
+    std::vector<std::string> params = {"__ALL_PRUNABLE__"};
+    bool global_sparsity = true;
+    bool momentum_buffer_reset = true;
+    bool leave_enabled = true;
+    Value mask_type = "unstructured";
+    std::vector<std::string> exclude{};
+    template <class Visitor>
+    void fields(Visitor& visit) {
+      window.fields(visit);
+      visit("update_frequency", update_frequency, "epochs that a phase lasts");
+      visit("compression_sparsity", compression_sparsity,
+            "fraction of weights removed in compressed phases, 0 to 1");
+      visit_selection(visit, params, exclude);
+      visit("global_sparsity", global_sparsity, "one threshold over all selected weights, not one for each");
+      visit("momentum_buffer_reset", momentum_buffer_reset, "forget momentum when a dense phase begins");
+      visit("mask_type", mask_type, kMaskTypes);
+      visit("leave_enabled", leave_enabled, "keep masks in force after end_epoch");
+    }
+  };
+  explicit ACDCPruning(const Options& options)
+      : Modifier(options.window), options_(options), mask_type_(MaskType::parse(options.mask_type)) {
+    check(options.window, true);
+    if (options.compression_sparsity.is(Value::Kind::kNone))
+      throw InvalidField("compression_sparsity", "is required, a fraction from 0 to 1");
+    detail::check_sparsity("compression_sparsity", options.compression_sparsity);
+    if (!(options.update_frequency > 0))
+      throw InvalidField("update_frequency", "expected how many epochs a phase lasts, more than 0");
+  }
+
+  void attach(Binding& binding) override {
+    plan_ = binding.plan(window(), options_.update_frequency);
+    if (phases() < 2)
+      throw InvalidField("update_frequency", "the window has room for one phase only; expected two or more");
+    selected_ = binding.select(options_.params, options_.exclude);
+    for (const auto& parameter : selected_) {
+      const auto reason = mask_type_.why_not(parameter.tensor);
+      if (!reason.empty()) throw InvalidField("mask_type", parameter.name + ": " + reason + "; exclude it");
+      binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
+    }
+    binding.schedule({options_.global_sparsity ? "sparsity of all together" : "sparsity", plan_,
+                      names_of(selected_), [this](std::int64_t step) {
+                        return compressed(phase_at(step)) ? options_.compression_sparsity.number : 0.0;
+                      }});
+  }
+
+  void begin_step(State& state) override {
+    if (state.step == plan_.end && !options_.leave_enabled)
+      for (const auto& parameter : selected_) state.masks.remove(parameter.name);
+    if (!plan_.contains(state.step)) return;
+    const auto phase = phase_at(state.step);
+    if (state.step != first_step(phase)) return;
+    compressed(phase) ? compress(state) : decompress(state);
+  }
+
+  void finish(State& state) override {
+    if (state.step < plan_.end)
+      throw Error("training stopped before end_epoch, in phase " + std::to_string(phase_at(state.step) + 1) +
+                  " of " + std::to_string(phases()));
+    for (const auto& parameter : selected_)
+      if (options_.leave_enabled && !state.masks.find(parameter.name).defined())
+        throw Error(parameter.name + " has no mask at the end");
+  }
+
+ private:
+  std::int64_t phases() const {
+    return static_cast<std::int64_t>(
+        std::ceil(static_cast<double>(plan_.end - plan_.start) / plan_.every - 1e-9));
+  }
+  std::int64_t first_step(std::int64_t phase) const {
+    return plan_.start + std::llround(static_cast<double>(phase) * plan_.every);
+  }
+  std::int64_t phase_at(std::int64_t step) const {
+    std::int64_t phase = 0;
+    while (phase + 1 < phases() && first_step(phase + 1) <= step) ++phase;
+    return phase;
+  }
+  bool compressed(std::int64_t phase) const { return phase % 2 == 1 || phase == phases() - 1; }
+
+  void compress(State& state) {
+    std::vector<std::vector<at::Tensor>> sets;
+    std::vector<std::int64_t> pruned;
+    for (const auto& parameter : selected_) {
+      if (sets.empty() || !options_.global_sparsity) sets.emplace_back(), pruned.push_back(0);
+      sets.back().push_back(mask_type_.units(parameter.tensor));
+      pruned.back() += sets.back().back().numel();
+    }
+    for (auto& count : pruned)
+      count = std::llround(options_.compression_sparsity.number * static_cast<double>(count));
+    std::size_t next = 0;
+    for (const auto& set : smallest_magnitude_masks(sets, pruned))
+      for (const auto& kept : set) {
+        const auto& parameter = selected_[next++];
+        const auto mask = mask_type_.mask(kept, parameter.tensor);
+        state.masks.set(parameter, mask);
+        state.optimizer_access.mask_state(parameter.tensor, mask);
+      }
+  }
+
+  void decompress(State& state) {
+    for (const auto& parameter : selected_) {
+      state.masks.remove(parameter.name);
+      if (options_.momentum_buffer_reset)
+        state.optimizer_access.mask_state(parameter.tensor, at::zeros_like(parameter.tensor, at::kBool));
+    }
+  }
+
+  Options options_;
+  MaskType mask_type_;
+  StepPlan plan_;
+  Parameters selected_;
+};
+
+}  // namespace sparsify

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <ATen/ops/zeros_like.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "sparsify/registry.hpp"
+
+namespace sparsify {
+
+/// Removes whole layers: every parameter of the named modules is zero from `start_epoch` on, biases and batch
+/// norm included, so that a residual branch adds nothing and its block hands on its input. At `end_epoch`
+/// they come back as they were.
+class LayerPruning : public Modifier {
+ public:
+  static constexpr const char* kName = "LayerPruningModifier";
+  struct Options {
+    Window window{};
+    std::vector<std::string> layers{};
+    template <class Visitor>
+    void fields(Visitor& visit) {
+      window.fields(visit);
+      visit("layers", layers, "module names, such as layer3.4; branches that are added to something");
+    }
+  };
+  explicit LayerPruning(const Options& options) : Modifier(options.window), options_(options) {
+    check(options.window);
+    if (options.layers.empty()) throw InvalidField("layers", "is empty; expected module names");
+  }
+
+  void attach(Binding& binding) override {
+    plan_ = binding.plan(window());
+    for (const auto& layer : options_.layers) {
+      const auto before = selected_.size();
+      for (const auto& parameter : binding.state().parameters)
+        if (detail::unwrapped(parameter.name).rfind(detail::unwrapped(layer) + ".", 0) == 0)
+          selected_.push_back(parameter);
+      if (selected_.size() == before)
+        throw InvalidField("layers", "'" + layer + "' is no module with parameters" +
+                                         suggestion(layer, modules(binding.state().parameters)));
+    }
+    for (const auto& parameter : selected_)
+      binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
+    binding.schedule({"removed", plan_, names_of(selected_)});
+  }
+
+  void begin_step(State& state) override {
+    if (state.step == plan_.start)
+      for (const auto& parameter : selected_) {
+        values_.try_emplace(parameter.name, parameter.tensor.detach().clone());
+        const auto nothing = at::zeros_like(parameter.tensor.detach(), at::kBool);
+        state.masks.set(parameter, nothing);
+        state.optimizer_access.mask_state(parameter.tensor, nothing);
+      }
+    if (state.step == plan_.end)
+      for (const auto& parameter : selected_) {
+        state.masks.remove(parameter.name);
+        parameter.tensor.detach().copy_(values_.at(parameter.name));
+      }
+  }
+
+  void finish(State& state) override {
+    if (state.step <= plan_.start) throw Error("training stopped before start_epoch: nothing was removed");
+    if (state.step >= plan_.end) return;
+    for (const auto& parameter : selected_)
+      if (parameter.tensor.detach().count_nonzero().item<std::int64_t>() > 0)
+        throw Error(parameter.name + " is not zero at the end");
+  }
+
+  void save(StateDict& state) const override {
+    for (const auto& [name, value] : values_) state["values." + name] = value;
+  }
+  void load(const StateDict& state) override {
+    values_.clear();
+    for (const auto& parameter : selected_)
+      if (const auto value = state.find("values." + parameter.name); value != state.end())
+        values_[parameter.name] = value->second;
+  }
+
+ private:
+  static std::vector<std::string> modules(const Parameters& parameters) {
+    std::vector<std::string> names;
+    for (const auto& parameter : parameters)
+      for (auto dot = parameter.name.find('.'); dot != std::string::npos;
+           dot = parameter.name.find('.', dot + 1))
+        names.push_back(parameter.name.substr(0, dot));
+    return names;
+  }
+
+  Options options_;
+  StepPlan plan_;
+  Parameters selected_;
+  std::map<std::string, at::Tensor> values_;  // from before the removal
+};
+
+}  // namespace sparsify

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sparsify/registry.hpp"
+
+namespace sparsify {
+
+/// Powerpropagation (Schwarz et al. 2021, arXiv 2110.00296): the optimizer sees theta, where
+/// weight = theta * |theta|^(alpha - 1), so that large weights move more and small ones less, and what is
+/// near zero stays there. The model holds the weights themselves at all times.
+class Powerpropagation : public Modifier {
+ public:
+  static constexpr const char* kName = "PowerpropagationModifier";
+  struct Options {
+    Window window{};
+    double alpha = 2;
+    std::vector<std::string> params = {"__ALL_PRUNABLE__"};
+    std::vector<std::string> exclude{};
+    template <class Visitor>
+    void fields(Visitor& visit) {
+      window.fields(visit);
+      visit("alpha", alpha, "the power, 1 or more; 1 changes nothing, 2 to 4 are usual");
+      visit_selection(visit, params, exclude);
+    }
+  };
+  explicit Powerpropagation(const Options& options) : Modifier(options.window), options_(options) {
+    check(options.window);
+    if (!(options.alpha >= 1 && options.alpha <= 10))
+      throw InvalidField("alpha", "expected a power from 1 to 10, got " + std::to_string(options.alpha));
+  }
+
+  void attach(Binding& binding) override {
+    plan_ = binding.plan(window());
+    selected_ = binding.select(options_.params, options_.exclude);
+    for (const auto& parameter : selected_)
+      binding.claim("what the optimizer sees of " + parameter.name, plan_.start, plan_.end);
+    binding.schedule({"powerpropagation", plan_, names_of(selected_)});
+  }
+
+  void gradients(State& state) override {
+    if (!plan_.contains(state.step)) return;
+    at::NoGradGuard no_grad;
+    for (const auto& parameter : selected_) {
+      auto weight = parameter.tensor.detach();
+      const auto magnitude = weight.abs().pow_(1 / options_.alpha);  // |theta|
+      weight.copy_(weight.sign().mul_(magnitude));
+      if (parameter.tensor.grad().defined())
+        parameter.tensor.grad().detach().mul_(magnitude.pow(options_.alpha - 1).mul_(options_.alpha));
+    }
+  }
+
+  void end_step(State& state) override {
+    if (!plan_.contains(state.step)) return;
+    at::NoGradGuard no_grad;
+    for (const auto& parameter : selected_) {
+      auto theta = parameter.tensor.detach();
+      theta.mul_(theta.abs().pow_(options_.alpha - 1));
+    }
+  }
+
+ private:
+  Options options_;
+  StepPlan plan_;
+  Parameters selected_;
+};
+
+}  // namespace sparsify
