@@ -11,6 +11,7 @@ int train_command(const std::vector<std::string>& arguments);
 int validate_command(const std::vector<std::string>& arguments);
 int export_command(const std::vector<std::string>& arguments);
 int inspect_command(const std::vector<std::string>& arguments);
+int analyze_command(const std::vector<std::string>& arguments);
 int recipe_command(const std::vector<std::string>& arguments);
 
 }  // namespace sparsify

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <sstream>
+
+#include <torch/torch.h>
+
+#include "command_line.hpp"
+#include "commands/commands.hpp"
+#include "signals.hpp"
+#include "sparsify/trainers/atomic_file.hpp"
+#include "sparsify/trainers/weights.hpp"
+#include "terminal.hpp"
+#include "workflow/input_error.hpp"
+#include "workflow/propose.hpp"
+#include "workflow/saved_model.hpp"
+#include "workflow/sensitivity.hpp"
+#include "workflow/sensitivity_report.hpp"
+#include "workflow/table.hpp"
+
+namespace sparsify {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Subject {
+  std::string model_name;
+  std::shared_ptr<Model> model;
+  trainers::Datasets data;
+};
+
+Subject open_subject(const CommandLine& line) {
+  Subject subject;
+  if (!line.operands().empty()) {
+    const auto path = line.operand("run or checkpoint");
+    if (line.given("model") || line.given("weights"))
+      throw InputError("give either " + path + " or --model and --weights, not both");
+    const auto saved = open_saved_model(path);
+    return {saved.card.model, saved.model, open_data_for(saved.card, line.text("data", saved.card.data))};
+  }
+  if (!line.given("model") || !line.given("weights") || !line.given("data"))
+    throw InputError("what is to be analysed? Give a run or a checkpoint, or --model, --weights and --data");
+  subject.model_name = line.text("model");
+  trainers::DataOptions data_options;
+  data_options.image_size = line.integer("image-size", 0, 1, 16384);
+  subject.data = trainers::open_datasets(line.text("data"), data_options);
+  ModelOptions options;
+  options.num_classes = subject.data.val->classes();
+  options.image_size = subject.data.image_size;
+  subject.model = build_model(subject.model_name, options);
+  load_weights(*subject.model, read_model_weights(line.text("weights")));
+  use_channels_last(*subject.model);
+  return subject;
+}
+
+double fraction(const std::string& text, const std::string& flag) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != '\0' || !(value > 0 && value <= 1))
+    throw InputError(flag + ": expected a fraction above 0 and up to 1, got '" + text + "'");
+  return value;
+}
+
+SensitivityOptions options_of(const CommandLine& line) {
+  SensitivityOptions options;
+  if (line.given("levels")) {
+    options.levels.clear();
+    std::istringstream list(line.text("levels"));
+    for (std::string item; std::getline(list, item, ',');)
+      options.levels.push_back(fraction(item, "--levels"));
+    if (options.levels.empty()) throw InputError("--levels: expected fractions, such as 0.5,0.8,0.9");
+  }
+  options.images = line.integer("images", options.images, 1, 1 << 24);
+  options.batch_size = line.integer("batch-size", options.batch_size, 1, 1 << 20);
+  options.workers = line.integer("workers", options.workers, 0, 256);
+  options.seed = static_cast<std::uint64_t>(line.integer("seed", 0, 0, std::int64_t{1} << 31));
+  options.scheme = line.text("scheme", options.scheme);
+  if (options.scheme == "none") options.scheme.clear();
+  if (!options.scheme.empty() && options.scheme != "cpu" && options.scheme != "gpu")
+    throw InputError("--scheme: expected cpu, gpu or none, got '" + options.scheme + "'");
+  return options;
+}
+
+// The folder must not exist: an analysis is never overwritten.
+fs::path new_folder(const CommandLine& line) {
+  const fs::path output = line.text("output", "analysis");
+  std::error_code ignored;
+  if (fs::exists(output, ignored))
+    throw InputError(output.string() + " exists; name another folder with --output, or remove it");
+  return output;
+}
+
+}  // namespace
+
+int analyze_command(const std::vector<std::string>& arguments) {
+  CommandLine line(
+      "analyze", "RUN|CHECKPOINT [options]  or  --model M --weights W --data D [options]",
+      "Measures how much each layer of a trained network suffers when it alone is pruned or rounded to "
+      "INT8, without\ntraining, on training images; writes the measurements, a plot, and a recipe that "
+      "prunes every layer as far as it\nbears.",
+      "  sparsify analyze runs/dense --target-sparsity 0.85\n"
+      "  sparsify analyze --model resnet50 --weights resnet50.pth --data images/ --output "
+      "resnet50-analysis\n");
+  line.option("what", "model", "network by name", "NAME");
+  line.option("what", "weights", "its weights: .safetensors, .pt, .pth, or a checkpoint", "FILE");
+  line.option("what", "data", "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]", "D");
+  line.option("what", "image-size,imgsz", "side of the network's input in pixels", "N");
+  line.option("how", "levels", "sparsities to try (default: 0.3,0.5,0.6,0.7,0.8,0.85,0.9,0.95,0.98)", "LIST");
+  line.option("how", "scheme", "INT8 for cpu or gpu engines, or none (default: cpu)", "S");
+  line.option("how", "images", "training images to measure on (default: 1024)", "N");
+  line.option("how", "batch-size", "images per step (default: 128)", "N");
+  line.option("how", "workers", "threads that prepare images (default: 2)", "N");
+  line.option("how", "seed", "of the choice of images (default: 0)", "N");
+  line.option("output", "target-sparsity",
+              "fraction of all weights the proposed recipe removes (default: 0.85)", "S");
+  line.option("output", "output",
+              "folder for sensitivity.csv, sensitivity.html and recipe.yaml (default: analysis)", "DIR");
+  if (!line.parse(arguments)) return 0;
+  const auto options = options_of(line);
+  const double target = fraction(line.text("target-sparsity", "0.85"), "--target-sparsity");
+  if (*std::max_element(options.levels.begin(), options.levels.end()) < target)
+    throw InputError("--target-sparsity: " + line.text("target-sparsity", "0.85") +
+                     " is above every level of --levels");
+  const auto output = new_folder(line);
+  const auto subject = as_input([&] { return open_subject(line); });
+
+  catch_stop_signals();
+  Terminal terminal;
+  const auto sensitivity =
+      measure_sensitivity(*subject.model, subject.data, options, [&](std::int64_t done, std::int64_t all) {
+        terminal.status(done == all ? ""
+                                    : "measuring " + std::to_string(done + 1) + " of " + std::to_string(all));
+        return !stop_requested();
+      });
+  if (stop_requested()) throw Interrupted("stopped; nothing was written");
+
+  const auto proposal = propose_sparsity(sensitivity, target);
+  std::cout << subject.model_name << " on " << sensitivity.dense.images << " training images: loss "
+            << std::to_string(sensitivity.dense.loss) << ", top-1 " << format_percent(sensitivity.dense.top1)
+            << "; increases of the loss:\n\n"
+            << sensitivity_table(sensitivity, 0.8);
+  for (const auto& layer : sensitivity.layers)
+    if (!layer.not_quantized.empty() && !options.scheme.empty())
+      std::cout << "note: " << layer.name << " was not measured in INT8: " << layer.not_quantized << "\n";
+  fs::create_directories(output);
+  write_file_atomically(output / "sensitivity.csv", sensitivity_csv(sensitivity));
+  write_file_atomically(output / "sensitivity.html",
+                        sensitivity_html(sensitivity, "Sensitivity of " + subject.model_name));
+  write_file_atomically(output / "recipe.yaml", recipe_text(proposal, sensitivity, subject.model_name));
+  std::cout << "\n"
+            << format_percent(proposal.reached) << " of all weights can go for a loss increase of about "
+            << std::to_string(proposal.predicted_loss_increase)
+            << " before any fine-tuning, if the layers' add up\n\n"
+            << (output / "sensitivity.csv").string() << "\n"
+            << (output / "sensitivity.html").string() << "\n"
+            << (output / "recipe.yaml").string() << "\n";
+  return 0;
+}
+
+}  // namespace sparsify

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// sparsify analyze: what it writes, and what it refuses.
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "run_program.hpp"
+
+using Catch::Matchers::ContainsSubstring;
+using cli::Folder;
+using cli::sparsify;
+
+namespace {
+
+struct Row {
+  std::string layer, what;
+  double elements, level, loss, increase;
+};
+
+std::vector<Row> rows_of(const cli::fs::path& path) {
+  std::istringstream text(cli::read(path));
+  std::string line;
+  std::getline(text, line);
+  REQUIRE(line == "layer,elements,what,level,loss,loss_increase,top1");
+  std::vector<Row> rows;
+  while (std::getline(text, line)) {
+    std::istringstream cells(line);
+    std::vector<std::string> cell(7);
+    for (auto& part : cell) std::getline(cells, part, ',');
+    rows.push_back(
+        {cell[0], cell[2], std::stod(cell[1]), std::stod(cell[3]), std::stod(cell[4]), std::stod(cell[5])});
+  }
+  return rows;
+}
+
+}  // namespace
+
+TEST_CASE("analyze measures every layer, plots it, and proposes a recipe that loads and reaches the target") {
+  const Folder folder;
+  cli::write(folder / "small.yaml", cli::small_recipe(2));
+  REQUIRE(
+      sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--recipe-arg", "sparsity=0.05"}).code ==
+      0);
+  const auto analysed =
+      sparsify(folder.path(), {"analyze", "runs/small", "--levels", "0.9,0.5,0.99", "--images", "128",
+                               "--target-sparsity", "0.8", "--output", "here/analysis"});
+  INFO(analysed.err << analysed.out);
+  REQUIRE(analysed.code == 0);
+  const auto output = folder / "here" / "analysis";
+  const auto rows = rows_of(output / "sensitivity.csv");
+  std::map<std::string, double> elements;
+  std::map<std::string, int> integer, sparse;
+  double worst = 0;
+  for (const auto& row : rows) {
+    elements[row.layer] = row.elements;
+    (row.what == "int8" ? integer : sparse)[row.layer]++;
+    if (row.what == "int8") CHECK(std::abs(row.increase) < 0.3);
+    if (row.what == "sparsity" && row.level == 0.99) worst = std::max(worst, row.increase);
+  }
+  CHECK(elements.size() > 3);
+  CHECK(worst > 0.05);  // nearly all of some layer cannot go unnoticed
+  for (const auto& [layer, count] : sparse) {
+    CHECK(count == 3);
+    CHECK(integer[layer] == 1);
+  }
+  CHECK_THAT(cli::read(output / "sensitivity.html"),
+             ContainsSubstring("<svg") && ContainsSubstring("conv1.weight"));
+
+  const auto plan = sparsify(folder.path(), {"recipe", "plan", "here/analysis/recipe.yaml"});
+  INFO(plan.err << plan.out);
+  REQUIRE(plan.code == 0);
+  // The recipe's tiers, against the layers' sizes.
+  std::istringstream recipe(cli::read(output / "recipe.yaml"));
+  double tier = 0, removed = 0, total = 0;
+  for (const auto& [layer, count] : elements) total += count;
+  for (std::string line; std::getline(recipe, line);) {
+    const auto text = line.substr(std::min(line.size(), line.find_first_not_of(' ')));
+    if (text.rfind("0.", 0) == 0 && text.back() == ':') tier = std::stod(text);
+    if (text.rfind("- ", 0) == 0 && elements.count(text.substr(2)))
+      removed += tier * elements[text.substr(2)];
+  }
+  CHECK(removed / total >= 0.8);
+  CHECK(removed / total < 0.95);
+
+  const auto again = sparsify(folder.path(), {"analyze", "runs/small", "--output", "here/analysis"});
+  CHECK(again.code == 2);
+  CHECK_THAT(again.err, ContainsSubstring("exists; name another folder"));
+}
+
+TEST_CASE("analyze says what is wrong before it measures anything") {
+  const Folder folder;
+  const auto error = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "analyze");
+    const auto outcome = sparsify(folder.path(), arguments);
+    CHECK(outcome.code == 2);
+    return outcome.err;
+  };
+  CHECK_THAT(error({}), ContainsSubstring("what is to be analysed?"));
+  CHECK_THAT(error({"nowhere"}), ContainsSubstring("nowhere"));
+  CHECK_THAT(error({"nowhere", "--levels", "0.5,85"}),
+             ContainsSubstring("--levels: expected a fraction above 0"));
+  CHECK_THAT(error({"nowhere", "--target-sparsity", "0.999"}), ContainsSubstring("is above every level"));
+  CHECK_THAT(error({"nowhere", "--scheme", "tpu"}), ContainsSubstring("--scheme: expected cpu, gpu or none"));
+  CHECK(folder.listing().empty());
+}
