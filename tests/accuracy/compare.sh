@@ -3,9 +3,11 @@
 # Finished runs are kept, interrupted ones resumed: call it again to go on.
 #
 #   ./dev run tests/accuracy/compare.sh OUTPUT "SEEDS" DENSE RECIPE... [-- FLAGS OF sparsify train]
+#
+# RECIPE_FLAGS: more flags for the recipes, not for the baseline.
 set -euo pipefail
 
-[ $# -ge 4 ] || { sed -n '2,6p' "$0" | cut -c3- >&2; exit 2; }
+[ $# -ge 4 ] || { sed -n '2,8p' "$0" | cut -c3- >&2; exit 2; }
 output=$1 seeds=$2 dense=$3
 shift 3
 recipes=()
@@ -32,7 +34,8 @@ engine() {  # engine RUN KEY: a number of the parity with ONNX Runtime
 for seed in $seeds; do
   train "$output/$(name "$dense")-$seed" "$dense" --seed "$seed" "$@"
   for recipe in "${recipes[@]}"; do
-    train "$output/$(name "$recipe")-$seed" "$recipe" --seed "$seed" --baseline "$output/$(name "$dense")-$seed" "$@"
+    train "$output/$(name "$recipe")-$seed" "$recipe" --seed "$seed" --baseline "$output/$(name "$dense")-$seed" \
+      ${RECIPE_FLAGS:-} "$@"
   done
 done
 
