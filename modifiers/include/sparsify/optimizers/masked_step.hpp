@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/optim/optimizer.h>
 
@@ -101,21 +102,24 @@ class MaskedStep {
   void step_by_sgd(Group& group, const at::Tensor& parameter) {
     const auto& options = static_cast<const SGDOptions&>(group.options());
     auto span = span_of(parameter);
-    SGDNumbers numbers{static_cast<float>(options.lr()), static_cast<float>(options.momentum()),
+    SGDNumbers numbers{static_cast<float>(options.lr()),
+                       static_cast<float>(options.momentum()),
                        static_cast<float>(1 - options.dampening()),
-                       static_cast<float>(options.weight_decay())};
-    if (options.momentum() == 0) return step_sgd<Momentum::kNone>(span, numbers);
-    auto* state = state_of<SGDState>(parameter);
-    if (!state) {
-      auto made = std::make_unique<SGDState>();
-      made->momentum_buffer(at::zeros_like(parameter.detach()));
-      state = made.get();
-      optimizer_.state()[parameter.unsafeGetTensorImpl()] = std::move(made);
-      numbers.undamped = 1;  // momentum begins as the first change
+                       static_cast<float>(options.weight_decay()),
+                       options.nesterov(),
+                       false};
+    if (options.momentum() != 0) {
+      auto* state = state_of<SGDState>(parameter);
+      if (!state) {
+        auto made = std::make_unique<SGDState>();
+        made->momentum_buffer(at::empty_like(parameter.detach()));
+        state = made.get();
+        optimizer_.state()[parameter.unsafeGetTensorImpl()] = std::move(made);
+        numbers.first_step = true;
+      }
+      span.first = state->momentum_buffer().template mutable_data_ptr<float>();
     }
-    span.first = state->momentum_buffer().template mutable_data_ptr<float>();
-    if (options.nesterov()) return step_sgd<Momentum::kNesterov>(span, numbers);
-    step_sgd<Momentum::kPlain>(span, numbers);
+    step_sgd(span, numbers);
   }
 
   void step_by_adamw(Group& group, const at::Tensor& parameter) {
