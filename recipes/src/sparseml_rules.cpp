@@ -15,9 +15,10 @@ std::vector<SparseMLRule> make_rules() {
   std::vector<SparseMLRule> rules = {
       // modifiers
       {"LayerThinningModifier", "", Fate::kUnsupported, kLater},
-      {"DistillationModifier", "", Fate::kUnsupported, "distillation is not in this version"},
-      {"PerLayerDistillationModifier", "", Fate::kUnsupported, "distillation is not in this version"},
-      {"OutputDistillationModifier", "", Fate::kUnsupported, "distillation is not in this version"},
+      {"PerLayerDistillationModifier", "", Fate::kUnsupported,
+       "layers' outputs are not learnt from; DistillationModifier learns from the model's"},
+      {"OutputDistillationModifier", "", Fate::kUnsupported,
+       "layers' outputs are not learnt from; DistillationModifier learns from the model's"},
       {"SparseGPTModifier", "", Fate::kUnsupported, kLanguageModels},
       {"WandaPruningModifier", "", Fate::kUnsupported, kLanguageModels},
       {"GPTQModifier", "", Fate::kUnsupported, kLanguageModels},
@@ -71,6 +72,11 @@ std::vector<SparseMLRule> make_rules() {
       {"MFACPruningModifier", "available_devices", Fate::kNotNeeded, "gradients stay where the weights are"},
       {"StructuredPruningModifier", "param_groups", Fate::kNotNeeded,
        "what belongs together follows from the data flow"},
+      // distillation
+      {"DistillationModifier", "distill_output_keys", Fate::kUnsupported, "every output is learnt from"},
+      {"DistillationModifier", "teacher_input_keys", Fate::kUnsupported,
+       "the teacher sees what the model sees"},
+      {"DistillationModifier", "update_frequency", Fate::kNotNeeded, "every step is learnt from"},
       // quantization
       {"QuantizationModifier", "scheme", Fate::kTranslated,
        "a description with 8 bits is cpu, with symmetric activations gpu; others are not in this version"},

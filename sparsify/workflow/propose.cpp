@@ -2,10 +2,10 @@
 #include "workflow/propose.hpp"
 
 #include <algorithm>
-#include <cstdio>
 #include <limits>
 
 #include "sparsify/error.hpp"
+#include "workflow/table.hpp"
 
 namespace sparsify {
 namespace {
@@ -24,12 +24,6 @@ struct Curve {
   }
 };
 
-std::string shown(double value, int digits) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
-
 }  // namespace
 
 Proposal propose_sparsity(const Sensitivity& sensitivity, double target) {
@@ -41,9 +35,9 @@ Proposal propose_sparsity(const Sensitivity& sensitivity, double target) {
     most += curves.back().levels.back() * static_cast<double>(layer.elements);
   }
   if (most < target * total)
-    throw Error("a sparsity of " + shown(100 * target, 1) +
-                " % is not reached with every layer at its highest level, " +
-                shown(100 * sensitivity.levels.back(), 1) + " %: measure higher levels");
+    throw Error("a sparsity of " + format_percent(target, 1) +
+                " is not reached with every layer at its highest level, " +
+                format_percent(sensitivity.levels.back(), 1) + ": measure higher levels");
   Proposal proposal;
   while (removed < target * total) {
     double best = std::numeric_limits<double>::infinity();
@@ -72,12 +66,13 @@ std::string recipe_text(const Proposal& proposal, const Sensitivity& sensitivity
   for (const auto& layer : sensitivity.layers) tiers[proposal.sparsity.at(layer.name)].push_back(layer.name);
   std::string text =
       "# Proposed by sparsify analyze: each layer as sparse as it bears, " +
-      shown(100 * proposal.reached, 2) +
+      format_fixed(100 * proposal.reached, 2) +
       " % of all weights.\n"
       "# Measured on " +
       std::to_string(sensitivity.dense.images) +
-      " training images, each layer pruned alone and at once: loss " + shown(sensitivity.dense.loss, 4) +
-      " dense, " + shown(sensitivity.dense.loss + proposal.predicted_loss_increase, 4) +
+      " training images, each layer pruned alone and at once: loss " +
+      format_fixed(sensitivity.dense.loss, 4) + " dense, " +
+      format_fixed(sensitivity.dense.loss + proposal.predicted_loss_increase, 4) +
       " if the increases add up.\n"
       "# Start from the analysed weights: sparsify train --recipe THIS --weights W --data D\n"
       "version: 1\n"
@@ -100,7 +95,7 @@ std::string recipe_text(const Proposal& proposal, const Sensitivity& sensitivity
       "    end_epoch: eval(0.5 * num_epochs)\n    update_frequency: 0.1\n    final_sparsity:\n";
   for (const auto& [sparsity, names] : tiers) {
     if (sparsity == 0) continue;
-    text += "      " + shown(sparsity, 4) + ":\n";
+    text += "      " + format_fixed(sparsity, 4) + ":\n";
     for (const auto& name : names) text += "        - " + name + "\n";
   }
   if (tiers.count(0)) {

@@ -79,6 +79,22 @@ trainers::Datasets open_data_for(const ModelCard& card, const std::string& spec)
   return data;
 }
 
+WeightedModel open_weights(const std::string& model, const fs::path& weights, const std::string& data,
+                           std::int64_t image_size) {
+  trainers::DataOptions data_options;
+  data_options.image_size = image_size;
+  WeightedModel opened;
+  opened.data = trainers::open_datasets(data, data_options);
+  ModelOptions options;
+  options.num_classes = opened.data.val->classes();
+  options.image_size = opened.data.image_size;
+  opened.model = build_model(model, options);
+  load_weights(*opened.model, read_model_weights(weights));
+  use_channels_last(*opened.model);
+  opened.model->eval();
+  return opened;
+}
+
 std::string absolute_data(const std::string& spec) {
   std::error_code ignored;
   return fs::exists(spec, ignored) ? fs::absolute(spec).lexically_normal().string() : spec;

@@ -41,6 +41,16 @@ StateDict read_model_weights(const std::filesystem::path& path);
 /// Opens a data set for a card: same image size, and a class count that fits the model. Throws Error.
 trainers::Datasets open_data_for(const ModelCard& card, const std::string& spec);
 
+/// A zoo's model with weights of a file, and the data it is to see; in eval mode.
+struct WeightedModel {
+  std::shared_ptr<Model> model;
+  trainers::Datasets data;
+};
+
+/// `image_size` 0: usual for the data. Throws Error saying what does not fit.
+WeightedModel open_weights(const std::string& model, const std::filesystem::path& weights,
+                           const std::string& data, std::int64_t image_size);
+
 /// The data's path when it names something on disk, made absolute; other specifications as they are.
 std::string absolute_data(const std::string& spec);
 

@@ -10,6 +10,7 @@
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/session.hpp"
 #include "sparsify/trainers/loader.hpp"
+#include "sparsify/trainers/trainer.hpp"
 
 namespace sparsify {
 namespace {
@@ -34,19 +35,9 @@ std::vector<trainers::Batch> draw(const trainers::Datasets& data, const Sensitiv
 }
 
 Evaluation evaluate_on(const std::vector<trainers::Batch>& batches, const Forward& forward) {
-  Evaluation sum;
-  for (const auto& batch : batches) {
-    const auto logits = forward(batch.images).to(torch::kFloat);
-    sum.images += logits.size(0);
-    sum.loss +=
-        torch::nn::functional::cross_entropy(
-            logits, batch.labels, torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum))
-            .item<double>();
-    sum.top1 += logits.argmax(1).eq(batch.labels).sum().item<double>();
-  }
-  const auto images = static_cast<double>(std::max<std::int64_t>(1, sum.images));
-  sum.loss /= images, sum.top1 /= images;
-  return sum;
+  EvaluationSum sum;
+  for (const auto& batch : batches) sum.add(forward(batch.images), batch.labels);
+  return sum.mean();
 }
 
 /// Holds a weight, and puts it back.

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "workflow/chart.hpp"
 #include "workflow/html.hpp"
@@ -11,12 +10,6 @@
 
 namespace sparsify {
 namespace {
-
-std::string shown(double value, const char* format = "%.4f") {
-  char text[32];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
 
 double increase(const Sensitivity& sensitivity, const Evaluation& measured) {
   return measured.loss - sensitivity.dense.loss;
@@ -46,7 +39,7 @@ std::string shade(double value) {
 }
 
 std::string cell(double value) {
-  return "<td class='n' style='background:" + shade(value) + "'>" + shown(value, "%+.3f") + "</td>";
+  return "<td class='n' style='background:" + shade(value) + "'>" + format_change(value, 3) + "</td>";
 }
 
 }  // namespace
@@ -56,12 +49,12 @@ std::string sensitivity_csv(const Sensitivity& sensitivity) {
   const auto row = [&](const LayerSensitivity& layer, const std::string& what, const std::string& level,
                        const Evaluation& measured) {
     text += layer.name + "," + std::to_string(layer.elements) + "," + what + "," + level + "," +
-            shown(measured.loss, "%.6f") + "," + shown(increase(sensitivity, measured), "%.6f") + "," +
-            shown(measured.top1, "%.5f") + "\n";
+            format_fixed(measured.loss, 6) + "," + format_fixed(increase(sensitivity, measured), 6) + "," +
+            format_fixed(measured.top1, 5) + "\n";
   };
   for (const auto& layer : sensitivity.layers) {
     for (std::size_t i = 0; i < layer.pruned.size(); ++i)
-      row(layer, "sparsity", shown(sensitivity.levels[i]), layer.pruned[i]);
+      row(layer, "sparsity", format_fixed(sensitivity.levels[i], 4), layer.pruned[i]);
     if (layer.not_quantized.empty()) row(layer, "int8", "8", layer.quantized);
   }
   return text;
@@ -74,8 +67,8 @@ std::string sensitivity_table(const Sensitivity& sensitivity, double level) {
   for (const auto* layer : by_increase(sensitivity, at))
     rows.push_back(
         {layer->name, std::to_string(layer->elements),
-         shown(increase(sensitivity, layer->pruned[at]), "%+.4f"), format_percent(layer->pruned[at].top1),
-         layer->not_quantized.empty() ? shown(increase(sensitivity, layer->quantized), "%+.4f") : ""});
+         format_change(increase(sensitivity, layer->pruned[at]), 4), format_percent(layer->pruned[at].top1),
+         layer->not_quantized.empty() ? format_change(increase(sensitivity, layer->quantized), 4) : ""});
   return format_table(rows);
 }
 
@@ -99,8 +92,8 @@ std::string sensitivity_html(const Sensitivity& sensitivity, const std::string& 
   std::string body =
       "<p>Each layer by itself, pruned by magnitude at once or rounded to INT8, nothing trained, on " +
       std::to_string(sensitivity.dense.images) + " training images. Dense: loss " +
-      shown(sensitivity.dense.loss) + ", top-1 " + format_percent(sensitivity.dense.top1) + ".</p>\n" +
-      "<h2>Loss increase by sparsity in percent: the most sensitive layers</h2>\n" + chart.svg() +
+      format_fixed(sensitivity.dense.loss, 4) + ", top-1 " + format_percent(sensitivity.dense.top1) +
+      ".</p>\n" + "<h2>Loss increase by sparsity in percent: the most sensitive layers</h2>\n" + chart.svg() +
       "\n<h2>Loss increase of every layer, in the network's order</h2>\n<table><tr><th>layer</th>"
       "<th>weights</th>";
   for (const double level : sensitivity.levels) body += "<th>" + format_percent(level, 0) + "</th>";

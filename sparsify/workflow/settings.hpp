@@ -16,7 +16,7 @@ namespace sparsify {
 /// What a training run is asked to do: each field is a command-line flag, a key of a recipe's `run:` mapping,
 /// and an entry of config.json, all of one name (flags with '-' for '_').
 struct Settings {
-  std::string model, weights, data, target, baseline = "none", output;
+  std::string model, weights, data, target, baseline = "none", distill_teacher = "none", output;
   std::int64_t epochs = 0, batch_size = 128, image_size = 0, seed = 0, workers = 2;
   std::string optimizer = "sgd", lr_schedule = "cosine", augment = "auto", device = "auto",
               precision = "auto";
@@ -48,6 +48,9 @@ struct Settings {
     visit("target", target,
           "engines the exported model is for: cpu or gpu; default: the recipe's scheme, else cpu");
     visit("baseline", baseline, "run directory of a dense run of equal budget to compare with, or none");
+    visit("distill_teacher", distill_teacher,
+          "run or checkpoint of a dense model whose outputs the recipe's DistillationModifier learns from, "
+          "or none");
     visit("output", output, "run directory; default: runs/<recipe>");
   }
 };

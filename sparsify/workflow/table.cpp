@@ -50,6 +50,10 @@ std::string format_table(const std::vector<std::vector<std::string>>& rows) {
   return text;
 }
 
+std::string format_fixed(double value, int digits) { return print("%.*f", digits, value); }
+
+std::string format_change(double value, int digits) { return print("%+.*f", digits, value); }
+
 std::string format_percent(double fraction, int digits) { return print("%.*f %%", digits, 100 * fraction); }
 
 std::string format_bytes(std::int64_t bytes) {

@@ -10,6 +10,9 @@ namespace sparsify {
 /// Rows of text as a table with aligned columns, numbers to the right; the first row is the heading.
 std::string format_table(const std::vector<std::vector<std::string>>& rows);
 
+std::string format_fixed(double value, int digits);
+/// With its sign: "+0.25".
+std::string format_change(double value, int digits);
 std::string format_percent(double fraction, int digits = 2);
 /// "1.9 MB", "812 kB".
 std::string format_bytes(std::int64_t bytes);

@@ -68,6 +68,7 @@ void start_new(const TrainRequest& request, TrainInputs& inputs) {
   check(inputs.settings);
   if (inputs.settings.output.empty()) inputs.settings.output = free_run_path(inputs.recipe_name).string();
   inputs.settings.data = absolute_data(inputs.settings.data);
+  inputs.settings.distill_teacher = absolute_data(inputs.settings.distill_teacher);
   if (inputs.settings.epochs == 0) inputs.settings.epochs = inputs.recipe.recipe.epochs();
   if (inputs.settings.epochs == 0) inputs.settings.epochs = kDefaultEpochs;
   inputs.directory = RunDirectory(inputs.settings.output);
@@ -140,6 +141,29 @@ void load_start_weights(TrainInputs& inputs, const std::function<void(const std:
   }
 }
 
+std::shared_ptr<Model> read_teacher(const Settings& settings, const trainers::Datasets& data) {
+  const auto& path = settings.distill_teacher;
+  if (path == "none") return nullptr;
+  const auto fail = [&](const std::string& what) {
+    return InputError("--distill-teacher " + path + ": " + what);
+  };
+  const auto saved = [&] {
+    try {
+      return open_saved_model(path);
+    } catch (const Error& error) {
+      throw fail(error.what());
+    }
+  }();
+  if (!quantization_scheme(saved.recipe).empty())
+    throw fail("this model is quantized; expected one in floating point");
+  if (saved.card.num_classes != data.train->classes())
+    throw fail("it tells " + std::to_string(saved.card.num_classes) + " classes apart, the data has " +
+               std::to_string(data.train->classes()));
+  if (saved.card.normalization != data.normalization)
+    throw fail("it expects images normalised in another way than the data's");
+  return saved.model;
+}
+
 std::int64_t disk_space_needed(const Model& model) {
   constexpr std::int64_t kBytesPerParameter =
       48;  // two checkpoints with optimizer and masks, one being replaced, one model
@@ -198,6 +222,7 @@ TrainInputs gather(const TrainRequest& request, const std::function<void(const s
     model_options.image_size = inputs.data.image_size;
     inputs.model = build_model(inputs.settings.model, model_options);
     load_start_weights(inputs, note);
+    inputs.teacher = read_teacher(inputs.settings, inputs.data);
     if (!inputs.begun) inputs.directory.check_new(disk_space_needed(*inputs.model));
     return inputs;
   });

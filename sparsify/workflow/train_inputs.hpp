@@ -26,6 +26,7 @@ struct TrainInputs {
   nlohmann::json baseline{};  ///< summary of the baseline run, or null
   trainers::Datasets data{};
   std::shared_ptr<Model> model{};
+  std::shared_ptr<Model> teacher{};  ///< or null
 
   ModelCard card() const;
   nlohmann::json config() const;

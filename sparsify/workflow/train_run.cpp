@@ -58,6 +58,7 @@ class TrainRun::Impl {
     auto options = train_options(inputs_.settings);
     options.output = inputs_.directory.path();
     options.resume = inputs_.resume;
+    options.teacher = inputs_.teacher;
     options.metadata = to_metadata(inputs_.card());
     TrainEvents hear;
     hear.progress = events_.progress;

@@ -150,35 +150,9 @@ TEST_CASE("a resumed session goes on exactly as the uninterrupted one") {
   options.window = {0, 2}, options.final_sparsity = 0.9, options.update_frequency = 0.5;
   Recipe recipe;
   recipe.add<GlobalMagnitudePruning>(options);
-  const auto run = [&](int interruption) {
-    auto net = conv_net();
-    auto sgd = make_optimizer("sgd", net);
-    auto session = std::make_unique<Session>(recipe, *net, *sgd, 6);
-    torch::manual_seed(9);
-    train(*session, net, *sgd, interruption);
-    if (interruption < 12) {
-      std::stringstream weights, moments;
-      torch::serialize::OutputArchive weight_archive, moment_archive;
-      net->save(weight_archive), weight_archive.save_to(weights);
-      sgd->save(moment_archive), moment_archive.save_to(moments);
-      const auto saved = session->state_dict();
-      net = conv_net();
-      sgd = make_optimizer("sgd", net);
-      torch::serialize::InputArchive weights_in, moments_in;
-      weights_in.load_from(weights), net->load(weights_in);
-      moments_in.load_from(moments), sgd->load(moments_in);
-      session = std::make_unique<Session>(recipe, *net, *sgd, 6);
-      session->load_state_dict(saved);
-      torch::manual_seed(9);
-      for (int i = 0; i < interruption; ++i) batch(16);
-      train(*session, net, *sgd, 12 - interruption);
-    }
-    session->finish();
-    return net->named_parameters()["3.weight"].clone();
-  };
-  const auto whole = run(12);
+  const auto whole = trained_with_interruption(recipe, 12, 12);
   for (int interruption = 1; interruption < 12; ++interruption) {
     INFO("interrupted after step " << interruption);
-    CHECK(torch::equal(run(interruption), whole));
+    CHECK(torch::equal(trained_with_interruption(recipe, 12, interruption), whole));
   }
 }

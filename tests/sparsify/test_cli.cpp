@@ -417,3 +417,41 @@ TEST_CASE("a recipe that extends another trains, and its run can be resumed and 
   CHECK(exported.code == 0);
   CHECK(sparsify(folder.path(), {"recipe", "check", "run/recipe.yaml"}).code == 0);
 }
+
+TEST_CASE("a student learns from a teacher given on the command line; what cannot teach is refused") {
+  const Folder folder;
+  const std::string run =
+      "run: {model: resnet8_cifar, data: 'generated:train=512,val=128', batch_size: 32, lr: 0.05, workers: 1}\n";
+  const std::string one_epoch = "version: 1\n" + run + "training_modifiers:\n  - !EpochRangeModifier {end_epoch: 1}\n";
+  cli::write(folder / "teacher.yaml", one_epoch);
+  cli::write(folder / "student.yaml", one_epoch + "  - !DistillationModifier {hardness: 1.0}\n");
+  REQUIRE(sparsify(folder.path(), {"train", "--recipe", "teacher.yaml", "--output", "teacher", "--no-export"}).code == 0);
+  const auto student = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"train", "--recipe", "student.yaml", "--output", "student", "--no-export"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return sparsify(folder.path(), arguments);
+  };
+  const auto alone = student({});
+  CHECK(alone.code == 2);
+  CHECK_THAT(alone.err, ContainsSubstring("the recipe has a DistillationModifier; expected a teacher"));
+  CHECK_THAT(student({"--distill-teacher", "nowhere"}).err, ContainsSubstring("--distill-teacher nowhere: "));
+  const auto useless = sparsify(folder.path(), {"train", "--recipe", "teacher.yaml", "--output", "useless",
+                                                "--distill-teacher", "teacher"});
+  CHECK(useless.code == 2);
+  CHECK_THAT(useless.err, ContainsSubstring("the recipe has no DistillationModifier"));
+  for (const std::string image : {"train/cat/1.bmp", "train/dog/1.bmp", "val/cat/1.bmp", "val/dog/1.bmp"})
+    cli::write_image(folder / "images" / image, 32, 9, 90, 200);
+  const auto other = student({"--distill-teacher", "teacher", "--data", "images", "--image-size", "32"});
+  CHECK(other.code == 2);
+  CHECK_THAT(other.err, ContainsSubstring("it tells 10 classes apart, the data has 2"));
+
+  const auto taught = student({"--distill-teacher", "teacher"});
+  INFO(taught.err);
+  REQUIRE(taught.code == 0);
+  // The loss is the divergence alone: from a teacher that is hardly trained, far below the ln 10 of guessing.
+  std::istringstream row(untimed_rows(folder / "student" / "metrics.csv").back());
+  std::string cell;
+  for (int column = 0; column < 2; ++column) std::getline(row, cell, ',');
+  CHECK(std::stod(cell) < 1.5);
+  CHECK(std::stod(cell) > 0);
+}

@@ -4,11 +4,9 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/argsort.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
 #include <cstdint>
-#include <cstring>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -16,6 +14,7 @@
 #include "sparsify/error.hpp"
 #include "sparsify/graph/channel_space.hpp"
 #include "sparsify/parameters.hpp"
+#include "sparsify/state_dict.hpp"
 
 namespace sparsify {
 
@@ -83,15 +82,11 @@ inline at::Tensor to_bytes(const std::vector<ChannelSet>& sets) {
     for (const auto& member : set.scored) write("scored", member);
     for (const auto& member : set.masked) write("masked", member);
   }
-  const auto written = text.str();
-  auto bytes = at::empty({static_cast<std::int64_t>(written.size())}, at::kByte);
-  std::memcpy(bytes.mutable_data_ptr(), written.data(), written.size());
-  return bytes;
+  return text_tensor(text.str());
 }
 
 inline std::vector<ChannelSet> from_bytes(const at::Tensor& bytes) {
-  const auto plain = bytes.cpu().contiguous();
-  std::istringstream text(std::string(static_cast<const char*>(plain.const_data_ptr()), plain.numel()));
+  std::istringstream text(text_of(bytes));
   std::vector<ChannelSet> sets;
   for (std::string kind; text >> kind;) {
     ChannelMember member;

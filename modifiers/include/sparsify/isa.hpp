@@ -23,5 +23,22 @@ inline Isa best_isa() {
   return isa;
 }
 
+#if defined(__x86_64__)
+template <class Body>
+__attribute__((target("avx2,fma"))) void run_avx2(const Body& body) {
+  body();
+}
+#endif
+
+/// Runs a plain loop with as many registers as the machine has, up to AVX2: written as a lambda that is
+/// always_inline, it takes the instruction set of its caller.
+template <class Body>
+void run_best(const Body& body) {
+#if defined(__x86_64__)
+  if (best_isa() != Isa::kBaseline) return run_avx2(body);
+#endif
+  body();
+}
+
 }  // namespace detail
 }  // namespace sparsify

@@ -90,8 +90,7 @@ class Masks {
   };
 
   static const Parameter& owner(const Parameters& parameters, const std::string& name) {
-    for (const auto& parameter : parameters)
-      if (parameter.name == name) return parameter;
+    if (const auto* found = find_named(parameters, name)) return *found;
     throw Error("saved mask of " + name + ": the model has no such parameter");
   }
 

@@ -15,6 +15,7 @@ namespace sparsify {
 ///   for each optimizer step:
 ///     auto step = session.begin_step();                             // begin_step: schedules act
 ///     output = step.forward([&] { return net.forward(input); });    // forward: around the forward pass
+///     step.teach([&] { return teacher.forward(input); });           // only if there is a teacher
 ///     step.loss(criterion(output, target)).backward();              // loss: may add terms
 ///     step.optimize();      // gradients (dense); masks on them; the optimizer's step; masks; end_step
 ///   session.evaluate([&] { return net.forward(input); });           // forward, with state.training false

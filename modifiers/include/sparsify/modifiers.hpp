@@ -4,6 +4,7 @@
 #include "sparsify/modifiers/acdc_pruning.hpp"
 #include "sparsify/modifiers/as_reg.hpp"
 #include "sparsify/modifiers/constant_pruning.hpp"
+#include "sparsify/modifiers/distillation.hpp"
 #include "sparsify/modifiers/epoch_range.hpp"
 #include "sparsify/modifiers/global_magnitude_pruning.hpp"
 #include "sparsify/modifiers/gradual_param.hpp"

@@ -32,6 +32,10 @@ inline const Parameter* find_named(const Parameters& parameters, const std::stri
   return nullptr;
 }
 
+inline std::int64_t count_zeros(const at::Tensor& tensor) {
+  return tensor.numel() - tensor.detach().count_nonzero().item<std::int64_t>();
+}
+
 inline std::vector<std::string> names_of(const Parameters& parameters) {
   std::vector<std::string> names;
   for (const auto& parameter : parameters) names.push_back(parameter.name);

@@ -29,6 +29,10 @@ class Step {
   /// Runs the forward pass with quantizers active in it, and only in it; returns what `run` returns.
   template <class Run>
   auto forward(Run&& run) const;
+  /// Runs the teacher of a distillation on the same batch, without gradients; not at all when no modifier
+  /// learns from it in this step. Before `loss`.
+  template <class Run>
+  void teach(Run&& run) const;
   /// Lets modifiers add to the loss; returns the loss to differentiate.
   at::Tensor loss(at::Tensor loss) const;
   /// Steps the optimizer; masks hold afterwards. LibTorch's SGD and AdamW step in one pass over memory, with
@@ -67,6 +71,7 @@ class Session {
 
   Step begin_step() {
     state_.training = true;
+    state_.needs_teacher = false;
     each([&](Modifier& modifier) { modifier.begin_step(state_); });
     return Step(*this);
   }
@@ -312,6 +317,15 @@ class Session {
 template <class Run>
 auto Step::forward(Run&& run) const {
   return session_->run_forward(std::forward<Run>(run));
+}
+
+template <class Run>
+void Step::teach(Run&& run) const {
+  auto& state = session_->state_;
+  if (!state.needs_teacher) return;
+  const at::NoGradGuard no_grad;
+  state.teacher_results.clear();
+  each_tensor_in(run(), [&](const at::Tensor& tensor) { state.teacher_results.push_back(tensor); });
 }
 
 inline at::Tensor Step::loss(at::Tensor loss) const {

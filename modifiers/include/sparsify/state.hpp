@@ -27,8 +27,10 @@ struct State {
   std::int64_t steps_per_epoch = 1;
   bool training = true;               ///< false while the session evaluates
   std::vector<at::Tensor> results{};  ///< what `run` returned, inside the hook `forward` and after it ran
-  std::int64_t rearrangements = 0;    ///< how often channels changed places: older averages no longer fit
-  std::vector<std::string> notes{};   ///< what the user should know: layers left out, and why
+  bool needs_teacher = false;         ///< a modifier learns from the teacher in this step
+  std::vector<at::Tensor> teacher_results{};  ///< what `step.teach` was given for the batch at hand
+  std::int64_t rearrangements = 0;   ///< how often channels changed places: older averages no longer fit
+  std::vector<std::string> notes{};  ///< what the user should know: layers left out, and why
 
   double epoch() const { return static_cast<double>(step) / static_cast<double>(steps_per_epoch); }
 };

@@ -84,6 +84,13 @@ struct StepPlan {
     return std::llround(std::round(offset / every) * every) == step - start;
   }
 
+  /// Whether one of `count` steps from `first` on is an update.
+  bool updates_within(std::int64_t first, std::int64_t count) const {
+    for (std::int64_t step = first; step < first + count; ++step)
+      if (updates_at(step)) return true;
+    return false;
+  }
+
   /// How far `step` is through the window: 0 at its first step, 1 at its last and after.
   double progress(std::int64_t step) const {
     if (step >= last()) return 1;

@@ -11,7 +11,6 @@
 #include "commands/commands.hpp"
 #include "signals.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
-#include "sparsify/trainers/weights.hpp"
 #include "terminal.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/propose.hpp"
@@ -32,7 +31,6 @@ struct Subject {
 };
 
 Subject open_subject(const CommandLine& line) {
-  Subject subject;
   if (!line.operands().empty()) {
     const auto path = line.operand("run or checkpoint");
     if (line.given("model") || line.given("weights"))
@@ -42,17 +40,9 @@ Subject open_subject(const CommandLine& line) {
   }
   if (!line.given("model") || !line.given("weights") || !line.given("data"))
     throw InputError("what is to be analysed? Give a run or a checkpoint, or --model, --weights and --data");
-  subject.model_name = line.text("model");
-  trainers::DataOptions data_options;
-  data_options.image_size = line.integer("image-size", 0, 1, 16384);
-  subject.data = trainers::open_datasets(line.text("data"), data_options);
-  ModelOptions options;
-  options.num_classes = subject.data.val->classes();
-  options.image_size = subject.data.image_size;
-  subject.model = build_model(subject.model_name, options);
-  load_weights(*subject.model, read_model_weights(line.text("weights")));
-  use_channels_last(*subject.model);
-  return subject;
+  auto [model, data] = open_weights(line.text("model"), line.text("weights"), line.text("data"),
+                                    line.integer("image-size", 0, 1, 16384));
+  return {line.text("model"), model, data};
 }
 
 double fraction(const std::string& text, const std::string& flag) {

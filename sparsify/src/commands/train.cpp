@@ -44,7 +44,7 @@ constexpr const char* kExamples =
 
 std::string group_of(const std::string& name) {
   static const std::map<std::string, std::set<std::string>> groups = {
-      {"network and data", {"model", "weights", "data", "image_size", "augment"}},
+      {"network and data", {"model", "weights", "data", "image_size", "augment", "distill_teacher"}},
       {"machine", {"device", "precision", "workers", "seed"}},
       {"results", {"output", "baseline", "target"}},
   };

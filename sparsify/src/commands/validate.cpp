@@ -13,7 +13,6 @@
 #include "sparsify/onnx/inspect.hpp"
 #include "sparsify/onnx/runtime.hpp"
 #include "sparsify/trainers/trainer.hpp"
-#include "sparsify/trainers/weights.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/saved_model.hpp"
 #include "workflow/table.hpp"
@@ -60,29 +59,19 @@ Subject open_run(const CommandLine& line, const std::string& path) {
   return subject;
 }
 
-Subject open_weights(const CommandLine& line) {
+Subject open_model(const CommandLine& line) {
   if (!line.given("model") || !line.given("weights"))
     throw InputError(
         "what is to be validated? Give a run, a checkpoint or an .onnx file, or --model, --weights and "
         "--data");
-  trainers::DataOptions data_options;
-  data_options.image_size = line.integer("image-size", 0, 1, 16384);
-  Subject subject;
-  subject.data = trainers::open_datasets(data_for(line, ""), data_options);
-  ModelOptions options;
-  options.num_classes = subject.data.val->classes();
-  options.image_size = subject.data.image_size;
-  const auto model = build_model(line.text("model"), options);
-  load_weights(*model, read_model_weights(line.text("weights")));
-  use_channels_last(*model);
-  model->eval();
-  subject.description = line.text("model") + " with " + line.text("weights");
-  subject.forward = [model](const at::Tensor& images) { return model->forward(images); };
-  return subject;
+  const auto [model, data] = open_weights(line.text("model"), line.text("weights"), data_for(line, ""),
+                                          line.integer("image-size", 0, 1, 16384));
+  return {line.text("model") + " with " + line.text("weights"),
+          [model = model](const at::Tensor& images) { return model->forward(images); }, data};
 }
 
 Subject open_subject(const CommandLine& line) {
-  if (line.operands().empty()) return open_weights(line);
+  if (line.operands().empty()) return open_model(line);
   const auto path = line.operand("run, checkpoint or .onnx file");
   if (line.given("model") || line.given("weights"))
     throw InputError("give either " + path + " or --model and --weights, not both");

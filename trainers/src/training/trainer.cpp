@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "sparsify/error.hpp"
+#include "sparsify/modifiers/distillation.hpp"
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/session.hpp"
 #include "sparsify/trainers/checkpoint.hpp"
@@ -88,6 +89,7 @@ class Trainer::Impl {
     }
     if (options_.ema_decay > 0) ema_.emplace(*model_, options_.ema_decay);
     session_ = std::make_unique<Session>(recipe, *model_, *optimizer_, steps());
+    prepare_teacher();
     tell_notes();
     if (options_.resume) resume();
   }
@@ -141,6 +143,19 @@ class Trainer::Impl {
     if (events_.note) events_.note(note);
   }
 
+  void prepare_teacher() {
+    const bool distills = session_->find<Distillation>() != nullptr;
+    if (distills && !options_.teacher)
+      throw Error("distill_teacher: the recipe has a DistillationModifier; expected a teacher to learn from");
+    if (!distills && options_.teacher)
+      throw Error(
+          "distill_teacher: the recipe has no DistillationModifier, so nothing would be learnt from it");
+    if (!distills) return;
+    options_.teacher->to(device_);
+    use_channels_last(*options_.teacher);
+    options_.teacher->eval();
+  }
+
   /// Trains what is left of an epoch; nothing when a stop was asked for.
   std::optional<EpochMetrics> train_epoch(int64_t epoch) {
     model_->train();
@@ -181,6 +196,7 @@ class Trainer::Impl {
     {
       const Autocast autocast(precision_, device_);
       logits = step.forward([&] { return model_->forward(images); });
+      step.teach([&] { return options_.teacher->forward(images); });
     }
     logits = logits.to(torch::kFloat);
     const auto loss = step.loss(torch::nn::functional::cross_entropy(

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty_like.h>
 
 namespace sparsify {
 namespace detail {
@@ -27,6 +28,13 @@ void zero_masked(Scalar* values, const bool* keep, std::int64_t count) {
 }
 
 }  // namespace detail
+
+/// A mask of any layout and place, in those of its weight.
+inline at::Tensor placed_like(const at::Tensor& weight, const at::Tensor& mask) {
+  auto placed = at::empty_like(weight.detach(), weight.options().dtype(at::kBool).requires_grad(false));
+  placed.copy_(mask);
+  return placed;
+}
 
 /// Zeroes the entries of `values` whose mask is false, in place: one pass over memory on the CPU.
 /// `mask` is bool and has the shape of `values`.

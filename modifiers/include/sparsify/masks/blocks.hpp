@@ -4,12 +4,13 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
+
+#include "sparsify/masks/apply.hpp"
 
 namespace sparsify {
 
@@ -86,9 +87,7 @@ inline at::Tensor mask_of_blocks(const at::Tensor& kept, const at::Tensor& weigh
   const auto* in = units.const_data_ptr<bool>();
   auto* out = mask.mutable_data_ptr<bool>();
   grid.each([&](std::int64_t element, std::int64_t unit) { out[element] = in[unit]; });
-  auto placed = at::empty_like(weight.detach(), weight.options().dtype(at::kBool).requires_grad(false));
-  placed.copy_(mask);  // the weight's own layout and device
-  return placed;
+  return placed_like(weight, mask);
 }
 
 }  // namespace sparsify

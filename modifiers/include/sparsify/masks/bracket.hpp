@@ -127,7 +127,7 @@ bool split_best(const Span& span, std::int64_t begin, std::int64_t end, Range br
   return split_plain<Order>(span.values, span.keep, begin, end, bracket, part);
 }
 
-/// Guesses where the threshold lies: from four values of each of some cache lines all over the spans.
+/// Guesses where the threshold lies: from eight values of each of some cache lines all over the spans.
 template <class Order>
 Range guess_bracket(const Spans& spans, std::int64_t total, std::int64_t pruned) {
   constexpr std::int64_t kLine = 16;

@@ -50,20 +50,9 @@ __attribute__((always_inline)) inline void sums_of_maxima_loop(const float* cons
   sums[0] = of_a, sums[1] = of_b, sums[2] = of_c, sums[3] = of_d;
 }
 
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) inline void sums_of_maxima_avx2(const float* const* thresholds,
-                                                                const float* values, std::int64_t count,
-                                                                float* sums) {
-  sums_of_maxima_loop(thresholds, values, count, sums);
-}
-#endif
-
 inline void sums_of_maxima(const float* const* thresholds, const float* values, std::int64_t count,
                            float* sums) {
-#if defined(__x86_64__)
-  if (best_isa() != Isa::kBaseline) return sums_of_maxima_avx2(thresholds, values, count, sums);
-#endif
-  sums_of_maxima_loop(thresholds, values, count, sums);
+  run_best([&]() __attribute__((always_inline)) { sums_of_maxima_loop(thresholds, values, count, sums); });
 }
 
 /// The search on one matrix of magnitudes [channels, rows]: float, contiguous.

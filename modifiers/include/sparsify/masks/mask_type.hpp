@@ -13,6 +13,7 @@
 #include "sparsify/error.hpp"
 #include "sparsify/masks/blocks.hpp"
 #include "sparsify/masks/n_of_m.hpp"
+#include "sparsify/parameters.hpp"
 #include "sparsify/value.hpp"
 
 namespace sparsify {
@@ -55,11 +56,14 @@ struct MaskType {
     throw fail();
   }
 
-  /// Why a weight cannot have such a mask; empty when it can.
-  std::string why_not(const at::Tensor& weight) const {
-    if (kind != Kind::kNofM || (weight.dim() >= 2 && weight.size(1) % pattern.m == 0)) return "";
-    return std::to_string(weight.dim() < 2 ? 0 : weight.size(1)) + " input channels are not a multiple of " +
-           std::to_string(pattern.m);
+  /// Throws InvalidField("mask_type") for a parameter that cannot have such a mask.
+  void check_fits(const Parameter& parameter) const {
+    const auto& weight = parameter.tensor;
+    if (kind != Kind::kNofM || (weight.dim() >= 2 && weight.size(1) % pattern.m == 0)) return;
+    throw InvalidField("mask_type", parameter.name + ": " +
+                                        std::to_string(weight.dim() < 2 ? 0 : weight.size(1)) +
+                                        " input channels are not a multiple of " + std::to_string(pattern.m) +
+                                        "; exclude it");
   }
 
   /// The scores of what is removed together. Under N:M the largest of every group can not be removed.

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "sparsify/error.hpp"
+#include "sparsify/masks/apply.hpp"
 #include "sparsify/masks/keep_largest.hpp"
 
 namespace sparsify {
@@ -63,9 +64,7 @@ inline at::Tensor n_of_m_mask(const at::Tensor& weight, NofM pattern, bool keep_
       detail::keep_largest<detail::ByMagnitude>(w + out * outer, keep + out * outer, outer, taps, pattern.n,
                                                 pattern.m);
   if (mask.strides() == weight.strides()) return mask.to(weight.device());
-  auto placed = at::empty_like(weight.detach(), weight.options().dtype(at::kBool).requires_grad(false));
-  placed.copy_(mask);  // the weight's own layout and device
-  return placed;
+  return placed_like(weight, mask);
 }
 
 /// Whether every group of `m` input channels holds at most `n` non-zeros.

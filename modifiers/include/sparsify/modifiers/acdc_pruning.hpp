@@ -8,8 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "sparsify/masks/mask_type.hpp"
-#include "sparsify/masks/smallest.hpp"
+#include "sparsify/masks/magnitude_masks.hpp"
 #include "sparsify/modifiers/gradual_pruning.hpp"
 #include "sparsify/registry.hpp"
 
@@ -47,8 +46,6 @@ class ACDCPruning : public Modifier {
   explicit ACDCPruning(const Options& options)
       : Modifier(options.window), options_(options), mask_type_(MaskType::parse(options.mask_type)) {
     check(options.window, true);
-    if (options.compression_sparsity.is(Value::Kind::kNone))
-      throw InvalidField("compression_sparsity", "is required, a fraction from 0 to 1");
     detail::check_sparsity("compression_sparsity", options.compression_sparsity);
     if (!(options.update_frequency > 0))
       throw InvalidField("update_frequency", "expected how many epochs a phase lasts, more than 0");
@@ -60,8 +57,7 @@ class ACDCPruning : public Modifier {
       throw InvalidField("update_frequency", "the window has room for one phase only; expected two or more");
     selected_ = binding.select(options_.params, options_.exclude);
     for (const auto& parameter : selected_) {
-      const auto reason = mask_type_.why_not(parameter.tensor);
-      if (!reason.empty()) throw InvalidField("mask_type", parameter.name + ": " + reason + "; exclude it");
+      mask_type_.check_fits(parameter);
       binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
     }
     binding.schedule({options_.global_sparsity ? "sparsity of all together" : "sparsity", plan_,
@@ -104,23 +100,12 @@ class ACDCPruning : public Modifier {
   bool compressed(std::int64_t phase) const { return phase % 2 == 1 || phase == phases() - 1; }
 
   void compress(State& state) {
-    std::vector<std::vector<at::Tensor>> sets;
-    std::vector<std::int64_t> pruned;
-    for (const auto& parameter : selected_) {
-      if (sets.empty() || !options_.global_sparsity) sets.emplace_back(), pruned.push_back(0);
-      sets.back().push_back(mask_type_.units(parameter.tensor));
-      pruned.back() += sets.back().back().numel();
+    const auto masks = magnitude_masks(selected_, options_.compression_sparsity.number,
+                                       options_.global_sparsity, mask_type_);
+    for (std::size_t i = 0; i < masks.size(); ++i) {
+      state.masks.set(selected_[i], masks[i]);
+      state.optimizer_access.mask_state(selected_[i].tensor, masks[i]);
     }
-    for (auto& count : pruned)
-      count = std::llround(options_.compression_sparsity.number * static_cast<double>(count));
-    std::size_t next = 0;
-    for (const auto& set : smallest_magnitude_masks(sets, pruned))
-      for (const auto& kept : set) {
-        const auto& parameter = selected_[next++];
-        const auto mask = mask_type_.mask(kept, parameter.tensor);
-        state.masks.set(parameter, mask);
-        state.optimizer_access.mask_state(parameter.tensor, mask);
-      }
   }
 
   void decompress(State& state) {

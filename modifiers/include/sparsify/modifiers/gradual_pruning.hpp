@@ -49,6 +49,7 @@ namespace detail {
 inline void check_sparsity(const char* field, const Value& value) {
   const double number = value.number;
   if (value.is(Value::Kind::kNumber) && number >= 0 && number <= 1) return;
+  if (value.is(Value::Kind::kNone)) throw InvalidField(field, "is required, a fraction from 0 to 1");
   if (!value.is(Value::Kind::kNumber))
     throw InvalidField(field, "expected a fraction from 0 to 1, got " + describe(value));
   std::string message = "expected a fraction from 0 to 1, got " + std::to_string(number);
@@ -81,15 +82,14 @@ class GradualPruning : public Modifier {
 
   void attach(Binding& binding) override {
     plan_ = binding.plan(window(), options_.update_frequency);
-    Parameters taken;
     for (const auto& tier : tiers_) {
       auto selected = binding.select(tier.params, options_.exclude);
       const auto earlier = [&](const Parameter& parameter) {
-        return std::any_of(taken.begin(), taken.end(),
+        return std::any_of(selected_.begin(), selected_.end(),
                            [&](const auto& other) { return other.name == parameter.name; });
       };
       selected.erase(std::remove_if(selected.begin(), selected.end(), earlier), selected.end());
-      taken.insert(taken.end(), selected.begin(), selected.end());
+      selected_.insert(selected_.end(), selected.begin(), selected.end());
       for (const auto& parameter : selected) check_fits(parameter);
       for (const auto& parameter : selected)
         binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
@@ -157,11 +157,7 @@ class GradualPruning : public Modifier {
   virtual void updated(State&) {}
 
   const StepPlan& plan() const { return plan_; }
-  Parameters selected() const {
-    Parameters all;
-    for (const auto& set : sets_) all.insert(all.end(), set.parameters.begin(), set.parameters.end());
-    return all;
-  }
+  const Parameters& selected() const { return selected_; }
   static std::vector<Parameters> one_set_each(const Parameters& parameters) {
     std::vector<Parameters> sets;
     for (const auto& parameter : parameters) sets.push_back({parameter});
@@ -184,17 +180,14 @@ class GradualPruning : public Modifier {
       return total;
     }
     double zeros() const {
-      double total = elements();
-      for (const auto& parameter : parameters)
-        total -= static_cast<double>(parameter.tensor.count_nonzero().item<std::int64_t>());
+      double total = 0;
+      for (const auto& parameter : parameters) total += static_cast<double>(count_zeros(parameter.tensor));
       return total;
     }
   };
 
   void read_tiers() {
     const auto& value = options_.final_sparsity;
-    if (value.is(Value::Kind::kNone))
-      throw InvalidField("final_sparsity", "is required, a fraction from 0 to 1");
     if (!value.is(Value::Kind::kMapping)) {
       detail::check_sparsity("final_sparsity", value);
       tiers_.push_back({options_.params, value.number});
@@ -227,8 +220,7 @@ class GradualPruning : public Modifier {
   }
 
   void check_fits(const Parameter& parameter) const {
-    const auto reason = mask_type_.why_not(parameter.tensor);
-    if (!reason.empty()) throw InvalidField("mask_type", parameter.name + ": " + reason + "; exclude it");
+    mask_type_.check_fits(parameter);
     if (mask_type_.kind != MaskType::Kind::kNofM) return;
     const double most = mask_type_.pattern.sparsity();
     for (const auto& tier : tiers_)
@@ -291,7 +283,7 @@ class GradualPruning : public Modifier {
                             ? block_scores(parameter.tensor.detach(), mask_type_.block)
                             : parameter.tensor.detach();
       total += static_cast<double>(kept.numel());
-      pruned += static_cast<double>(kept.numel() - kept.count_nonzero().item<std::int64_t>());
+      pruned += static_cast<double>(count_zeros(kept));
     }
     const double wanted = std::round(set.final_sparsity * total);
     if (pruned >= wanted) return;
@@ -307,6 +299,7 @@ class GradualPruning : public Modifier {
   MaskType mask_type_;
   StepPlan plan_;
   std::vector<Tier> tiers_;
+  Parameters selected_;
   std::vector<Set> sets_;
 };
 

@@ -97,9 +97,6 @@ class Quantization : public Modifier {
 
   void save(StateDict& state) const override {
     if (!planned_) return;
-    const auto text = to_text(quantizers_.plan());
-    auto bytes = at::empty({static_cast<std::int64_t>(text.size())}, at::kByte);
-    std::memcpy(bytes.mutable_data_ptr(), text.data(), text.size());
     const auto count = static_cast<std::int64_t>(quantizers_.ranges().size());
     auto extents = at::empty({count, 2}, at::kFloat);
     auto batches = at::empty({count}, at::kLong);
@@ -109,14 +106,14 @@ class Quantization : public Modifier {
       extents.mutable_data_ptr<float>()[2 * i + 1] = range.extent.high;
       batches.mutable_data_ptr<std::int64_t>()[i] = range.batches;
     }
-    state["plan"] = bytes, state["ranges"] = extents, state["batches"] = batches;
+    state["plan"] = text_tensor(to_text(quantizers_.plan())), state["ranges"] = extents,
+    state["batches"] = batches;
   }
 
   void load(const StateDict& state) override {
     planned_ = false;
     if (!state.count("plan")) return;
-    const auto bytes = state.at("plan").cpu().contiguous();
-    auto plan = plan_from_text(std::string(static_cast<const char*>(bytes.const_data_ptr()), bytes.numel()));
+    auto plan = plan_from_text(text_of(state.at("plan")));
     if (plan.scheme != scheme_)
       throw Error("the saved session was quantized for " + plan.scheme + ", the recipe says " + scheme_);
     Quantizers loaded(std::move(plan));
@@ -152,11 +149,10 @@ class Quantization : public Modifier {
     }
     for (std::size_t i = 0; i < result.plan.weights.size(); ++i) {
       const auto name = Quantizers::parameter_of(result.plan.weights[i].site);
-      const auto weight = detail::tensor_named(state.parameters, name);
-      if (!weight.defined())
-        throw Error("the quantization plan names " + name + ", which the model does not have");
+      const auto* weight = find_named(state.parameters, name);
+      if (!weight) throw Error("the quantization plan names " + name + ", which the model does not have");
       const auto scales =
-          layer_scales(quantizers_, static_cast<int>(i), weight, state.parameters, state.buffers);
+          layer_scales(quantizers_, static_cast<int>(i), weight->tensor, state.parameters, state.buffers);
       result.weights.push_back({scales, at::zeros_like(scales, at::kInt)});
     }
     return result;

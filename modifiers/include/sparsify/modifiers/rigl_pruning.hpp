@@ -52,8 +52,6 @@ class RigLPruning : public Modifier {
   explicit RigLPruning(const Options& options)
       : Modifier(options.window), options_(options), spread_(parse_spread(options.sparsity_strategy)) {
     check(options.window, true);
-    if (options.final_sparsity.is(Value::Kind::kNone))
-      throw InvalidField("final_sparsity", "is required, a fraction from 0 to 1");
     detail::check_sparsity("final_sparsity", options.final_sparsity);
     check_update_frequency(options.update_frequency);
     if (!(options.init_update_fraction > 0 && options.init_update_fraction <= 1))
@@ -88,7 +86,8 @@ class RigLPruning : public Modifier {
     const bool updates = plan_.updates_at(state.step) && state.step != plan_.start;
     for (std::size_t i = 0; i < selected_.size(); ++i) {
       const auto& gradient = selected_[i].tensor.grad();
-      if (gradient.defined() && comes_before_update(state.step)) collect(selected_[i], gradient.detach());
+      if (gradient.defined() && plan_.updates_within(state.step, options_.num_grads))
+        collect(selected_[i], gradient.detach());
       if (updates && sums_.count(selected_[i].name)) replace(state, i);
     }
     if (updates) sums_.clear();
@@ -98,8 +97,7 @@ class RigLPruning : public Modifier {
     if (state.step <= plan_.start) throw Error("training stopped before start_epoch: nothing was pruned");
     if (!options_.leave_enabled) return;
     for (std::size_t i = 0; i < selected_.size(); ++i) {
-      const auto& tensor = selected_[i].tensor;
-      if (tensor.numel() - tensor.detach().count_nonzero().item<std::int64_t>() < pruned(i))
+      if (count_zeros(selected_[i].tensor) < pruned(i))
         throw Error(selected_[i].name + " is less sparse than its mask at the end");
     }
   }
@@ -126,13 +124,6 @@ class RigLPruning : public Modifier {
 
   std::int64_t pruned(std::size_t i) const {
     return std::llround(sparsity_[i] * static_cast<double>(selected_[i].tensor.numel()));
-  }
-
-  /// Whether the gradients of this step take part in one of the coming updates, this step's included.
-  bool comes_before_update(std::int64_t step) const {
-    for (std::int64_t ahead = 0; ahead < options_.num_grads; ++ahead)
-      if (plan_.updates_at(step + ahead)) return true;
-    return false;
   }
 
   void collect(const Parameter& parameter, const at::Tensor& gradient) {

@@ -38,7 +38,7 @@ class SecondOrderPruning : public GradualPruning {
   }
 
   void gradients(State& state) override {
-    if (!comes_before_update(state.step)) return;
+    if (!plan().updates_within(state.step + 1, options_.num_grads)) return;
     at::NoGradGuard no_grad;
     for (const auto& parameter : selected()) {
       if (!parameter.tensor.grad().defined()) continue;
@@ -88,12 +88,6 @@ class SecondOrderPruning : public GradualPruning {
   void updated(State&) override { forget(); }
 
  private:
-  bool comes_before_update(std::int64_t step) const {
-    for (std::int64_t ahead = 1; ahead <= options_.num_grads; ++ahead)
-      if (plan().updates_at(step + ahead)) return true;
-    return false;
-  }
-
   SecondOrderOptions options_;
 };
 

@@ -56,8 +56,6 @@ class StructuredPruning : public Modifier {
       : Modifier(options.window), options_(options), interpolation_(parse_interpolation(options.inter_func)) {
     check(options.window, true);
     detail::check_sparsity("init_sparsity", options.init_sparsity);
-    if (options.final_sparsity.is(Value::Kind::kNone))
-      throw InvalidField("final_sparsity", "is required, a fraction from 0 to 1");
     detail::check_sparsity("final_sparsity", options.final_sparsity);
     check_update_frequency(options.update_frequency);
     if (options.mask_type != "filter" && options.mask_type != "channel")

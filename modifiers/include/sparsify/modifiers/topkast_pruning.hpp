@@ -5,11 +5,10 @@
 #include <ATen/ops/where.h>
 
 #include <cmath>
-#include <map>
 #include <string>
 #include <vector>
 
-#include "sparsify/masks/smallest.hpp"
+#include "sparsify/masks/magnitude_masks.hpp"
 #include "sparsify/modifiers/gradual_pruning.hpp"
 #include "sparsify/registry.hpp"
 
@@ -50,7 +49,6 @@ class TopKASTPruning : public Modifier {
     check(options.window, true);
     for (const auto& [field, value] : {std::pair{"forward_sparsity", &options.forward_sparsity},
                                        std::pair{"backward_sparsity", &options.backward_sparsity}}) {
-      if (value->is(Value::Kind::kNone)) throw InvalidField(field, "is required, a fraction from 0 to 1");
       detail::check_sparsity(field, *value);
     }
     if (options.backward_sparsity.number > options.forward_sparsity.number)
@@ -76,16 +74,16 @@ class TopKASTPruning : public Modifier {
   void begin_step(State& state) override {
     if (plan_.updates_at(state.step)) {
       show();
-      choose();
+      in_use_ = magnitude_masks(selected_, options_.forward_sparsity.number, options_.global_sparsity);
+      moved_ = magnitude_masks(selected_, options_.backward_sparsity.number, options_.global_sparsity);
       hide();
     } else if (shown_) {
       hide();  // the step before did not come to its end
     }
     if (state.step != plan_.last()) return;
-    for (const auto& parameter : selected_) {  // the last step trains with ordinary masks
-      const auto mask = in_use_.at(parameter.name);
-      state.masks.set(parameter, mask);
-      state.optimizer_access.mask_state(parameter.tensor, mask);
+    for (std::size_t i = 0; i < selected_.size(); ++i) {  // the last step trains with ordinary masks
+      state.masks.set(selected_[i], in_use_[i]);
+      state.optimizer_access.mask_state(selected_[i].tensor, in_use_[i]);
     }
     in_use_.clear(), moved_.clear(), values_.clear();
   }
@@ -95,12 +93,12 @@ class TopKASTPruning : public Modifier {
     show();
     at::NoGradGuard no_grad;
     const double decay = options_.active_weight_decay, share = 1 - options_.forward_sparsity.number;
-    for (const auto& parameter : selected_) {
-      if (!parameter.tensor.grad().defined()) continue;
-      auto gradient = parameter.tensor.grad().detach();
-      const auto weight = parameter.tensor.detach();
-      gradient.add_(at::where(in_use_.at(parameter.name), weight * decay, weight * (decay / share)));
-      apply_mask_(gradient, moved_.at(parameter.name));
+    for (std::size_t i = 0; i < selected_.size(); ++i) {
+      if (!selected_[i].tensor.grad().defined()) continue;
+      auto gradient = selected_[i].tensor.grad().detach();
+      const auto weight = selected_[i].tensor.detach();
+      gradient.add_(at::where(in_use_[i], weight * decay, weight * (decay / share)));
+      apply_mask_(gradient, moved_[i]);
     }
   }
 
@@ -108,11 +106,10 @@ class TopKASTPruning : public Modifier {
     if (in_use_.empty()) return;
     // The optimizer's own momentum and weight decay must not move what has no gradient.
     at::NoGradGuard no_grad;
-    for (const auto& parameter : selected_) {
-      const auto& moved = moved_.at(parameter.name);
-      auto weight = parameter.tensor.detach();
-      weight.copy_(at::where(moved, weight, values_.at(parameter.name)));
-      state.optimizer_access.mask_state(parameter.tensor, moved);
+    for (std::size_t i = 0; i < selected_.size(); ++i) {
+      auto weight = selected_[i].tensor.detach();
+      weight.copy_(at::where(moved_[i], weight, values_[i]));
+      state.optimizer_access.mask_state(selected_[i].tensor, moved_[i]);
     }
     hide();
   }
@@ -121,77 +118,55 @@ class TopKASTPruning : public Modifier {
     if (state.step < plan_.end) throw Error("training stopped before end_epoch: the masks are not yet fixed");
     double zeros = 0, total = 0;
     for (const auto& parameter : selected_) {
-      const auto count = parameter.tensor.numel();
-      total += static_cast<double>(count);
-      zeros += static_cast<double>(count - parameter.tensor.detach().count_nonzero().item<std::int64_t>());
+      total += static_cast<double>(parameter.tensor.numel());
+      zeros += static_cast<double>(count_zeros(parameter.tensor));
     }
     if (zeros < std::floor(options_.forward_sparsity.number * total) - static_cast<double>(selected_.size()))
       throw Error("the selected weights are less sparse than forward_sparsity at the end");
   }
 
   void save(StateDict& state) const override {
-    for (const auto& [name, mask] : in_use_) {
-      state["in_use." + name] = mask;
-      state["moved." + name] = moved_.at(name);
-      state["values." + name] = values_.at(name);
+    for (std::size_t i = 0; i < in_use_.size(); ++i) {
+      const auto& name = selected_[i].name;
+      state["in_use." + name] = in_use_[i], state["moved." + name] = moved_[i];
+      state["values." + name] = values_[i];
     }
   }
   void load(const StateDict& state) override {
     in_use_.clear(), moved_.clear(), values_.clear();
-    for (const auto& [name, tensor] : tensors_of_names()) {
-      if (!state.count("in_use." + name)) continue;
-      in_use_[name] = state.at("in_use." + name).to(tensor.device());
-      moved_[name] = state.at("moved." + name).to(tensor.device());
-      values_[name] = state.at("values." + name).to(tensor.device()).clone();
+    for (const auto& parameter : selected_) {
+      const auto saved = state.find("in_use." + parameter.name);
+      if (saved == state.end()) return;  // before the first step, or after the last
+      const auto device = parameter.tensor.device();
+      in_use_.push_back(saved->second.to(device));
+      moved_.push_back(state.at("moved." + parameter.name).to(device));
+      values_.push_back(state.at("values." + parameter.name).to(device).clone());
     }
   }
 
  private:
-  std::map<std::string, at::Tensor> tensors_of_names() const {
-    std::map<std::string, at::Tensor> tensors;
-    for (const auto& parameter : selected_) tensors[parameter.name] = parameter.tensor.detach();
-    return tensors;
-  }
-
-  void choose() {
-    const auto masks = [&](double sparsity) {
-      std::vector<std::vector<at::Tensor>> sets;
-      std::vector<std::int64_t> pruned;
-      for (const auto& parameter : selected_) {
-        if (sets.empty() || !options_.global_sparsity) sets.emplace_back(), pruned.push_back(0);
-        sets.back().push_back(parameter.tensor);
-        pruned.back() += parameter.tensor.numel();
-      }
-      for (auto& count : pruned) count = std::llround(sparsity * static_cast<double>(count));
-      std::map<std::string, at::Tensor> by_name;
-      std::size_t next = 0;
-      for (const auto& set : smallest_magnitude_masks(sets, pruned))
-        for (const auto& mask : set) by_name[selected_[next++].name] = mask;
-      return by_name;
-    };
-    in_use_ = masks(options_.forward_sparsity.number);
-    moved_ = masks(options_.backward_sparsity.number);
-  }
-
   /// The model holds all weights again.
   void show() {
     if (shown_) return;
     at::NoGradGuard no_grad;
-    for (const auto& [name, tensor] : tensors_of_names())
-      if (in_use_.count(name)) tensor.copy_(at::where(in_use_.at(name), tensor, values_.at(name)));
+    for (std::size_t i = 0; i < in_use_.size(); ++i) {
+      auto weight = selected_[i].tensor.detach();
+      weight.copy_(at::where(in_use_[i], weight, values_[i]));
+    }
     shown_ = true;
   }
 
   /// Keeps all weights aside, and leaves those in use in the model.
   void hide() {
     at::NoGradGuard no_grad;
-    for (const auto& [name, tensor] : tensors_of_names()) {
-      auto& value = values_[name];
-      if (value.defined())
-        value.copy_(tensor);
+    values_.resize(selected_.size());
+    for (std::size_t i = 0; i < selected_.size(); ++i) {
+      const auto weight = selected_[i].tensor.detach();
+      if (values_[i].defined())
+        values_[i].copy_(weight);
       else
-        value = tensor.clone();
-      apply_mask_(tensor, in_use_.at(name));
+        values_[i] = weight.clone();
+      apply_mask_(weight, in_use_[i]);
     }
     shown_ = false;
   }
@@ -199,9 +174,10 @@ class TopKASTPruning : public Modifier {
   Options options_;
   StepPlan plan_;
   Parameters selected_;
-  std::map<std::string, at::Tensor> in_use_, moved_;  // masks of the forward pass and of the optimizer
-  std::map<std::string, at::Tensor> values_;          // of all weights
-  bool shown_ = false;                                // the model holds all weights
+  // In the order of the selection: the masks of the forward pass and of the optimizer, the values of all
+  // weights.
+  std::vector<at::Tensor> in_use_, moved_, values_;
+  bool shown_ = false;  // the model holds all weights
 };
 
 }  // namespace sparsify

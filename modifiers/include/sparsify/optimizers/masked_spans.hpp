@@ -93,19 +93,12 @@ inline __attribute__((always_inline)) void adamw_span(const MaskedSpan& span, st
   }
 }
 
-#if defined(__x86_64__)
-template <class Body>
-__attribute__((target("avx2,fma"))) void run_fused(const Body& body) {
-  body();
-}
-#endif
-
 /// Runs `body(fused)`, with fused multiply-adds where the machine has them; the argument is a constant type.
 template <class Body>
 void with_best_arithmetic(const Body& body) {
 #if defined(__x86_64__)
   if (best_isa() != Isa::kBaseline)
-    return run_fused([&]() __attribute__((always_inline)) { body(std::true_type{}); });
+    return run_avx2([&]() __attribute__((always_inline)) { body(std::true_type{}); });
 #endif
   body(std::false_type{});
 }

@@ -284,9 +284,8 @@ class QuantizationMode : public ForwardMode {
         has_beta ? detail::channel_values(beta.toTensor()) : std::vector<double>(folded.b.size(), 0);
     for (std::size_t c = 0; c < values.size(); ++c)
       values[c] += round_bias(folded.b[c], input_scale * scale[c] * std::fabs(folded.k[c])) - folded.b[c];
-    const auto& like =
-        has_beta ? beta.toTensor()
-                 : detail::tensor_named(buffers_, Quantizers::batch_norm_tensor(entry, "running_mean"));
+    const auto mean = Quantizers::batch_norm_tensor(entry, "running_mean");
+    const auto& like = has_beta ? beta.toTensor() : find_named(buffers_, mean)->tensor;
     return at::tensor(values, at::kDouble).to(like.options().requires_grad(false));
   }
 

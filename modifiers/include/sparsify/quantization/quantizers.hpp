@@ -96,22 +96,12 @@ class Quantizers {
   std::unordered_set<std::string> left_alone_;
 };
 
-namespace detail {
-
-inline at::Tensor tensor_named(const Parameters& tensors, const std::string& name) {
-  for (const auto& candidate : tensors)
-    if (candidate.name == name) return candidate.tensor;
-  return {};
-}
-
-}  // namespace detail
-
 /// What a layer's running statistics make of each output channel once its batch-norm is folded into it.
 inline Folded fold(const WeightQuantizer& layer, std::int64_t channels, const Parameters& parameters,
                    const Parameters& buffers) {
   const auto values = [&](const Parameters& from, const std::string& name, double otherwise) {
-    const auto tensor = name.empty() ? at::Tensor() : detail::tensor_named(from, name);
-    return tensor.defined() ? detail::channel_values(tensor) : std::vector<double>(channels, otherwise);
+    const auto* found = find_named(from, name);
+    return found ? detail::channel_values(found->tensor) : std::vector<double>(channels, otherwise);
   };
   Folded folded{std::vector<double>(channels, 1), values(parameters, layer.bias, 0)};
   if (layer.batch_norm.empty()) return folded;

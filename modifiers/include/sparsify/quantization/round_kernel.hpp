@@ -11,29 +11,13 @@
 namespace sparsify {
 namespace detail {
 
-#if defined(__x86_64__)
-// The plain loops, compiled with more registers: always_inline gives them the caller's instruction set.
-template <class Body>
-__attribute__((target("avx2"))) void run_avx2(const Body& body) {
-  body();
-}
-#endif
-
-template <class Body>
-void run_plain(const Body& body) {
-#if defined(__x86_64__)
-  if (best_isa() == Isa::kAvx2) return run_avx2(body);
-#endif
-  body();
-}
-
 template <bool kObserve, bool kMark, class T>
 void round_best(const T* in, T* out, std::uint8_t* inside, std::int64_t count, const RoundTo& to,
                 Extent& seen) {
 #if defined(__x86_64__)
   if (best_isa() == Isa::kAvx512) return round_avx512<kObserve, kMark>(in, out, inside, count, to, seen);
 #endif
-  run_plain([&]() __attribute__((always_inline)) {
+  run_best([&]() __attribute__((always_inline)) {
     round_span<kObserve, kMark>(in, out, inside, count, to, seen);
   });
 }
@@ -43,7 +27,7 @@ void extent_best(const T* in, std::int64_t count, Extent& seen) {
 #if defined(__x86_64__)
   if (best_isa() == Isa::kAvx512) return extent_avx512(in, count, seen);
 #endif
-  run_plain([&]() __attribute__((always_inline)) { extent_span(in, count, seen); });
+  run_best([&]() __attribute__((always_inline)) { extent_span(in, count, seen); });
 }
 
 template <class T>
@@ -51,7 +35,7 @@ void keep_best(const T* in, const std::uint8_t* inside, T* out, std::int64_t cou
 #if defined(__x86_64__)
   if (best_isa() == Isa::kAvx512) return keep_avx512(in, inside, out, count);
 #endif
-  run_plain([&]() __attribute__((always_inline)) { keep_span(in, inside, out, count); });
+  run_best([&]() __attribute__((always_inline)) { keep_span(in, inside, out, count); });
 }
 
 template <bool kObserve, bool kMark, class T>

@@ -31,8 +31,9 @@ struct TrainOptions {
   std::string device = "auto";  ///< auto, cpu, cuda, cuda:<i>
   int64_t workers = 2;          ///< threads that prepare batches
   uint64_t seed = 0;
-  std::filesystem::path output{};                 ///< run directory; empty: nothing is written
-  bool resume = false;                            ///< go on from output/checkpoints/last.safetensors
+  std::shared_ptr<Model> teacher{};  ///< for recipes with a DistillationModifier; sees the same images
+  std::filesystem::path output{};    ///< run directory; empty: nothing is written
+  bool resume = false;               ///< go on from output/checkpoints/last.safetensors
   std::map<std::string, std::string> metadata{};  ///< stored in checkpoints: model name, recipe text ...
 };
 
@@ -61,6 +62,17 @@ struct TrainResult {
 
 /// "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1"; throws Error for what is not there.
 torch::Device parse_device(const std::string& name);
+
+/// Accuracy and loss over batches.
+class EvaluationSum {
+ public:
+  /// `logits`: [N, classes], any device and float type; `labels`: [N], on the CPU.
+  void add(const torch::Tensor& logits, const torch::Tensor& labels);
+  Evaluation mean() const;
+
+ private:
+  Evaluation sum_{};
+};
 
 /// Top-1, top-5 and loss of anything that maps images to logits, over the whole validation set, in order.
 /// `forward` gets [N, 3, H, W] float32 and returns [N, classes].
