@@ -3,6 +3,7 @@
 #include "sparsify/modifiers/acdc_pruning.hpp"
 #include "sparsify/modifiers/as_reg.hpp"
 #include "sparsify/modifiers/constant_pruning.hpp"
+#include "sparsify/modifiers/distillation.hpp"
 #include "sparsify/modifiers/epoch_range.hpp"
 #include "sparsify/modifiers/global_magnitude_pruning.hpp"
 #include "sparsify/modifiers/gradual_param.hpp"
@@ -34,6 +35,7 @@ void register_builtin_modifiers() {
     known.add<ACDCPruning>();
     known.add<ASReg>();
     known.add<ConstantPruning>();
+    known.add<Distillation>();
     known.add<EpochRange>();
     known.add<GlobalMagnitudePruning>();
     known.add<GradualParam>();
