@@ -2,7 +2,10 @@
 #include <catch2/catch_test_macros.hpp>
 #include <limits>
 
+#include "sparsify/modifiers/nm_pruning.hpp"
+#include "sparsify/session.hpp"
 #include "sparsify/trainers/gradient_scaler.hpp"
+#include "sparsify/trainers/trainer.hpp"
 
 using sparsify::GradientScaler;
 
@@ -52,4 +55,28 @@ TEST_CASE("the gradient scaler goes on from a saved state", "[training]") {
   net.step(resumed, 0);
   CHECK(scale_of(scaler) == 65536);
   CHECK(scale_of(resumed) == 65536);
+}
+
+TEST_CASE("averaged weights start afresh when channels change places", "[training]") {
+  using namespace sparsify;
+  const auto data = trainers::open_datasets("generated:train=64,val=16", {});
+  const auto trained = [&](double ema_decay) {
+    torch::manual_seed(1);
+    auto model = build_model("resnet8_cifar", {});
+    Recipe recipe;
+    recipe.add<NMPruning>({.start_epoch = 0.5, .min_channels = 32, .permute = true});
+    TrainOptions options;
+    options.epochs = 1, options.batch_size = 16, options.ema_decay = ema_decay, options.workers = 0;
+    options.optimizer.lr = 1e-12;  // weights stand still: their average is what they are
+    Trainer trainer(model, data, recipe, options);
+    trainer.run();
+    CHECK(trainer.session().state().rearrangements > 0);
+    return model;
+  };
+  const auto plain = trained(0), averaged = trained(0.9);
+  const auto expected = plain->named_parameters();
+  for (const auto& parameter : averaged->named_parameters()) {
+    INFO(parameter.key());
+    CHECK(torch::allclose(parameter.value(), expected[parameter.key()], 1e-4, 1e-6));
+  }
 }
