@@ -87,7 +87,9 @@ Extended parse_chain(const std::string& text, const std::string& file_name, Sour
   const auto empty = [](const yaml::Document& document) {
     return !document.root.node || document.root.node->kind == yaml::Kind::kNull;
   };
-  while (documents.size() > 1 && empty(documents.back())) documents.pop_back();
+  // A recipe may begin with "---", and a run's text holds several after each other.
+  while (documents.size() > 1 && std::any_of(documents.begin(), documents.end(), empty))
+    documents.erase(std::find_if(documents.begin(), documents.end(), empty));
   for (const auto& document : documents) check_root(document.root, source);
 
   const auto& own = documents.front().root;

@@ -3,6 +3,7 @@
 
 #include <charconv>
 #include <iostream>
+#include <set>
 
 #define CXXOPTS_VECTOR_DELIMITER '\0'  // a value may hold commas
 #include <cxxopts.hpp>
@@ -29,6 +30,7 @@ struct CommandLine::State {
   cxxopts::Options options;
   std::string command, usage, purpose, examples;
   std::vector<std::string> names;
+  std::set<std::string> flags{};
   std::vector<std::string> operands{};
   cxxopts::ParseResult result{};
 
@@ -86,6 +88,7 @@ void CommandLine::repeated(const std::string& group, const std::string& name, co
 }
 void CommandLine::flag(const std::string& group, const std::string& name, const std::string& meaning) {
   state_->add(group, name, meaning, cxxopts::value<bool>(), "");
+  state_->flags.insert("--" + name);
 }
 
 bool CommandLine::parse(const std::vector<std::string>& arguments) {
@@ -93,6 +96,10 @@ bool CommandLine::parse(const std::vector<std::string>& arguments) {
   std::vector<const char*> raw = {"sparsify"};
   for (const auto& argument : arguments) {
     if (argument == "-h") return std::cout << state_->help(), false;
+    const auto equals = argument.find('=');
+    if (equals != std::string::npos && state_->flags.count(argument.substr(0, equals)))
+      throw InputError(argument.substr(0, equals) + " takes no value, got '" + argument.substr(equals + 1) +
+                       "'");
     raw.push_back(argument.c_str());
   }
   try {

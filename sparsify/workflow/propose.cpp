@@ -34,12 +34,13 @@ Proposal propose_sparsity(const Sensitivity& sensitivity, double target) {
     total += static_cast<double>(layer.elements);
     most += curves.back().levels.back() * static_cast<double>(layer.elements);
   }
-  if (most < target * total)
+  const double wanted = target * total - 0.5;  // in weights: sums of fractions are not exact
+  if (most < wanted)
     throw Error("a sparsity of " + format_percent(target, 1) +
                 " is not reached with every layer at its highest level, " +
                 format_percent(sensitivity.levels.back(), 1) + ": measure higher levels");
   Proposal proposal;
-  while (removed < target * total) {
+  while (removed < wanted) {
     double best = std::numeric_limits<double>::infinity();
     std::size_t layer = 0, level = 0;
     for (std::size_t i = 0; i < curves.size(); ++i)

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/run_directory.hpp"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <fstream>
 
 #include <nlohmann/json.hpp>
@@ -47,8 +50,12 @@ void RunDirectory::check_new(std::int64_t bytes_needed) const {
     throw InputError(path_.string() +
                      ": holds a run already; go on with it by 'sparsify train --resume --output " +
                      path_.string() + "', or give another --output");
-  const auto folder = existing_part(path_);
   std::error_code error;
+  for (const auto& file : {recipe(), metrics(), report(), log(), best()})
+    if (fs::exists(file, error))
+      throw InputError(path_.string() + ": holds a " + file.filename().string() +
+                       " that a run would overwrite; give another --output, or move it away");
+  const auto folder = existing_part(path_);
   if (!fs::is_directory(folder, error))
     throw InputError(path_.string() + ": cannot be made: " + folder.string() + " is not a folder");
   if (::access(folder.c_str(), W_OK | X_OK) != 0)
@@ -68,15 +75,33 @@ void RunDirectory::check_resumable() const {
     throw InputError(path_.string() + ": not a run directory: config.json or recipe.yaml is missing");
 }
 
+void RunDirectory::lock() {
+  const int folder = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return;  // what needs the folder says why it cannot be opened
+  lock_ = std::shared_ptr<const int>(new int(folder), [](const int* descriptor) {
+    ::close(*descriptor);
+    delete descriptor;
+  });
+  // File systems without locks are not an error.
+  if (::flock(folder, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    throw InputError(path_.string() +
+                     ": another process trains here; give another --output, or wait until it ends");
+}
+
 void RunDirectory::begin(const std::string& recipe_text, const nlohmann::json& config_entries) {
   made_ = first_missing(path_);
   try {
+    fs::create_directories(path_);
+    lock();
+    check_new();  // nobody has begun meanwhile
     fs::create_directories(path_ / "checkpoints");
     write_file_atomically(recipe(), recipe_text);
     write_file_atomically(config(), config_entries.dump(2) + "\n");
   } catch (const fs::filesystem_error& error) {
     discard();
     throw InputError(path_.string() + ": the run directory cannot be made: " + error.code().message());
+  } catch (const InputError&) {
+    throw;
   } catch (const Error&) {
     discard();
     throw;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include <nlohmann/json_fwd.hpp>
@@ -36,7 +37,9 @@ class RunDirectory {
   /// Throws InputError unless there is a run to go on with.
   void check_resumable() const;
 
-  /// Makes the folder with recipe and settings. Throws Error, leaving nothing, when that fails.
+  /// Keeps other processes from training here until this one ends. Throws InputError when one does.
+  void lock();
+  /// Makes the folder with recipe and settings, and locks it. Throws Error, leaving nothing, when that fails.
   void begin(const std::string& recipe_text, const nlohmann::json& config);
   /// Removes what `begin` and a run that failed before its first checkpoint have left; nothing of anybody
   /// else's.
@@ -46,7 +49,8 @@ class RunDirectory {
 
  private:
   std::filesystem::path path_;
-  std::filesystem::path made_;  ///< the outermost folder that begin() made; empty: it existed
+  std::shared_ptr<const int> lock_;  ///< a file descriptor
+  std::filesystem::path made_;       ///< the outermost folder that begin() made; empty: it existed
 };
 
 /// runs/<name>, or runs/<name>-2 and so on when that is taken.

@@ -65,10 +65,12 @@ struct JsonReader {
   const std::string& where;
   template <class Value>
   void operator()(const char* name, Value& value, const char*) {
+    const auto entry = entries.find(name);
+    if (entry == entries.end()) return;  // written before there was this setting
     try {
-      entries.at(name).get_to(value);
+      entry->get_to(value);
     } catch (const nlohmann::json::exception&) {
-      throw InputError(where + ": '" + name + "' is missing or of another type; was the file changed?");
+      throw InputError(where + ": '" + name + "' is of another type; was the file changed?");
     }
   }
 };

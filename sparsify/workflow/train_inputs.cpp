@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "sparsify/modifiers/quantization.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/saved_model.hpp"
 
@@ -75,6 +76,19 @@ void start_new(const TrainRequest& request, TrainInputs& inputs) {
   inputs.directory.check_new();
 }
 
+void note_unused_flags(const TrainRequest& request, const TrainInputs& inputs,
+                       const std::function<void(const std::string&)>& note) {
+  const auto unused = [&](const char* name, const std::string& why) {
+    if (const auto flag = request.flags.find(name); flag != request.flags.end())
+      note("warning: " + flag->second.where + " has no effect: " + why);
+  };
+  if (sets_learning_rate(inputs.recipe.recipe))
+    for (const char* name : {"lr_schedule", "warmup_epochs"})
+      unused(name, "the recipe sets the learning rate");
+  if (inputs.settings.optimizer == "adamw")
+    for (const char* name : {"momentum", "nesterov"}) unused(name, "the optimizer is adamw");
+}
+
 /// Settings that may change from one part of a run to the next without changing what it computes.
 const std::set<std::string>& free_settings() {
   static const std::set<std::string> names = {"output", "device", "workers", "baseline"};
@@ -104,6 +118,7 @@ void go_on(const TrainRequest& request, TrainInputs& inputs) {
     throw InputError("--resume: which run? Give its directory: sparsify train --resume --output RUN");
   inputs.directory = RunDirectory(output->second.value);
   inputs.directory.check_resumable();
+  inputs.directory.lock();
   const auto config = inputs.directory.read_config();
   const auto where = inputs.directory.config().string();
   if (!config.contains("settings") || !config.contains("recipe"))
@@ -177,7 +192,7 @@ std::string quantization_scheme(const Recipe& recipe) {
     if (entry.type != "QuantizationModifier") continue;
     TextField scheme("scheme");
     entry.visit_fields(scheme);
-    return scheme.found;
+    return Quantization::scheme_of(scheme.found);
   }
   return "";
 }
@@ -209,6 +224,7 @@ TrainInputs gather(const TrainRequest& request, const std::function<void(const s
     TrainInputs inputs;
     request.resume ? go_on(request, inputs) : start_new(request, inputs);
     for (const auto& warning : inputs.recipe.warnings) note("warning: " + warning);
+    note_unused_flags(request, inputs, note);
     parse_device(inputs.settings.device);
     choose_target(inputs);
     inputs.baseline = read_baseline(inputs.settings);

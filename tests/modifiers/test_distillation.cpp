@@ -90,6 +90,25 @@ TEST_CASE("distillation takes the mean over several outputs, and says what does 
                     ContainsSubstring("DistillationModifier") && ContainsSubstring("no teacher"));
 }
 
+TEST_CASE("one distillation takes over from another, two at once are refused") {
+  Logits logits(torch::tensor({{1.F, 0.F}}));
+  Recipe recipe;
+  recipe.add<Distillation>({.window = {0, 1}, .hardness = 0.5});
+  recipe.add<Distillation>({.window = {1, 2}, .hardness = 1});
+  Session session(recipe, *logits.one.net, logits.one.sgd, 1);
+  for (const double labels : {0.5, 0.0, 1.0}) {
+    auto step = session.begin_step();
+    logits.one.sgd.zero_grad();
+    step.forward(logits);
+    step.teach(logits);
+    CHECK(step.loss(torch::tensor(8.F)).item<double>() == Approx(8 * labels).margin(1e-6));
+    step.optimize();
+  }
+  recipe.add<Distillation>({.window = {0, 2}});
+  CHECK_THROWS_WITH(Session(recipe, *logits.one.net, logits.one.sgd, 1),
+                    ContainsSubstring("what is learnt from the teacher"));
+}
+
 TEST_CASE("a student learns from its teacher alone, without one true label") {
   auto teacher = conv_net();
   auto sgd = make_optimizer("sgd", teacher);

@@ -165,9 +165,9 @@ TEST_CASE("RigL averages the gradients of the last num_grads steps, and saves th
   Recipe recipe;
   recipe.add<RigLPruning>(options);
   Session session(recipe, *one.net, one.sgd, 1);
-  const auto at_third = torch::tensor({{0.F, 0.F, 5.F, 0.F}}),
+  const auto at_third = torch::tensor({{0.F, 0.F, 9.F, 0.F}}),
              at_last = torch::tensor({{0.F, 0.F, 0.F, 4.F}});
-  one.step(session, at_third);  // too early to count
+  one.step(session, at_third);  // too early to count, and so are the next two
   one.step(session, at_third);
   one.step(session, at_third);
   one.step(session, at_last);
@@ -229,10 +229,11 @@ TEST_CASE("layer pruning: a residual branch adds nothing, biases included, and m
   Recipe recipe;
   recipe.add<LayerPruning>({.window = {1, 2}, .layers = {"3", "4"}});
   Session session(recipe, *net, *sgd, 3);
-  at::Tensor before;
+  at::Tensor before, statistics;
   train(session, net, *sgd, 6, [&] {
     const bool removed = session.state().step > 3;
     if (!removed) before = weight_of(net, "3.weight").clone();
+    if (!removed) statistics = net->named_buffers()["4.running_var"].clone();
     for (const auto* name : {"3.weight", "3.bias", "4.weight", "4.bias"})
       CHECK(weight_of(net, name).eq(0).all().item<bool>() == removed);
     CHECK(weight_of(net, "6.weight").ne(0).any().item<bool>());
@@ -241,6 +242,7 @@ TEST_CASE("layer pruning: a residual branch adds nothing, biases included, and m
   session.begin_step();
   CHECK_FALSE(session.masks().find("3.weight").defined());
   CHECK(torch::equal(weight_of(net, "3.weight"), before));
+  CHECK(torch::equal(net->named_buffers()["4.running_var"], statistics));
   Recipe wrong;
   wrong.add<LayerPruning>({.layers = {"layer9"}});
   CHECK_THROWS_WITH(Session(wrong, *net, *sgd, 3),
@@ -284,6 +286,26 @@ TEST_CASE("activation regularisation adds the mean activity of the chosen layers
   CHECK(added == Approx(0.5 * expected / (normalized ? 2 : 1)).epsilon(1e-4));
 }
 
+TEST_CASE("activation regularisation that ended before a resume is no error, one that saw no layer is") {
+  auto net = conv_net();
+  auto sgd = make_optimizer("sgd", net);
+  Recipe recipe;
+  recipe.add<ASReg>({.window = {0, 1}, .layers = {"6.weight"}});
+  Session before(recipe, *net, *sgd, 3);
+  train(before, net, *sgd, 4);
+  Session session(recipe, *net, *sgd, 3);
+  session.load_state_dict(before.state_dict());
+  train(session, net, *sgd, 2);
+  CHECK_NOTHROW(session.finish());
+  Session blind(recipe, *net, *sgd, 3);
+  for (int i = 0; i < 3; ++i) {
+    auto step = blind.begin_step();
+    step.forward([] { return torch::ones({1}); });
+    step.optimize();
+  }
+  CHECK_THROWS_WITH(blind.finish(), ContainsSubstring("no forward pass used one"));
+}
+
 TEST_CASE("activation regularisation makes activations sparser than training without it") {
   const auto activity = [](double alpha) {
     auto net = conv_net();
@@ -305,9 +327,10 @@ TEST_CASE("activation regularisation makes activations sparser than training wit
 namespace {
 
 Recipe recipe_of(const std::string& method, const Window& window, double update_frequency,
-                 std::int64_t num_grads) {
+                 std::int64_t num_grads, const std::vector<std::string>& exclude = {}) {
   GradualPruningOptions gradual;
-  gradual.window = window, gradual.update_frequency = update_frequency, gradual.final_sparsity = 0.8;
+  gradual.window = window, gradual.update_frequency = update_frequency, gradual.final_sparsity = 0.8,
+  gradual.exclude = exclude;
   const auto second_order = [&](auto options, double damp) {
     static_cast<GradualPruningOptions&>(options) = gradual;
     options.num_grads = num_grads, options.damp = damp;
@@ -324,12 +347,14 @@ Recipe recipe_of(const std::string& method, const Window& window, double update_
     recipe.add<RigLPruning>({.window = window,
                              .update_frequency = update_frequency,
                              .final_sparsity = 0.8,
-                             .num_grads = num_grads});
+                             .num_grads = num_grads,
+                             .exclude = exclude});
   if (method == "topkast")
     recipe.add<TopKASTPruning>({.window = window,
                                 .update_frequency = update_frequency,
                                 .forward_sparsity = 0.8,
-                                .backward_sparsity = 0.5});
+                                .backward_sparsity = 0.5,
+                                .exclude = exclude});
   if (method == "obs") {
     auto options = second_order(OBSPruning::Options(), 1e-4);
     options.fisher_block_size = 10;
@@ -344,6 +369,32 @@ Recipe recipe_of(const std::string& method, const Window& window, double update_
 }
 
 }  // namespace
+
+TEST_CASE("methods that keep values or gradients are refused beside what would change their meaning") {
+  auto net = conv_net();
+  auto sgd = make_optimizer("sgd", net);
+  const std::string method = GENERATE("movement", "rigl", "topkast", "obs", "mfac");
+  INFO(method);
+  auto powers = recipe_of(method, {0, 2}, 0.5, 3);
+  powers.add<Powerpropagation>({.window = {0, 2}});
+  CHECK_THROWS_WITH(Session(powers, *net, *sgd, 6),
+                    ContainsSubstring("changes what the optimizer sees of 0.weight, which"));
+  auto moved = recipe_of(method, {0, 2}, 0.5, 3, {"9.weight"});
+  moved.add<NMPruning>({.start_epoch = 1, .params = {"9.weight"}, .permute = true});
+  CHECK_THROWS_WITH(Session(moved, *net, *sgd, 6), ContainsSubstring("changes the order of channels, which"));
+}
+
+TEST_CASE("powerpropagation puts weights back after a step that failed") {
+  OneWeight one(torch::tensor({{4.F, -9.F, 0.F, 1.F}}));
+  Recipe recipe;
+  recipe.add<Powerpropagation>({.window = {0, 3}, .alpha = 2});
+  Session session(recipe, *one.net, one.sgd, 1);
+  auto step = session.begin_step();
+  step.loss(one.net->weight.sum()).backward();
+  CHECK_THROWS(step.optimize([] { throw std::runtime_error("out of memory"); }));
+  session.begin_step();
+  CHECK(torch::allclose(one.weight(), torch::tensor({{4.F, -9.F, 0.F, 1.F}})));
+}
 
 TEST_CASE("every method trains a small network to its sparsity, and the network still works") {
   const std::string method = GENERATE("magnitude", "global", "acdc", "movement", "rigl", "topkast", "obs",

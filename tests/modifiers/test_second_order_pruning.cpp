@@ -74,6 +74,18 @@ TEST_CASE("M-FAC: Woodbury's identity equals the inverse written down") {
   CHECK(torch::allclose(mfac.compensation(weight, kept).to(torch::kDouble), expected, 1e-3, 1e-4));
 }
 
+TEST_CASE("M-FAC uses the last gradients, also those from before an update") {
+  torch::manual_seed(34);
+  MFACPruning::Options options;
+  options.window = {0, 1}, options.final_sparsity = 0.5, options.damp = 1e-2, options.num_grads = 3;
+  OpenMFAC mfac(options);
+  const Parameter weight{"w.weight", torch::randn({2, 3})};
+  const auto gradients = torch::randn({5, 6});
+  for (int64_t i = 0; i < 5; ++i) mfac.add_gradient(weight, gradients[i]);
+  const auto inverse = fisher_of(gradients.slice(0, 2), 1e-2).inverse();
+  CHECK(torch::allclose(mfac.inverse_diagonal(weight, {}).to(torch::kDouble), inverse.diagonal(), 1e-3));
+}
+
 TEST_CASE("second-order pruning prefers what matters least, not what is smallest") {
   // The first weight is large but the loss does not depend on it; the last is small and matters.
   const auto method = GENERATE("OBS", "MFAC");

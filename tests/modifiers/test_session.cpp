@@ -3,17 +3,22 @@
 
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include "sparsify/modifiers/constant_pruning.hpp"
 #include "sparsify/modifiers/epoch_range.hpp"
 #include "sparsify/modifiers/global_magnitude_pruning.hpp"
 #include "sparsify/modifiers/learning_rate_function.hpp"
 #include "sparsify/modifiers/magnitude_pruning.hpp"
+#include "sparsify/modifiers/nm_pruning.hpp"
 #include "sparsify/modifiers/set_weight_decay.hpp"
 #include "sparsify/modifiers/trainable_params.hpp"
 #include "sparsify/session.hpp"
+#include "training.hpp"
 
 using namespace sparsify;
+using namespace sparsify::test;
 using Catch::Approx;
 using Catch::Matchers::ContainsSubstring;
 
@@ -223,4 +228,71 @@ TEST_CASE("options out of range are refused when the recipe is built") {
   CHECK_THROWS_WITH(MagnitudePruning(options), ContainsSubstring("end_epoch"));
   CHECK_THROWS_AS(EpochRange({{0, -1}}), InvalidField);
   CHECK_THROWS_AS(LearningRateFunction({{0, 1}, "cyclic", 0.1, 0.1}), InvalidField);
+}
+
+TEST_CASE("what ends lets go before what begins in the same step, in any order of the recipe") {
+  const bool first = GENERATE(true, false);
+  auto net = conv_net();
+  auto sgd = make_optimizer("sgd", net);
+  Recipe recipe;
+  if (first) recipe.add<NMPruning>({1});
+  recipe.add<ConstantPruning>({{0, 1}});
+  if (!first) recipe.add<NMPruning>({1});
+  Session session(recipe, *net, *sgd, 2);
+  train(session, net, *sgd, 6);
+  CHECK(obeys(session.masks().find("3.weight").to(torch::kFloat), {2, 4}));
+  CHECK_NOTHROW(session.finish());
+
+  Recipe freezing;
+  const TrainableParams::Options early{{0, 1}, {"3.weight"}}, late{{1, 2}, {"3.weight"}};
+  freezing.add<TrainableParams>(first ? late : early);
+  freezing.add<TrainableParams>(first ? early : late);
+  net = conv_net(), sgd = make_optimizer("sgd", net);
+  Session frozen(freezing, *net, *sgd, 2);
+  std::string trains;
+  train(frozen, net, *sgd, 6, [&] { trains += weight_of(net, "3.weight").requires_grad() ? 't' : 'f'; });
+  CHECK(trains == "fffftt");
+}
+
+TEST_CASE("a modifier that would never act is found before training") {
+  auto net = conv_net();
+  auto sgd = make_optimizer("sgd", net);
+  Recipe recipe;
+  recipe.add<NMPruning>({3});
+  Session session(recipe, *net, *sgd, 5);
+  CHECK_NOTHROW(session.check_length(16));
+  CHECK_THROWS_WITH(session.check_length(15),
+                    ContainsSubstring("NMPruningModifier: sparsity would begin at step 15, "
+                                      "but training ends after 15 steps (3 epochs)"));
+}
+
+TEST_CASE("weight decay stays off where the optimizer has none, and loaded masks lie as their weights do") {
+  auto net = conv_net();
+  net->to(torch::kFloat);
+  for (auto& parameter : net->parameters())
+    if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
+  using torch::optim::SGDOptions;
+  std::vector<torch::optim::OptimizerParamGroup> groups;
+  std::vector<at::Tensor> weights, others;
+  for (const auto& parameter : net->parameters())
+    (parameter.dim() > 1 ? weights : others).push_back(parameter);
+  groups.emplace_back(weights, std::make_unique<SGDOptions>(SGDOptions(0.01).weight_decay(0.1)));
+  groups.emplace_back(others, std::make_unique<SGDOptions>(SGDOptions(0.01).weight_decay(0)));
+  torch::optim::SGD sgd(groups, SGDOptions(0.01));
+  Recipe recipe;
+  recipe.add<SetWeightDecay>({0, 0.5}).add<NMPruning>({0});
+  Session session(recipe, *net, sgd, 4);
+  session.begin_step();
+  const auto decay = [&](int group) {
+    return dynamic_cast<SGDOptions&>(sgd.param_groups()[group].options()).weight_decay();
+  };
+  CHECK(decay(0) == 0.5);
+  CHECK(decay(1) == 0);
+
+  auto saved = session.state_dict();
+  for (auto& [name, tensor] : saved) tensor = tensor.contiguous();  // as files hold them
+  Session again(recipe, *net, sgd, 4);
+  again.load_state_dict(saved);
+  CHECK(again.masks().find("3.weight").strides() == weight_of(net, "3.weight").strides());
+  CHECK(torch::equal(again.masks().find("3.weight"), session.masks().find("3.weight")));
 }

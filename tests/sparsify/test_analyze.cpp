@@ -66,6 +66,14 @@ TEST_CASE("analyze measures every layer, plots it, and proposes a recipe that lo
     CHECK(count == 3);
     CHECK(integer[layer] == 1);
   }
+  // What every layer at its highest level makes together is reached, though sums of fractions are not exact.
+  const auto exact =
+      sparsify(folder.path(), {"analyze", "runs/small", "--levels", "0.7", "--images", "32", "--scheme",
+                               "none", "--target-sparsity", "0.7", "--output", "exact"});
+  INFO(exact.err);
+  CHECK(exact.code == 0);
+  CHECK_THAT(sparsify(folder.path(), {"analyze", "runs/small", "--image-size", "32"}).err,
+             ContainsSubstring("--image-size: runs/small knows the size"));
   CHECK_THAT(cli::read(output / "sensitivity.html"),
              ContainsSubstring("<svg") && ContainsSubstring("conv1.weight"));
 

@@ -3,6 +3,9 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <functional>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "run_program.hpp"
 
@@ -102,6 +105,15 @@ TEST_CASE("settings of the wrong type or out of range") {
   must_fail(folder, with({"--json", "no/such/folder.json"}), 2, {"--json"});
   must_fail(folder, {"train", "--recipe", "pruned_quant.yaml", "--target", "gpu"}, 2,
             {"--target gpu", "quantizes for cpu"});
+  must_fail(folder, with({"--resume=false"}), 2, {"--resume takes no value, got 'false'"});
+  must_fail(folder, {"recipe", "list", "more"}, 2, {"unexpected argument 'more'"});
+  cli::write(folder / "trt.yaml", replaced(cli::small_recipe(2), "scheme: cpu", "scheme: tensorrt"));
+  must_fail(folder, {"train", "--recipe", "trt.yaml", "--target", "cpu"}, 2,
+            {"--target cpu", "quantizes for gpu"});
+  cli::write(folder / "late.yaml", replaced(cli::small_recipe(2), "start_epoch: 1}", "start_epoch: 2}"));
+  must_fail(folder, {"train", "--recipe", "late.yaml"}, 2,
+            {"quantization would begin at step", "ends after"});
+  must_fail(folder, {"recipe", "check", "late.yaml"}, 2, {"quantization would begin at step"});
 }
 
 TEST_CASE("recipes with mistakes are refused with the place and the reason") {
@@ -195,4 +207,20 @@ TEST_CASE("a disk that fills up ends the run with a message and no half-written 
   cli::write(folder / "small.yaml", cli::small_recipe(2));
   must_fail(folder, {"train", "--recipe", "small.yaml", "--output", "new/run"}, 1,
             {".safetensors", "cannot be written", "File too large"}, {.file_size_limit = 60'000});
+}
+
+TEST_CASE("what is not a run's own is neither overwritten nor removed, and two runs never share a folder") {
+  const Folder folder;
+  cli::write(folder / "small.yaml", cli::small_recipe(2));
+  cli::write(folder / "mine" / "recipe.yaml", "version: 1\n");
+  must_fail(folder, {"train", "--recipe", "small.yaml", "--output", "mine"}, 2,
+            {"mine: holds a recipe.yaml that a run would overwrite"});
+  CHECK(cli::read(folder / "mine" / "recipe.yaml") == "version: 1\n");
+
+  cli::fs::create_directory(folder / "busy");
+  const int busy = ::open((folder / "busy").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  REQUIRE(::flock(busy, LOCK_EX) == 0);
+  must_fail(folder, {"train", "--recipe", "small.yaml", "--output", "busy"}, 2,
+            {"busy: another process trains here"});
+  ::close(busy);
 }

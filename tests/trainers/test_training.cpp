@@ -18,7 +18,9 @@ struct OneWeight {
   void step(GradientScaler& scaler, double gradient) {
     optimizer.zero_grad();
     scaler.scale((weight * gradient).sum()).backward();
-    scaler.step(optimizer);
+    const bool finite = scaler.unscale(optimizer);
+    if (finite) optimizer.step();
+    scaler.update(finite);
   }
 };
 
@@ -41,6 +43,9 @@ TEST_CASE("the gradient scaler takes the same step as without it, and none that 
   GradientScaler off(false);
   plain.step(off, 0.25);
   CHECK(plain.weight.item<double>() == 0.75);
+  CHECK(net.weight.grad().item<double>() == std::numeric_limits<double>::infinity());
+  net.step(scaler, 0.125);
+  CHECK(net.weight.grad().item<double>() == 0.125);  // what modifiers look at has no scale
 }
 
 TEST_CASE("the gradient scaler goes on from a saved state", "[training]") {

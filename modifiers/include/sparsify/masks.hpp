@@ -79,7 +79,10 @@ class Masks {
       const auto hash = state.find("mask_hashes." + name);
       if (hash == state.end() || hash->second.item<std::int64_t>() != mask_hash(it->second))
         throw Error("saved mask of " + name + " does not match its hash: the file is damaged");
-      set(owner(parameters, name), it->second.to(owner(parameters, name).tensor.device()));
+      const auto& parameter = owner(parameters, name);
+      if (it->second.sizes() != parameter.tensor.sizes())
+        throw Error("saved mask of " + name + ": the parameter has another shape");
+      set(parameter, placed_like(parameter.tensor, it->second));
     }
   }
 

@@ -13,7 +13,7 @@ namespace sparsify {
 ///
 ///   Session session(recipe, net, optimizer, steps_per_epoch);       // attach
 ///   for each optimizer step:
-///     auto step = session.begin_step();                             // begin_step: schedules act
+///     auto step = session.begin_step();                             // release, begin_step: schedules act
 ///     output = step.forward([&] { return net.forward(input); });    // forward: around the forward pass
 ///     step.teach([&] { return teacher.forward(input); });           // only if there is a teacher
 ///     step.loss(criterion(output, target)).backward();              // loss: may add terms
@@ -29,6 +29,8 @@ class Modifier {
 
   /// Once, when a session binds the recipe: select parameters, compile plans, claim what is set. May throw.
   virtual void attach(Binding&) {}
+  /// Before any modifier's `begin_step`: what ends with this step lets go, so that another can take over.
+  virtual void release(State&) {}
   /// Before the forward pass of every optimizer step. May be called again for the same step after an
   /// exception.
   virtual void begin_step(State&) {}

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <initializer_list>
+#include <optional>
 
 #include "sparsify/late.hpp"
 #include "sparsify/masks/apply.hpp"
@@ -36,6 +37,8 @@ struct OptimizerAccess {
       each_state;
   /// Sets the weight decay of one group; false when the optimizer has none.
   std::function<bool(torch::optim::OptimizerOptions& options, double weight_decay)> set_weight_decay;
+  /// The weight decay of one group; nothing when the optimizer has none.
+  std::function<std::optional<double>(const torch::optim::OptimizerOptions& options)> weight_decay;
   /// Steps the optimizer with masks on gradients and weights in one pass; false, and nothing done, where that
   /// does not apply.
   std::function<bool(const Masks& masks)> masked_step;
@@ -47,6 +50,13 @@ template <class Options, class Late_>
 bool try_set_weight_decay(torch::optim::OptimizerOptions& options, double value) {
   auto* known = dynamic_cast<typename Late<Options, Late_>::type*>(&options);
   if (known) known->weight_decay(value);
+  return known != nullptr;
+}
+
+template <class Options, class Late_>
+bool try_get_weight_decay(const torch::optim::OptimizerOptions& options, std::optional<double>& value) {
+  const auto* known = dynamic_cast<const typename Late<Options, Late_>::type*>(&options);
+  if (known) value = known->weight_decay();
   return known != nullptr;
 }
 
@@ -107,6 +117,15 @@ OptimizerAccess make_optimizer_access(torch::optim::Optimizer& optimizer) {
            detail::try_set_weight_decay<optim::AdamWOptions, Net>(options, value) ||
            detail::try_set_weight_decay<optim::RMSpropOptions, Net>(options, value) ||
            detail::try_set_weight_decay<optim::AdagradOptions, Net>(options, value);
+  };
+  access.weight_decay = [](const optim::OptimizerOptions& options) {
+    std::optional<double> value;
+    detail::try_get_weight_decay<optim::SGDOptions, Net>(options, value) ||
+        detail::try_get_weight_decay<optim::AdamOptions, Net>(options, value) ||
+        detail::try_get_weight_decay<optim::AdamWOptions, Net>(options, value) ||
+        detail::try_get_weight_decay<optim::RMSpropOptions, Net>(options, value) ||
+        detail::try_get_weight_decay<optim::AdagradOptions, Net>(options, value);
+    return value;
   };
   return access;
 }

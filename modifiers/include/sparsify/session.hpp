@@ -38,7 +38,8 @@ class Step {
   /// Steps the optimizer; masks hold afterwards. LibTorch's SGD and AdamW step in one pass over memory, with
   /// the same result.
   void optimize() const;
-  /// The same with a stepping of one's own: `step.optimize([&] { scaler.step(optimizer); })`.
+  /// The same with a stepping of one's own. Modifiers look at gradients before it: unscale those of a scaled
+  /// loss first.
   template <class Stepper>
   void optimize(Stepper&& stepper) const;
 
@@ -72,6 +73,7 @@ class Session {
   Step begin_step() {
     state_.training = true;
     state_.needs_teacher = false;
+    each([&](Modifier& modifier) { modifier.release(state_); });
     each([&](Modifier& modifier) { modifier.begin_step(state_); });
     return Step(*this);
   }
@@ -99,6 +101,19 @@ class Session {
       ~Back() { state.parameters = parameters, state.buffers = std::move(buffers); }
     } back{state_, parameters, buffers};
     return evaluate(std::forward<Run>(run));
+  }
+
+  /// Throws Error naming the modifiers that would never act in a training of so many steps.
+  void check_length(std::int64_t steps) const {
+    std::string problems;
+    for (std::size_t i = 0; i < modifiers_.size(); ++i)
+      for (const auto& schedule : schedules_[i])
+        if (schedule.plan.start >= steps)
+          problems += (problems.empty() ? "" : "\n") + labels_[i] + ": " + schedule.what +
+                      " would begin at step " + std::to_string(schedule.plan.start) +
+                      ", but training ends after " + std::to_string(steps) + " steps (" +
+                      std::to_string(steps / state_.steps_per_epoch) + " epochs)";
+    if (!problems.empty()) throw Error(problems);
   }
 
   /// Verifies that every target was reached; throws Error that names those that were not.
@@ -218,8 +233,7 @@ class Session {
       const auto conflicts = conflicts_of(binding.claims(), claims);
       for (const auto& claim : binding.claims()) claims[claim.what].emplace_back(claim, label);
       for (const auto& [other, what] : conflicts) {
-        const auto conflict =
-            label + ": sets " + what + " while " + other + " does too; their epochs overlap";
+        const auto conflict = label + ": " + what + "; their epochs overlap";
         if (recipe.overlaps_allowed)
           state_.notes.push_back(conflict + "; the former has the last word");
         else
@@ -229,7 +243,7 @@ class Session {
     if (!problems.empty()) throw Error(problems);
   }
 
-  // With whom the new claims overlap, and on what: one line for each pair of modifiers.
+  // With whom the new claims overlap, and how: one line for each pair of modifiers.
   static std::map<std::string, std::string> conflicts_of(
       const std::vector<Claim>& claims,
       const std::map<std::string, std::vector<std::pair<Claim, std::string>>>& earlier) {
@@ -238,11 +252,16 @@ class Session {
       const auto same = earlier.find(claim.what);
       if (same == earlier.end()) continue;
       for (const auto& [other, owner] : same->second)
-        if (claim.first < other.end && other.first < claim.end &&
-            (claim.part == other.part || claim.part == -1 || other.part == -1))
-          conflicts.emplace(owner, claim.what);
+        if (claim.first < other.end && other.first < claim.end && claim.excludes(other))
+          conflicts.emplace(owner, conflict_text(claim, other, owner));
     }
     return conflicts;
+  }
+
+  static std::string conflict_text(const Claim& claim, const Claim& other, const std::string& owner) {
+    if (claim.part == Claim::kReader) return "relies on " + claim.what + ", which " + owner + " changes";
+    if (other.part == Claim::kReader) return "changes " + claim.what + ", which " + owner + " relies on";
+    return "sets " + claim.what + " while " + owner + " does too";
   }
 
   template <class Act>

@@ -47,7 +47,14 @@ struct Schedule {
 struct Claim {
   std::string what;
   std::int64_t first, end;
-  std::int64_t part = -1;  ///< which parameter group, -1 for all
+  std::int64_t part = kAll;  ///< which parameter group
+
+  static constexpr std::int64_t kAll = -1;
+  static constexpr std::int64_t kReader = -2;  ///< nothing is set: it only must not change meanwhile
+  bool excludes(const Claim& other) const {
+    if (part == kReader || other.part == kReader) return part != other.part;
+    return part == other.part || part == kAll || other.part == kAll;
+  }
 };
 
 /// Given to a modifier once, when a session binds it.
@@ -69,8 +76,12 @@ class Binding {
 
   /// Declares that this modifier alone sets `what` from step `first` until `end`; two claims that overlap are
   /// an error.
-  void claim(const std::string& what, std::int64_t first, std::int64_t end, std::int64_t part = -1) {
+  void claim(const std::string& what, std::int64_t first, std::int64_t end, std::int64_t part = Claim::kAll) {
     claims_.push_back({what, first, end, part});
+  }
+  /// Declares that nobody may set `what` from step `first` until `end`; others may rely on it too.
+  void rely_on(const std::string& what, std::int64_t first, std::int64_t end) {
+    claim(what, first, end, Claim::kReader);
   }
   const std::vector<Claim>& claims() const { return claims_; }
 

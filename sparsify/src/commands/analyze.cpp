@@ -35,6 +35,8 @@ Subject open_subject(const CommandLine& line) {
     const auto path = line.operand("run or checkpoint");
     if (line.given("model") || line.given("weights"))
       throw InputError("give either " + path + " or --model and --weights, not both");
+    if (line.given("image-size"))
+      throw InputError("--image-size: " + path + " knows the size it was trained with");
     const auto saved = open_saved_model(path);
     return {saved.card.model, saved.model, open_data_for(saved.card, line.text("data", saved.card.data))};
   }
@@ -126,7 +128,6 @@ int analyze_command(const std::vector<std::string>& arguments) {
       });
   if (stop_requested()) throw Interrupted("stopped; nothing was written");
 
-  const auto proposal = propose_sparsity(sensitivity, target);
   std::cout << subject.model_name << " on " << sensitivity.dense.images << " training images: loss "
             << std::to_string(sensitivity.dense.loss) << ", top-1 " << format_percent(sensitivity.dense.top1)
             << "; increases of the loss:\n\n"
@@ -138,6 +139,7 @@ int analyze_command(const std::vector<std::string>& arguments) {
   write_file_atomically(output / "sensitivity.csv", sensitivity_csv(sensitivity));
   write_file_atomically(output / "sensitivity.html",
                         sensitivity_html(sensitivity, "Sensitivity of " + subject.model_name));
+  const auto proposal = propose_sparsity(sensitivity, target);
   write_file_atomically(output / "recipe.yaml", recipe_text(proposal, sensitivity, subject.model_name));
   std::cout << "\n"
             << format_percent(proposal.reached) << " of all weights can go for a loss increase of about "

@@ -41,6 +41,8 @@ Inputs open_inputs(const CommandLine& line) {
   if (!line.given("output")) throw InputError("no file is given: use --output FILE.onnx");
   check_output_path(line.text("output"), "--output");
   check_output_path(line.text("json"), "--json");
+  if (line.given("calibration-batches") && !line.given("requantize"))
+    throw InputError("--calibration-batches: only --requantize calibrates; the model keeps its quantizers");
   Inputs inputs{open_saved_model(line.operand("run directory or checkpoint"))};
   const auto scheme = quantization_scheme(inputs.saved.recipe);
   const auto target = line.text("target", scheme.empty() ? "cpu" : scheme);
@@ -56,6 +58,17 @@ Inputs open_inputs(const CommandLine& line) {
                      " already; leave the option out to keep its quantizers");
   inputs.data = find_data(line, inputs.saved);
   return inputs;
+}
+
+/// Why the model is not what its recipe is to make of it; empty when it is.
+std::string why_unfinished(const SavedModel& saved) {
+  if (saved.requantized) return "";
+  try {
+    saved.session->finish();
+    return "";
+  } catch (const Error& error) {
+    return "the training of this model is not finished: " + std::string(error.what());
+  }
 }
 
 nlohmann::json report(const ExportOutcome& outcome) {
@@ -103,9 +116,12 @@ int export_command(const std::vector<std::string>& arguments) {
         requantize(std::move(inputs.saved), onnx::name(inputs.target), *inputs.data, kBatch, batches);
 
   const auto& saved = inputs.saved;
+  const auto unfinished = why_unfinished(saved);
+  if (!unfinished.empty()) std::cerr << "warning: " << unfinished << std::endl;
   const auto example = inputs.data ? first_image(*inputs.data) : example_input(saved.card);
   const auto outcome = export_checked(saved, example, inputs.target, opset, line.text("output"));
   auto results = report(outcome);
+  if (!unfinished.empty()) results["warnings"].push_back(unfinished);
   results["requantized"] = saved.requantized;
   if (inputs.data) {
     auto engine = comparison_engine(outcome.report.path, inputs.target);
@@ -118,8 +134,10 @@ int export_command(const std::vector<std::string>& arguments) {
               << format_percent(parity.trained.top1) << ", equal decisions "
               << format_percent(parity.engine.agreement) << "\n";
     if (!saved.requantized)  // of that one no parity is claimed
-      for (const auto& complaint : complaints(parity, "ONNX Runtime"))
+      for (const auto& complaint : complaints(parity, "ONNX Runtime")) {
         std::cout << "warning: " << complaint << "\n";
+        results["warnings"].push_back(complaint);
+      }
     results["parity"]["onnxruntime"] = {{"final", top1},
                                         {"trained", parity.trained.top1},
                                         {"agreement", parity.engine.agreement},

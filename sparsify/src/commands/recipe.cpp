@@ -15,6 +15,7 @@
 #include "sparsify/trainers/atomic_file.hpp"
 #include "workflow/recipe_plan.hpp"
 #include "workflow/recipe_reference.hpp"
+#include "workflow/settings.hpp"
 #include "workflow/table.hpp"
 
 namespace sparsify {
@@ -37,18 +38,33 @@ RecipeFile load(const CommandLine& line, const std::string& name) {
   return file;
 }
 
+/// What `train` would refuse of the recipe's `run:` mapping.
+void check_run_defaults(const RecipeFile& file) {
+  Settings settings;
+  read_texts(settings, file.run);
+  check(settings);
+  if (settings.epochs > 0 && settings.epochs < file.recipe.epochs())
+    throw InputError(file.path.string() + ": run: epochs: got " + std::to_string(settings.epochs) +
+                     ", the recipe needs " + std::to_string(file.recipe.epochs()));
+}
+
 /// Reads and, if a network is known, binds one recipe; true when nothing is wrong.
 bool check_recipe(const CommandLine& line, const std::string& name) {
   try {
     const auto file = load(line, name);
     const auto model = model_of(line, file);
-    std::cout << file.path.string() << ": ok, " << file.recipe.entries().size() << " modifiers, needs "
-              << file.recipe.epochs() << " epochs, "
-              << (model.empty() ? "no model is named, so its parameter patterns were not tried; see --model"
-                                : "binds to " + model)
-              << "\n";
-    if (model.empty()) return true;
+    check_run_defaults(file);
+    const auto ok = [&](const std::string& binding) {
+      std::cout << file.path.string() << ": ok, " << file.recipe.entries().size() << " modifiers, needs "
+                << file.recipe.epochs() << " epochs, " << binding << "\n";
+    };
+    if (model.empty()) {
+      ok("no model is named, so its parameter patterns were not tried; see --model");
+      return true;
+    }
     const RecipePlan plan(file, model, steps_per_epoch(line));
+    if (file.recipe.epochs() > 0) plan.session().check_length(plan.epochs() * steps_per_epoch(line));
+    ok("binds to " + model);
     for (const auto& note : plan.session().state().notes) std::cout << "note: " << note << "\n";
     std::cout << plan_table(plan);
     return true;
@@ -99,7 +115,8 @@ int plot(const CommandLine& line, const std::vector<std::string>& names) {
   return 0;
 }
 
-int list_recipes() {
+int list_recipes(const std::vector<std::string>& operands) {
+  if (!operands.empty()) throw InputError("recipe list: unexpected argument '" + operands.front() + "'");
   std::map<std::string, std::filesystem::path> found;  // by name; the first folder that has one wins
   for (const auto& folder : recipe_library())
     for (const auto& file : std::filesystem::directory_iterator(folder))
@@ -146,7 +163,7 @@ int recipe_command(const std::vector<std::string>& arguments) {
     if (action == "check") return check_recipes(line, operands);
     if (action == "plan") return show_plan(line, operands);
     if (action == "plot") return plot(line, operands);
-    if (action == "list") return list_recipes();
+    if (action == "list") return list_recipes(operands);
     if (action == "schema") return std::cout << recipe_schema().dump(2) << "\n", 0;
     if (action == "reference") return std::cout << recipe_reference(), 0;
     throw InputError("unknown action '" + action + "'" + suggestion(action, actions) + "\n" + expected);

@@ -51,6 +51,8 @@ Subject open_onnx(const CommandLine& line, const std::string& path) {
 }
 
 Subject open_run(const CommandLine& line, const std::string& path) {
+  if (line.given("image-size"))
+    throw InputError("--image-size: " + path + " knows the size it was trained with");
   auto saved = std::make_shared<SavedModel>(open_saved_model(path));
   Subject subject;
   subject.data = open_data_for(saved->card, data_for(line, saved->card.data));

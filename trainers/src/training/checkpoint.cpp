@@ -74,7 +74,8 @@ std::string archive_bytes(const torch::optim::Optimizer& optimizer) {
 void restore(torch::optim::Optimizer& optimizer, const std::string& bytes) {
   std::istringstream stream(bytes);
   torch::serialize::InputArchive archive;
-  archive.load_from(stream);
+  // Momentum belongs where the parameters are, wherever it was saved.
+  archive.load_from(stream, optimizer.param_groups().front().params().front().device());
   optimizer.load(archive);
 }
 

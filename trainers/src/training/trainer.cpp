@@ -22,12 +22,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-bool sets_learning_rate(const Recipe& recipe) {
-  for (const auto& entry : recipe.entries())
-    if (entry.type.find("LearningRate") != std::string::npos) return true;
-  return false;
-}
-
 std::unique_ptr<trainers::Loader> train_loader(const trainers::Datasets& data, const TrainOptions& options) {
   auto loader = trainers::in_order(data, options.batch_size, options.workers);
   loader.shuffle = true;
@@ -52,6 +46,12 @@ void check(const TrainOptions& options) {
 }
 
 }  // namespace
+
+bool sets_learning_rate(const Recipe& recipe) {
+  for (const auto& entry : recipe.entries())
+    if (entry.type.find("LearningRate") != std::string::npos) return true;
+  return false;
+}
 
 torch::Device parse_device(const std::string& name) {
   const bool cuda = torch::cuda::is_available();
@@ -89,6 +89,7 @@ class Trainer::Impl {
     }
     if (options_.ema_decay > 0) ema_.emplace(*model_, options_.ema_decay);
     session_ = std::make_unique<Session>(recipe, *model_, *optimizer_, steps());
+    session_->check_length(options_.epochs * steps());
     prepare_teacher();
     tell_notes();
     if (options_.resume) resume();
@@ -103,18 +104,23 @@ class Trainer::Impl {
       const auto epoch_started = Clock::now();
       auto row = train_epoch(epoch);
       if (!row) {
+        sums_.seconds += seconds_since(epoch_started);
         save("last");
         result.seconds = seconds_since(started);
         return result;
       }
       with_averaged_weights([&] { row->val = evaluate_as_trained(); });
-      row->seconds = seconds_since(epoch_started);
+      row->seconds = sums_.seconds + seconds_since(epoch_started);
       result.last = *row;
       result.epochs_done = epoch + 1;
       note_best(*row);
+      if (metrics) metrics->append(*row);  // before `last` says that the epoch is over
       save("last");
-      if (metrics) metrics->append(*row);
       if (events_.epoch) events_.epoch(*row);
+      if (stop_requested() && result.epochs_done < options_.epochs) {
+        result.seconds = seconds_since(started);
+        return result;
+      }
     }
     session_->finish();
     if (ema_) {
@@ -139,6 +145,7 @@ class Trainer::Impl {
 
  private:
   int64_t steps() const { return loader_->steps_per_epoch(); }
+  bool stop_requested() const { return events_.stop_requested && events_.stop_requested(); }
   void tell(const std::string& note) const {
     if (events_.note) events_.note(note);
   }
@@ -174,7 +181,7 @@ class Trainer::Impl {
       if (events_.progress)
         events_.progress(
             {epoch, options_.epochs, step + 1, steps(), sums_.loss / std::max(1.0, sums_.images), rate});
-      if (events_.stop_requested && events_.stop_requested()) return std::nullopt;
+      if (step + 1 < steps() && stop_requested()) return std::nullopt;
     }
     EpochMetrics row;
     row.epoch = epoch;
@@ -209,10 +216,10 @@ class Trainer::Impl {
       sums_.loss += value * static_cast<double>(labels.size(0));
     scaler_.scale(loss).backward();
     const auto rearrangements = session_->state().rearrangements;
-    if (scaler_.enabled())
-      step.optimize([&] { scaler_.step(*optimizer_); });
-    else
-      step.optimize();
+    const bool finite = scaler_.unscale(*optimizer_);
+    if (!finite) optimizer_->zero_grad();  // a step in which nothing moves
+    step.optimize();
+    scaler_.update(finite);
     if (ema_ && session_->state().rearrangements != rearrangements) ema_.emplace(*model_, options_.ema_decay);
     if (ema_) ema_->update(*model_);
     tell_notes();
@@ -282,7 +289,8 @@ class Trainer::Impl {
     saved.optimizer = archive_bytes(*optimizer_);
     saved.generator = at::detail::getDefaultCPUGenerator().get_state();
     saved.session["trainer.scaler"] = scaler_.state();
-    saved.session["trainer.sums"] = torch::tensor({sums_.loss, sums_.correct, sums_.images}, torch::kDouble);
+    saved.session["trainer.sums"] =
+        torch::tensor({sums_.loss, sums_.correct, sums_.images, sums_.seconds}, torch::kDouble);
     saved.session["trainer.best"] =
         torch::tensor({best_.top1, best_.sparsity, best_.quantized ? 1.0 : 0.0}, torch::kDouble);
     save_checkpoint(path(name), saved);
@@ -310,7 +318,7 @@ class Trainer::Impl {
     auto generator = at::detail::getDefaultCPUGenerator();
     generator.set_state(saved.generator);
     const auto sums = saved.session.at("trainer.sums"), best = saved.session.at("trainer.best");
-    sums_ = {sums[0].item<double>(), sums[1].item<double>(), sums[2].item<double>()};
+    sums_ = {sums[0].item<double>(), sums[1].item<double>(), sums[2].item<double>(), sums[3].item<double>()};
     if (const auto scaler = saved.session.find("trainer.scaler"); scaler != saved.session.end())
       scaler_.load(scaler->second);
     best_ = {best[0].item<double>(), best[1].item<double>(), best[2].item<double>() != 0};
@@ -323,6 +331,7 @@ class Trainer::Impl {
 
   struct Sums {
     double loss = 0, correct = 0, images = 0;
+    double seconds = 0;  // of earlier parts of the epoch, before interruptions
   };
   struct Best {
     double top1 = -1, sparsity = -1;

@@ -66,9 +66,12 @@ class ACDCPruning : public Modifier {
                       }});
   }
 
-  void begin_step(State& state) override {
+  void release(State& state) override {
     if (state.step == plan_.end && !options_.leave_enabled)
       for (const auto& parameter : selected_) state.masks.remove(parameter.name);
+  }
+
+  void begin_step(State& state) override {
     if (!plan_.contains(state.step)) return;
     const auto phase = phase_at(state.step);
     if (state.step != first_step(phase)) return;

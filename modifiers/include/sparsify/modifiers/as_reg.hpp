@@ -96,12 +96,12 @@ class ASReg : public Modifier {
   void forward(State& state, const std::function<void()>& run) override {
     // The first pass belongs to those that record the model.
     if (!state.training || !plan_.contains(state.step) || state.step == 0) return run();
-    sum_ = at::Tensor(), seen_ = 0;
+    sum_ = at::Tensor(), seen_ = 0, has_run_ = true;
     detail::ActivationWatch watch(state.parameters, weights_, options_.reg_tens == "out",
                                   [this](const at::Tensor& tensor) {
                                     const auto term = density(tensor.to(at::kFloat));
                                     sum_ = sum_.defined() ? sum_ + term : term;
-                                    ++seen_;
+                                    ++seen_, has_seen_ = true;
                                   });
     const ModeGuard guard(watch);
     run();
@@ -113,9 +113,8 @@ class ASReg : public Modifier {
     return loss + std::exchange(sum_, {}) * factor;
   }
 
-  void finish(State& state) override {
-    if (state.step > plan_.start + 1 && seen_ == 0)
-      throw Error("no forward pass used one of the selected layers");
+  void finish(State&) override {
+    if (has_run_ && !has_seen_) throw Error("no forward pass used one of the selected layers");
   }
 
  private:
@@ -131,7 +130,8 @@ class ASReg : public Modifier {
   StepPlan plan_;
   std::set<std::string> weights_;
   at::Tensor sum_;
-  int seen_ = 0;
+  int seen_ = 0;                             // in the last pass
+  bool has_run_ = false, has_seen_ = false;  // in this session
 };
 
 }  // namespace sparsify

@@ -39,6 +39,9 @@ class ConstantPruning : public Modifier {
         state.optimizer_access.mask_state(parameter.tensor, mask);
       }
     }
+  }
+
+  void release(State& state) override {
     if (state.step == plan_.end)
       for (const auto& parameter : selected_) state.masks.remove(parameter.name);
   }

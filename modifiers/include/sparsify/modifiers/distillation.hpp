@@ -44,6 +44,7 @@ class Distillation : public Modifier {
 
   void attach(Binding& binding) override {
     plan_ = binding.plan(window());
+    binding.claim("what is learnt from the teacher", plan_.start, plan_.end);
     const double hardness = options_.hardness;
     binding.schedule({"distillation", plan_, {}, [hardness](std::int64_t) { return hardness; }});
   }
@@ -54,11 +55,11 @@ class Distillation : public Modifier {
 
   void forward(State& state, const std::function<void()>& run) override {
     run();
-    if (state.training && state.needs_teacher) student_ = state.results;
+    if (state.training && plan_.contains(state.step)) student_ = state.results;
   }
 
   at::Tensor loss(State& state, at::Tensor loss) override {
-    if (!state.needs_teacher) return loss;
+    if (!plan_.contains(state.step)) return loss;
     const auto teacher = std::exchange(state.teacher_results, {});
     const auto student = std::exchange(student_, {});
     if (teacher.empty())

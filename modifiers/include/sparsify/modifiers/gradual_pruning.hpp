@@ -109,6 +109,9 @@ class GradualPruning : public Modifier {
       for (auto& set : sets_) set.init_sparsity = set.zeros() / set.elements();
     if (state.step == plan_.start) note_odd_weights(state, selected());
     if (plan_.updates_at(state.step) && ready()) update(state);
+  }
+
+  void release(State& state) override {
     if (state.step == plan_.end && !options_.leave_enabled)
       for (const auto& parameter : selected()) state.masks.remove(parameter.name);
   }
@@ -155,6 +158,14 @@ class GradualPruning : public Modifier {
   }
   /// After all masks of an update are in force.
   virtual void updated(State&) {}
+
+  /// For methods that keep what they see of gradients: from step `first` on, nothing may change what it
+  /// belongs to.
+  void rely_on_gradients(Binding& binding, std::int64_t first) const {
+    for (const auto& parameter : selected_)
+      binding.rely_on("what the optimizer sees of " + parameter.name, first, plan_.end);
+    binding.rely_on("the order of channels", first, plan_.end);
+  }
 
   const StepPlan& plan() const { return plan_; }
   const Parameters& selected() const { return selected_; }

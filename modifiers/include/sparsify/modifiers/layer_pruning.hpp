@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <map>
@@ -35,31 +36,43 @@ class LayerPruning : public Modifier {
     plan_ = binding.plan(window());
     for (const auto& layer : options_.layers) {
       const auto before = selected_.size();
-      for (const auto& parameter : binding.state().parameters)
-        if (detail::unwrapped(parameter.name).rfind(detail::unwrapped(layer) + ".", 0) == 0)
-          selected_.push_back(parameter);
+      const auto add = [&](const Parameters& from, Parameters& to) {
+        for (const auto& candidate : from)
+          if (detail::unwrapped(candidate.name).rfind(detail::unwrapped(layer) + ".", 0) == 0)
+            to.push_back(candidate);
+      };
+      add(binding.state().parameters, selected_);
+      add(binding.state().buffers, statistics_);
       if (selected_.size() == before)
         throw InvalidField("layers", "'" + layer + "' is no module with parameters" +
                                          suggestion(layer, modules(binding.state().parameters)));
     }
     for (const auto& parameter : selected_)
       binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
+    binding.rely_on("the order of channels", plan_.start, plan_.end);
     binding.schedule({"removed", plan_, names_of(selected_)});
   }
 
+  void release(State& state) override {
+    if (state.step != plan_.end) return;
+    const at::NoGradGuard no_grad;
+    for (const auto& parameter : selected_) {
+      state.masks.remove(parameter.name);
+      parameter.tensor.detach().copy_(values_.at(parameter.name));
+    }
+    for (const auto& buffer : statistics_) buffer.tensor.detach().copy_(values_.at(buffer.name));
+  }
+
   void begin_step(State& state) override {
-    if (state.step == plan_.start)
-      for (const auto& parameter : selected_) {
-        values_.try_emplace(parameter.name, parameter.tensor.detach().clone());
-        const auto nothing = at::zeros_like(parameter.tensor.detach(), at::kBool);
-        state.masks.set(parameter, nothing);
-        state.optimizer_access.mask_state(parameter.tensor, nothing);
-      }
-    if (state.step == plan_.end)
-      for (const auto& parameter : selected_) {
-        state.masks.remove(parameter.name);
-        parameter.tensor.detach().copy_(values_.at(parameter.name));
-      }
+    if (state.step != plan_.start) return;
+    for (const auto& parameter : selected_) {
+      values_.try_emplace(parameter.name, parameter.tensor.detach().clone());
+      const auto nothing = at::zeros_like(parameter.tensor.detach(), at::kBool);
+      state.masks.set(parameter, nothing);
+      state.optimizer_access.mask_state(parameter.tensor, nothing);
+    }
+    // Batch norm sees nothing but zeros until then.
+    for (const auto& buffer : statistics_) values_.try_emplace(buffer.name, buffer.tensor.detach().clone());
   }
 
   void finish(State& state) override {
@@ -75,9 +88,10 @@ class LayerPruning : public Modifier {
   }
   void load(const StateDict& state) override {
     values_.clear();
-    for (const auto& parameter : selected_)
-      if (const auto value = state.find("values." + parameter.name); value != state.end())
-        values_[parameter.name] = value->second;
+    for (const auto* tensors : {&selected_, &statistics_})
+      for (const auto& tensor : *tensors)
+        if (const auto value = state.find("values." + tensor.name); value != state.end())
+          values_[tensor.name] = value->second;
   }
 
  private:
@@ -92,8 +106,8 @@ class LayerPruning : public Modifier {
 
   Options options_;
   StepPlan plan_;
-  Parameters selected_;
-  std::map<std::string, at::Tensor> values_;  // from before the removal
+  Parameters selected_, statistics_;
+  std::map<std::string, at::Tensor> values_;  // of both, from before the removal
 };
 
 }  // namespace sparsify

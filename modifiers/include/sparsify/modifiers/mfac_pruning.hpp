@@ -42,7 +42,9 @@ class MFACPruning : public SecondOrderPruning {
 
  protected:
   void add_gradient(const Parameter& parameter, const at::Tensor& gradient) override {
-    gradients_[parameter.name].push_back(gradient.clone());
+    auto& rows = gradients_[parameter.name];
+    if (static_cast<std::int64_t>(rows.size()) == num_grads()) rows.erase(rows.begin());
+    rows.push_back(gradient.clone());
   }
   bool has_gradients(const Parameter& parameter) const override {
     return gradients_.count(parameter.name) > 0;
@@ -60,7 +62,12 @@ class MFACPruning : public SecondOrderPruning {
     return inverse.times(removed).neg() * kept;
   }
 
-  void forget() override { gradients_.clear(); }
+  // Gradients serve several updates; what is pruned now has none.
+  void pruned(const State& state) override {
+    for (auto& [name, rows] : gradients_)
+      if (const auto mask = state.masks.find(name); mask.defined())
+        for (auto& row : rows) row.mul_(mask.contiguous().reshape(-1));
+  }
 
  private:
   /// F^-1 = (I - G' M^-1 G) / damp, where M = damp m I + G G'.

@@ -22,10 +22,15 @@ class MovementPruning : public GradualPruning {
   static constexpr const char* kName = "MovementPruningModifier";
   using GradualPruning::GradualPruning;
 
+  void attach(Binding& binding) override {
+    GradualPruning::attach(binding);
+    rely_on_gradients(binding, plan().start);
+  }
+
   void begin_step(State& state) override {
     if (plan().contains(state.step) && moved_.empty())
       for (const auto& parameter : selected()) {
-        moved_[parameter.name] = at::zeros_like(parameter.tensor.detach());
+        moved_[parameter.name] = at::zeros_like(parameter.tensor.detach(), at::kFloat);
         values_[parameter.name] = parameter.tensor.detach().clone();
       }
     GradualPruning::begin_step(state);

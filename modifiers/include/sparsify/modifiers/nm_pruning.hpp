@@ -65,6 +65,10 @@ class NMPruning : public Modifier {
       binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
       selected_.push_back(std::move(parameter));
     }
+    if (options_.permute) {
+      binding.claim("the order of channels", plan_.start, plan_.start + 2);
+      binding.claim("what operators see", plan_.start, plan_.start + 1);
+    }
     if (selected_.empty())
       throw InvalidField("params", "no selected weight can be pruned " + options_.mask_type +
                                        "; see min_channels and exclude_grouped");

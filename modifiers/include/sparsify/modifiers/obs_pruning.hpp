@@ -7,8 +7,10 @@
 #include <ATen/ops/eye.h>
 #include <ATen/ops/linalg_inv.h>
 #include <ATen/ops/linalg_solve.h>
+#include <ATen/ops/maximum.h>
 #include <ATen/ops/zeros.h>
 
+#include <cmath>
 #include <map>
 #include <string>
 #include <utility>
@@ -35,6 +37,14 @@ class OBSPruning : public SecondOrderPruning {
   explicit OBSPruning(const Options& options)
       : SecondOrderPruning(options), block_(options.fisher_block_size) {
     if (block_ < 1 || block_ > 4096) throw InvalidField("fisher_block_size", "expected 1 to 4096");
+  }
+
+  void attach(Binding& binding) override {
+    SecondOrderPruning::attach(binding);
+    if (plan().every < static_cast<double>(num_grads()) && plan().end - plan().start > 1)
+      binding.state().notes.push_back("OBS: updates are " + std::to_string(std::llround(plan().every)) +
+                                      " steps apart: so many gradients are used for each, not num_grads, " +
+                                      std::to_string(num_grads()));
   }
 
   void save(StateDict& state) const override {
@@ -65,7 +75,9 @@ class OBSPruning : public SecondOrderPruning {
   at::Tensor inverse_diagonal(const Parameter& parameter, const at::Tensor& mask) override {
     auto matrix = damped(parameter);
     if (mask.defined()) matrix = restricted(matrix, in_blocks(mask.contiguous().reshape(-1).to(at::kFloat)));
-    const auto diagonal = at::linalg_inv(matrix).diagonal(0, 1, 2);
+    // Never below the inverse of the diagonal, whatever rounding makes of a matrix that is nearly singular.
+    const auto diagonal =
+        at::maximum(at::linalg_inv(matrix).diagonal(0, 1, 2), matrix.diagonal(0, 1, 2).reciprocal());
     return diagonal.reshape(-1).slice(0, 0, parameter.tensor.numel());
   }
 
@@ -79,7 +91,7 @@ class OBSPruning : public SecondOrderPruning {
     return change.reshape(-1).slice(0, 0, parameter.tensor.numel());
   }
 
-  void forget() override { fishers_.clear(); }
+  void pruned(const State&) override { fishers_.clear(); }
 
  private:
   struct Fisher {

@@ -10,7 +10,8 @@ namespace sparsify {
 
 /// Powerpropagation (Schwarz et al. 2021, arXiv 2110.00296): the optimizer sees theta, where
 /// weight = theta * |theta|^(alpha - 1), so that large weights move more and small ones less, and what is
-/// near zero stays there. The model holds the weights themselves at all times.
+/// near zero stays there. The model holds the weights themselves except while the optimizer steps. For
+/// methods that prune by magnitude: those that look at gradients cannot act together with it.
 class Powerpropagation : public Modifier {
  public:
   static constexpr const char* kName = "PowerpropagationModifier";
@@ -40,9 +41,12 @@ class Powerpropagation : public Modifier {
     binding.schedule({"powerpropagation", plan_, names_of(selected_)});
   }
 
+  void begin_step(State&) override { show_weights(); }
+
   void gradients(State& state) override {
     if (!plan_.contains(state.step)) return;
     at::NoGradGuard no_grad;
+    is_theta_ = true;
     for (const auto& parameter : selected_) {
       auto weight = parameter.tensor.detach();
       const auto magnitude = weight.abs().pow_(1 / options_.alpha);  // |theta|
@@ -52,19 +56,23 @@ class Powerpropagation : public Modifier {
     }
   }
 
-  void end_step(State& state) override {
-    if (!plan_.contains(state.step)) return;
+  void end_step(State&) override { show_weights(); }
+
+ private:
+  void show_weights() {
+    if (!is_theta_) return;
     at::NoGradGuard no_grad;
     for (const auto& parameter : selected_) {
       auto theta = parameter.tensor.detach();
       theta.mul_(theta.abs().pow_(options_.alpha - 1));
     }
+    is_theta_ = false;
   }
 
- private:
   Options options_;
   StepPlan plan_;
   Parameters selected_;
+  bool is_theta_ = false;  // the model holds theta: within a step, and after one that did not come to its end
 };
 
 }  // namespace sparsify

@@ -61,6 +61,9 @@ class Quantization : public Modifier {
     };
     frozen_ranges_ = step_of(options_.disable_quantization_observer_epoch);
     frozen_statistics_ = step_of(options_.freeze_bn_stats_epoch);
+    if (frozen_ranges_ <= start_)
+      throw InvalidField("disable_quantization_observer_epoch",
+                         "must lie a step or more after start_epoch: no range would be observed");
     binding.claim("quantizers", start_, StepPlan::kNever);
     binding.claim("what operators see", start_, StepPlan::kNever);
     binding.schedule({"quantization", binding.plan(window()), {}});
@@ -170,7 +173,7 @@ class Quantization : public Modifier {
     return text;
   }
 
- private:
+  /// "cpu" or "gpu" for any name of a scheme. Throws InvalidField.
   static std::string scheme_of(const std::string& name) {
     if (name == "cpu" || name == "default" || name == "deepsparse") return "cpu";
     if (name == "gpu" || name == "tensorrt") return "gpu";
@@ -178,6 +181,7 @@ class Quantization : public Modifier {
                        "expected cpu (also default, deepsparse) or gpu (also tensorrt), got '" + name + "'");
   }
 
+ private:
   void check_later(const char* field, double epoch) const {
     if (epoch == -1) return;
     if (!(epoch >= 0)) throw InvalidField(field, "expected an epoch >= 0, or -1");

@@ -63,8 +63,10 @@ class RigLPruning : public Modifier {
     plan_ = binding.plan(window(), options_.update_frequency);
     selected_ = binding.select(options_.params, options_.exclude);
     sparsity_ = spread_sparsity(spread_, tensors_of(selected_), options_.final_sparsity.number);
+    binding.rely_on("the order of channels", plan_.start, plan_.end);
     for (std::size_t i = 0; i < selected_.size(); ++i) {
       binding.claim("the mask of " + selected_[i].name, plan_.start, plan_.end);
+      binding.rely_on("what the optimizer sees of " + selected_[i].name, plan_.start, plan_.end);
       const double sparsity = sparsity_[i];
       binding.schedule(
           {"sparsity", plan_, {selected_[i].name}, [sparsity](std::int64_t) { return sparsity; }});
@@ -77,17 +79,23 @@ class RigLPruning : public Modifier {
         const auto& tensor = selected_[i].tensor;
         set(state, i, smallest_magnitude_masks({{tensor}}, {pruned(i)}).front().front());
       }
+  }
+
+  void release(State& state) override {
     if (state.step == plan_.end && !options_.leave_enabled)
       for (const auto& parameter : selected_) state.masks.remove(parameter.name);
   }
 
   void gradients(State& state) override {
     if (!plan_.contains(state.step)) return;
-    const bool updates = plan_.updates_at(state.step) && state.step != plan_.start;
+    // The first step only makes masks; its gradient belongs to no update.
+    const bool at_start = state.step == plan_.start;
+    const bool updates = plan_.updates_at(state.step) && !at_start;
+    const bool counts =
+        plan_.updates_within(state.step + (at_start ? 1 : 0), options_.num_grads - (at_start ? 1 : 0));
     for (std::size_t i = 0; i < selected_.size(); ++i) {
       const auto& gradient = selected_[i].tensor.grad();
-      if (gradient.defined() && plan_.updates_within(state.step, options_.num_grads))
-        collect(selected_[i], gradient.detach());
+      if (gradient.defined() && counts) collect(selected_[i], gradient.detach());
       if (updates && sums_.count(selected_[i].name)) replace(state, i);
     }
     if (updates) sums_.clear();
@@ -128,7 +136,7 @@ class RigLPruning : public Modifier {
 
   void collect(const Parameter& parameter, const at::Tensor& gradient) {
     const auto [entry, is_new] = sums_.try_emplace(parameter.name);
-    if (is_new) entry->second = at::zeros_like(parameter.tensor.detach());
+    if (is_new) entry->second = at::zeros_like(parameter.tensor.detach(), at::kFloat);
     entry->second.add_(gradient);
   }
 

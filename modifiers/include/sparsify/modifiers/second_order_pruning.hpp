@@ -4,6 +4,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/where.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,11 @@ class SecondOrderPruning : public GradualPruning {
     if (!(options.damp > 0)) throw InvalidField("damp", "expected a number above 0");
   }
 
+  void attach(Binding& binding) override {
+    GradualPruning::attach(binding);
+    rely_on_gradients(binding, std::max<std::int64_t>(0, plan().start - options_.num_grads));
+  }
+
   void gradients(State& state) override {
     if (!plan().updates_within(state.step + 1, options_.num_grads)) return;
     at::NoGradGuard no_grad;
@@ -57,9 +63,11 @@ class SecondOrderPruning : public GradualPruning {
   virtual at::Tensor inverse_diagonal(const Parameter& parameter, const at::Tensor& mask) = 0;
   /// What to add to the weights, flat, when those outside `kept` are removed.
   virtual at::Tensor compensation(const Parameter& parameter, const at::Tensor& kept) = 0;
-  virtual void forget() = 0;
+  /// After weights were removed.
+  virtual void pruned(const State& state) = 0;
 
   double damp() const { return options_.damp; }
+  std::int64_t num_grads() const { return options_.num_grads; }
 
   std::vector<Parameters> competing_sets(const Parameters& parameters) const override {
     return options_.global_sparsity ? std::vector<Parameters>{parameters} : one_set_each(parameters);
@@ -85,7 +93,7 @@ class SecondOrderPruning : public GradualPruning {
     GradualPruning::prune(state, parameter, mask);
   }
 
-  void updated(State&) override { forget(); }
+  void updated(State& state) override { pruned(state); }
 
  private:
   SecondOrderOptions options_;

@@ -73,6 +73,9 @@ class StructuredPruning : public Modifier {
   void begin_step(State& state) override {
     is_due_ = is_due_ || plan_.updates_at(state.step);
     if (is_due_ && is_planned()) update(state);
+  }
+
+  void release(State& state) override {
     if (state.step == plan_.end && !options_.leave_enabled)
       for (const auto& set : sets_)
         for (const auto& member : set.masked) state.masks.remove(member.name);

@@ -64,8 +64,11 @@ class TopKASTPruning : public Modifier {
   void attach(Binding& binding) override {
     plan_ = binding.plan(window(), options_.update_frequency);
     selected_ = binding.select(options_.params, options_.exclude);
-    for (const auto& parameter : selected_)
+    for (const auto& parameter : selected_) {
       binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
+      binding.rely_on("what the optimizer sees of " + parameter.name, plan_.start, plan_.end);
+    }
+    binding.rely_on("the order of channels", plan_.start, plan_.end);
     const double sparsity = options_.forward_sparsity.number;
     binding.schedule({options_.global_sparsity ? "sparsity of all together" : "sparsity", plan_,
                       names_of(selected_), [sparsity](std::int64_t) { return sparsity; }});

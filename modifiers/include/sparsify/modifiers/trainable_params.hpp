@@ -37,18 +37,24 @@ class TrainableParams : public Modifier {
     binding.schedule({options_.trainable ? "trainable" : "frozen", plan_, names_of(selected_)});
   }
 
+  void release(State& state) override {
+    if (!active_ || plan_.contains(state.step)) return;
+    for (const auto& parameter : selected_) set(parameter, before_[parameter.name]);
+    active_ = false;
+  }
   void begin_step(State& state) override {
-    const bool active = plan_.contains(state.step);
-    if (active == active_) return;
-    for (auto& parameter : selected_) {
-      parameter.tensor.requires_grad_(active ? options_.trainable : before_[parameter.name]);
-      // A stale gradient would keep the optimizer moving a frozen parameter.
-      if (!parameter.tensor.requires_grad()) parameter.tensor.mutable_grad().reset();
-    }
-    active_ = active;
+    if (active_ || !plan_.contains(state.step)) return;
+    for (const auto& parameter : selected_) set(parameter, options_.trainable);
+    active_ = true;
   }
 
  private:
+  static void set(const Parameter& parameter, bool trainable) {
+    parameter.tensor.requires_grad_(trainable);
+    // A stale gradient would keep the optimizer moving a frozen parameter.
+    if (!trainable) parameter.tensor.mutable_grad().reset();
+  }
+
   Options options_;
   StepPlan plan_;
   Parameters selected_;

@@ -15,19 +15,21 @@ class GradientScaler {
 
   torch::Tensor scale(const torch::Tensor& loss) const { return enabled_ ? loss * scale_ : loss; }
 
-  void step(torch::optim::Optimizer& optimizer) {
-    if (!enabled_) {
-      optimizer.step();
-      return;
-    }
+  /// Gradients as they are without the scale; false when they overflowed and are not to be used.
+  bool unscale(torch::optim::Optimizer& optimizer) const {
     bool finite = true;
+    if (!enabled_) return finite;
     for (auto& group : optimizer.param_groups())
       for (auto& parameter : group.params())
         if (auto& gradient = parameter.mutable_grad(); gradient.defined()) {
           gradient.div_(scale_);
           finite = finite && gradient.isfinite().all().item<bool>();
         }
-    if (finite) optimizer.step();
+    return finite;
+  }
+
+  /// Adapts the scale once a step, to what `unscale` said.
+  void update(bool finite) {
     if (!finite)
       scale_ /= 2, good_steps_ = 0;
     else if (++good_steps_ % 2000 == 0)

@@ -60,6 +60,9 @@ struct TrainResult {
   EpochMetrics last{};
 };
 
+/// Whether a recipe sets learning rates: the options' own schedule is then not used.
+bool sets_learning_rate(const Recipe& recipe);
+
 /// "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1"; throws Error for what is not there.
 torch::Device parse_device(const std::string& name);
 
