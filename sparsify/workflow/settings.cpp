@@ -95,7 +95,7 @@ Settings settings_from_json(const nlohmann::json& entries, const std::string& wh
   return settings;
 }
 
-void check(const Settings& settings) {
+void check_ranges(const Settings& settings) {
   const auto expect = [](bool holds, const std::string& message) {
     if (!holds) throw InputError(message);
   };
@@ -115,9 +115,14 @@ void check(const Settings& settings) {
          "--augment: expected auto or none, got '" + settings.augment + "'");
   expect(settings.target.empty() || settings.target == "cpu" || settings.target == "gpu",
          "--target: expected cpu or gpu, got '" + settings.target + "'");
-  expect(!settings.model.empty(),
-         "no model is given: use --model NAME, or 'model: NAME' in the recipe's run: mapping");
-  expect(!settings.data.empty(), "no data is given: use --data D, or 'data: D' in the recipe's run: mapping");
+}
+
+void check(const Settings& settings) {
+  check_ranges(settings);
+  if (settings.model.empty())
+    throw InputError("no model is given: use --model NAME, or 'model: NAME' in the recipe's run: mapping");
+  if (settings.data.empty())
+    throw InputError("no data is given: use --data D, or 'data: D' in the recipe's run: mapping");
 }
 
 TrainOptions train_options(const Settings& settings) {

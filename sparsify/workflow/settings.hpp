@@ -64,6 +64,8 @@ nlohmann::json to_json(Settings settings);
 Settings settings_from_json(const nlohmann::json& entries, const std::string& where);
 
 /// Throws InputError for values outside their range that nothing below would report.
+void check_ranges(const Settings& settings);
+/// The same, and for what training cannot do without.
 void check(const Settings& settings);
 
 /// The part that the training loop takes.

@@ -42,7 +42,7 @@ RecipeFile load(const CommandLine& line, const std::string& name) {
 void check_run_defaults(const RecipeFile& file) {
   Settings settings;
   read_texts(settings, file.run);
-  check(settings);
+  check_ranges(settings);
   if (settings.epochs > 0 && settings.epochs < file.recipe.epochs())
     throw InputError(file.path.string() + ": run: epochs: got " + std::to_string(settings.epochs) +
                      ", the recipe needs " + std::to_string(file.recipe.epochs()));
