@@ -88,8 +88,7 @@ Extended parse_chain(const std::string& text, const std::string& file_name, Sour
     return !document.root.node || document.root.node->kind == yaml::Kind::kNull;
   };
   // A recipe may begin with "---", and a run's text holds several after each other.
-  while (documents.size() > 1 && std::any_of(documents.begin(), documents.end(), empty))
-    documents.erase(std::find_if(documents.begin(), documents.end(), empty));
+  if (!std::all_of(documents.begin(), documents.end(), empty)) std::erase_if(documents, empty);
   for (const auto& document : documents) check_root(document.root, source);
 
   const auto& own = documents.front().root;

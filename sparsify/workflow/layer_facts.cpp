@@ -40,7 +40,7 @@ ModelFacts measure(const Parameters& parameters, const QuantizationPlan* plan) {
   ModelFacts facts;
   for (const auto& parameter : parameters) {
     const auto weights = parameter.tensor.numel();
-    const auto zeros = weights - parameter.tensor.count_nonzero().item<std::int64_t>();
+    const auto zeros = count_zeros(parameter.tensor);
     facts.parameters += weights;
     facts.parameter_zeros += zeros;
     if (!parameter.prunable()) continue;

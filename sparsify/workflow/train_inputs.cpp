@@ -108,7 +108,7 @@ void check_unchanged(const TrainRequest& request, const TrainInputs& inputs, Set
                      inputs.directory.recipe().string() + "); leave --recipe out to go on");
   for (const auto& [name, value] : request.arguments)
     if (!inputs.arguments.count(name) || inputs.arguments.at(name) != value)
-      throw InputError("--recipe-arg " + name + "=" + value +
+      throw InputError(std::string("--recipe-arg ").append(name).append("=").append(value) +
                        ": a resumed run keeps the arguments it was begun with");
 }
 
@@ -159,24 +159,19 @@ void load_start_weights(TrainInputs& inputs, const std::function<void(const std:
 std::shared_ptr<Model> read_teacher(const Settings& settings, const trainers::Datasets& data) {
   const auto& path = settings.distill_teacher;
   if (path == "none") return nullptr;
-  const auto fail = [&](const std::string& what) {
-    return InputError("--distill-teacher " + path + ": " + what);
-  };
-  const auto saved = [&] {
-    try {
-      return open_saved_model(path);
-    } catch (const Error& error) {
-      throw fail(error.what());
-    }
-  }();
-  if (!quantization_scheme(saved.recipe).empty())
-    throw fail("this model is quantized; expected one in floating point");
-  if (saved.card.num_classes != data.train->classes())
-    throw fail("it tells " + std::to_string(saved.card.num_classes) + " classes apart, the data has " +
-               std::to_string(data.train->classes()));
-  if (saved.card.normalization != data.normalization)
-    throw fail("it expects images normalised in another way than the data's");
-  return saved.model;
+  try {
+    const auto saved = open_saved_model(path);
+    if (!quantization_scheme(saved.recipe).empty())
+      throw Error("this model is quantized; expected one in floating point");
+    if (saved.card.num_classes != data.train->classes())
+      throw Error("it tells " + std::to_string(saved.card.num_classes) + " classes apart, the data has " +
+                  std::to_string(data.train->classes()));
+    if (saved.card.normalization != data.normalization)
+      throw Error("it expects images normalised in another way than the data's");
+    return saved.model;
+  } catch (const Error& error) {
+    throw InputError("--distill-teacher " + path + ": " + error.what());
+  }
 }
 
 std::int64_t disk_space_needed(const Model& model) {

@@ -38,7 +38,7 @@ struct OptimizerAccess {
   /// Sets the weight decay of one group; false when the optimizer has none.
   std::function<bool(torch::optim::OptimizerOptions& options, double weight_decay)> set_weight_decay;
   /// The weight decay of one group; nothing when the optimizer has none.
-  std::function<std::optional<double>(const torch::optim::OptimizerOptions& options)> weight_decay;
+  std::function<std::optional<double>(torch::optim::OptimizerOptions& options)> weight_decay;
   /// Steps the optimizer with masks on gradients and weights in one pass; false, and nothing done, where that
   /// does not apply.
   std::function<bool(const Masks& masks)> masked_step;
@@ -46,18 +46,19 @@ struct OptimizerAccess {
 
 namespace detail {
 
-template <class Options, class Late_>
-bool try_set_weight_decay(torch::optim::OptimizerOptions& options, double value) {
-  auto* known = dynamic_cast<typename Late<Options, Late_>::type*>(&options);
-  if (known) known->weight_decay(value);
-  return known != nullptr;
-}
-
-template <class Options, class Late_>
-bool try_get_weight_decay(const torch::optim::OptimizerOptions& options, std::optional<double>& value) {
-  const auto* known = dynamic_cast<const typename Late<Options, Late_>::type*>(&options);
-  if (known) value = known->weight_decay();
-  return known != nullptr;
+/// Hands LibTorch's own options that have a weight decay to `visit`; false for others.
+template <class Late_, class Visit>
+bool visit_with_weight_decay(torch::optim::OptimizerOptions& options, const Visit& visit) {
+  namespace optim = torch::optim;
+  const auto visited = [&](auto* known) {
+    if (known) visit(*known);
+    return known != nullptr;
+  };
+  return visited(dynamic_cast<typename Late<optim::SGDOptions, Late_>::type*>(&options)) ||
+         visited(dynamic_cast<typename Late<optim::AdamOptions, Late_>::type*>(&options)) ||
+         visited(dynamic_cast<typename Late<optim::AdamWOptions, Late_>::type*>(&options)) ||
+         visited(dynamic_cast<typename Late<optim::RMSpropOptions, Late_>::type*>(&options)) ||
+         visited(dynamic_cast<typename Late<optim::AdagradOptions, Late_>::type*>(&options));
 }
 
 template <class State, class Late_, class Visit>
@@ -112,19 +113,11 @@ OptimizerAccess make_optimizer_access(torch::optim::Optimizer& optimizer) {
            detail::try_visit<optim::AdagradParamState, Net>(state, [&](auto& s) { each({s.sum()}); });
   };
   access.set_weight_decay = [](optim::OptimizerOptions& options, double value) {
-    return detail::try_set_weight_decay<optim::SGDOptions, Net>(options, value) ||
-           detail::try_set_weight_decay<optim::AdamOptions, Net>(options, value) ||
-           detail::try_set_weight_decay<optim::AdamWOptions, Net>(options, value) ||
-           detail::try_set_weight_decay<optim::RMSpropOptions, Net>(options, value) ||
-           detail::try_set_weight_decay<optim::AdagradOptions, Net>(options, value);
+    return detail::visit_with_weight_decay<Net>(options, [&](auto& known) { known.weight_decay(value); });
   };
-  access.weight_decay = [](const optim::OptimizerOptions& options) {
+  access.weight_decay = [](optim::OptimizerOptions& options) {
     std::optional<double> value;
-    detail::try_get_weight_decay<optim::SGDOptions, Net>(options, value) ||
-        detail::try_get_weight_decay<optim::AdamOptions, Net>(options, value) ||
-        detail::try_get_weight_decay<optim::AdamWOptions, Net>(options, value) ||
-        detail::try_get_weight_decay<optim::RMSpropOptions, Net>(options, value) ||
-        detail::try_get_weight_decay<optim::AdagradOptions, Net>(options, value);
+    detail::visit_with_weight_decay<Net>(options, [&](auto& known) { value = known.weight_decay(); });
     return value;
   };
   return access;

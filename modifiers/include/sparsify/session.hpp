@@ -233,7 +233,8 @@ class Session {
       const auto conflicts = conflicts_of(binding.claims(), claims);
       for (const auto& claim : binding.claims()) claims[claim.what].emplace_back(claim, label);
       for (const auto& [other, what] : conflicts) {
-        const auto conflict = label + ": " + what + "; their epochs overlap";
+        auto conflict = label;
+        conflict.append(": ").append(what).append("; their epochs overlap");
         if (recipe.overlaps_allowed)
           state_.notes.push_back(conflict + "; the former has the last word");
         else

@@ -32,6 +32,11 @@ struct State {
   std::int64_t rearrangements = 0;   ///< how often channels changed places: older averages no longer fit
   std::vector<std::string> notes{};  ///< what the user should know: layers left out, and why
 
+  /// Puts a mask in force: on the weight, and on what the optimizer keeps of it.
+  void set_mask(const Parameter& parameter, const at::Tensor& mask) {
+    masks.set(parameter, mask);
+    optimizer_access.mask_state(parameter.tensor, mask);
+  }
   double epoch() const { return static_cast<double>(step) / static_cast<double>(steps_per_epoch); }
 };
 

@@ -103,8 +103,8 @@ struct SparseMLRule {
   std::string modifier;
   std::string field;
   Fate fate;
-  std::string note;          ///< the new name, or the reason
-  std::string only_if = "";  ///< not needed if it has this value, unsupported otherwise
+  std::string note;       ///< the new name, or the reason
+  std::string only_if{};  ///< not needed if it has this value, unsupported otherwise
 };
 
 const std::vector<SparseMLRule>& sparseml_rules();

@@ -15,6 +15,7 @@
 #include "sparsify/trainers/trainer.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/saved_model.hpp"
+#include "weights_options.hpp"
 #include "workflow/table.hpp"
 
 namespace sparsify {
@@ -51,8 +52,7 @@ Subject open_onnx(const CommandLine& line, const std::string& path) {
 }
 
 Subject open_run(const CommandLine& line, const std::string& path) {
-  if (line.given("image-size"))
-    throw InputError("--image-size: " + path + " knows the size it was trained with");
+  refuse_image_size(line, path);
   auto saved = std::make_shared<SavedModel>(open_saved_model(path));
   Subject subject;
   subject.data = open_data_for(saved->card, data_for(line, saved->card.data));
@@ -66,8 +66,8 @@ Subject open_model(const CommandLine& line) {
     throw InputError(
         "what is to be validated? Give a run, a checkpoint or an .onnx file, or --model, --weights and "
         "--data");
-  const auto [model, data] = open_weights(line.text("model"), line.text("weights"), data_for(line, ""),
-                                          line.integer("image-size", 0, 1, 16384));
+  data_for(line, "");
+  const auto [model, data] = open_weights(line);
   return {line.text("model") + " with " + line.text("weights"),
           [model = model](const at::Tensor& images) { return model->forward(images); }, data};
 }
@@ -75,8 +75,7 @@ Subject open_model(const CommandLine& line) {
 Subject open_subject(const CommandLine& line) {
   if (line.operands().empty()) return open_model(line);
   const auto path = line.operand("run, checkpoint or .onnx file");
-  if (line.given("model") || line.given("weights"))
-    throw InputError("give either " + path + " or --model and --weights, not both");
+  refuse_weights_beside(line, path);
   return std::filesystem::path(path).extension() == ".onnx" ? open_onnx(line, path) : open_run(line, path);
 }
 
@@ -92,11 +91,7 @@ int validate_command(const std::vector<std::string>& arguments) {
                    "  sparsify validate runs/pruned_quant\n"
                    "  sparsify validate runs/pruned_quant/model.cpu.onnx --json result.json\n"
                    "  sparsify validate --model resnet50 --weights resnet50.pth --data images/\n");
-  line.option("what", "model", "network by name", "NAME");
-  line.option("what", "weights", "its weights: .safetensors, .pt, .pth, or a checkpoint", "FILE");
-  line.option("what", "data", "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]", "D");
-  line.option("what", "image-size,imgsz",
-              "side of the network's input in pixels; also --imgsz (default: usual for the data)", "N");
+  declare_weights_options(line);
   line.option("how", "batch-size", "images per step (default: 128)", "N");
   line.option("how", "workers", "threads that prepare images (default: 2)", "N");
   line.option("how", "json", "also write the results to this file", "FILE");

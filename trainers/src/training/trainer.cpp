@@ -267,8 +267,7 @@ class Trainer::Impl {
     for (const auto& parameter : session_->state().parameters)
       if (parameter.prunable()) {
         total += static_cast<double>(parameter.tensor.numel());
-        zeros +=
-            static_cast<double>(parameter.tensor.numel() - parameter.tensor.count_nonzero().item<int64_t>());
+        zeros += static_cast<double>(count_zeros(parameter.tensor));
       }
     return total > 0 ? zeros / total : 0;
   }

@@ -179,10 +179,10 @@ class Recorder : public ForwardMode {
   const c10::TensorImpl* undispatched_alias(const at::Tensor& tensor) const {
     const auto others = aliases_.find(storage_of(tensor));
     if (others == aliases_.end()) return nullptr;
-    for (auto other = others->second.rbegin(); other != others->second.rend(); ++other)
-      if (current_.at(*other).overwritten_by.empty() && same_view(**other, *tensor.unsafeGetTensorImpl()))
-        return *other;
-    return nullptr;
+    const auto newest = std::find_if(others->second.rbegin(), others->second.rend(), [&](const auto* other) {
+      return current_.at(other).overwritten_by.empty() && same_view(*other, *tensor.unsafeGetTensorImpl());
+    });
+    return newest == others->second.rend() ? nullptr : *newest;
   }
 
   void make_input(const at::Tensor& tensor) {

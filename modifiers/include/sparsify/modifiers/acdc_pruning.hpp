@@ -106,8 +106,7 @@ class ACDCPruning : public Modifier {
     const auto masks = magnitude_masks(selected_, options_.compression_sparsity.number,
                                        options_.global_sparsity, mask_type_);
     for (std::size_t i = 0; i < masks.size(); ++i) {
-      state.masks.set(selected_[i], masks[i]);
-      state.optimizer_access.mask_state(selected_[i].tensor, masks[i]);
+      state.set_mask(selected_[i], masks[i]);
     }
   }
 

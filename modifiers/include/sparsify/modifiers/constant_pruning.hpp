@@ -35,8 +35,7 @@ class ConstantPruning : public Modifier {
     if (state.step == plan_.start) {
       for (const auto& parameter : selected_) {
         const auto mask = parameter.tensor.detach().ne(0);
-        state.masks.set(parameter, mask);
-        state.optimizer_access.mask_state(parameter.tensor, mask);
+        state.set_mask(parameter, mask);
       }
     }
   }

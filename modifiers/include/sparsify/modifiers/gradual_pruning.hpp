@@ -46,6 +46,13 @@ struct GradualPruningOptions {
 };
 
 namespace detail {
+/// Throws Error unless the window is over.
+inline void check_reached_end(const State& state, const StepPlan& plan, const Window& window) {
+  if (state.step >= plan.end) return;
+  throw Error("training stopped at epoch " + std::to_string(state.epoch()) + ", before end_epoch " +
+              std::to_string(window.end_epoch) + ": final_sparsity was not reached");
+}
+
 inline void check_sparsity(const char* field, const Value& value) {
   const double number = value.number;
   if (value.is(Value::Kind::kNumber) && number >= 0 && number <= 1) return;
@@ -117,9 +124,7 @@ class GradualPruning : public Modifier {
   }
 
   void finish(State& state) override {
-    if (state.step < plan_.end)
-      throw Error("training stopped at epoch " + std::to_string(state.epoch()) + ", before end_epoch " +
-                  std::to_string(options_.window.end_epoch) + ": final_sparsity was not reached");
+    detail::check_reached_end(state, plan_, window());
     if (!options_.leave_enabled) return;
     for (const auto& set : sets_) verify(state, set);
   }
@@ -153,8 +158,7 @@ class GradualPruning : public Modifier {
   virtual bool ready() const { return true; }
   /// Puts a new mask in force.
   virtual void prune(State& state, const Parameter& parameter, const at::Tensor& mask) {
-    state.masks.set(parameter, mask);
-    state.optimizer_access.mask_state(parameter.tensor, mask);
+    state.set_mask(parameter, mask);
   }
   /// After all masks of an update are in force.
   virtual void updated(State&) {}

@@ -68,8 +68,7 @@ class LayerPruning : public Modifier {
     for (const auto& parameter : selected_) {
       values_.try_emplace(parameter.name, parameter.tensor.detach().clone());
       const auto nothing = at::zeros_like(parameter.tensor.detach(), at::kBool);
-      state.masks.set(parameter, nothing);
-      state.optimizer_access.mask_state(parameter.tensor, nothing);
+      state.set_mask(parameter, nothing);
     }
     // Batch norm sees nothing but zeros until then.
     for (const auto& buffer : statistics_) values_.try_emplace(buffer.name, buffer.tensor.detach().clone());

@@ -122,8 +122,7 @@ class NMPruning : public Modifier {
   void make_masks(State& state) const {
     for (const auto& parameter : selected_) {
       const auto mask = n_of_m_mask(parameter.tensor, pattern_);
-      state.masks.set(parameter, mask);
-      state.optimizer_access.mask_state(parameter.tensor, mask);
+      state.set_mask(parameter, mask);
     }
   }
 

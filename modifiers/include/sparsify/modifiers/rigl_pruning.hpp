@@ -89,10 +89,9 @@ class RigLPruning : public Modifier {
   void gradients(State& state) override {
     if (!plan_.contains(state.step)) return;
     // The first step only makes masks; its gradient belongs to no update.
-    const bool at_start = state.step == plan_.start;
-    const bool updates = plan_.updates_at(state.step) && !at_start;
-    const bool counts =
-        plan_.updates_within(state.step + (at_start ? 1 : 0), options_.num_grads - (at_start ? 1 : 0));
+    const std::int64_t passed_over = state.step == plan_.start ? 1 : 0;
+    const bool updates = plan_.updates_at(state.step) && passed_over == 0;
+    const bool counts = plan_.updates_within(state.step + passed_over, options_.num_grads - passed_over);
     for (std::size_t i = 0; i < selected_.size(); ++i) {
       const auto& gradient = selected_[i].tensor.grad();
       if (gradient.defined() && counts) collect(selected_[i], gradient.detach());

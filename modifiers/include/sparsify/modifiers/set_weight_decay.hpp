@@ -46,10 +46,10 @@ class SetWeightDecay : public Modifier {
 
  private:
   // As the optimizer was made: a modifier may have set some to 0 meanwhile.
-  void choose_groups(const State& state) {
+  void choose_groups(State& state) {
     chosen_ = options_.groups;
     if (!chosen_.param_groups.empty()) return;
-    const auto& groups = state.optimizer->param_groups();
+    auto& groups = state.optimizer->param_groups();
     for (std::size_t i = 0; i < groups.size(); ++i)
       if (state.optimizer_access.weight_decay(groups[i].options()).value_or(0) != 0)
         chosen_.param_groups.push_back(static_cast<std::int64_t>(i));

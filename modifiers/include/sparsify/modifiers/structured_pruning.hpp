@@ -96,9 +96,7 @@ class StructuredPruning : public Modifier {
       throw Error(
           "no forward pass could be recorded; it must run inside step.forward, and before quantization "
           "begins");
-    if (state.step < plan_.end)
-      throw Error("training stopped at epoch " + std::to_string(state.epoch()) + ", before end_epoch " +
-                  std::to_string(options_.window.end_epoch) + ": final_sparsity was not reached");
+    detail::check_reached_end(state, plan_, window());
     if (!options_.leave_enabled) return;
     for (const auto& set : sets_) verify(state, set);
   }
@@ -177,8 +175,7 @@ class StructuredPruning : public Modifier {
     }
     for (const auto& [name, mask] : masks) {
       const auto& parameter = *find_named(state.parameters, name);
-      state.masks.set(parameter, mask);
-      state.optimizer_access.mask_state(parameter.tensor, mask);
+      state.set_mask(parameter, mask);
     }
     is_due_ = false;
   }

@@ -85,8 +85,7 @@ class TopKASTPruning : public Modifier {
     }
     if (state.step != plan_.last()) return;
     for (std::size_t i = 0; i < selected_.size(); ++i) {  // the last step trains with ordinary masks
-      state.masks.set(selected_[i], in_use_[i]);
-      state.optimizer_access.mask_state(selected_[i].tensor, in_use_[i]);
+      state.set_mask(selected_[i], in_use_[i]);
     }
     in_use_.clear(), moved_.clear(), values_.clear();
   }

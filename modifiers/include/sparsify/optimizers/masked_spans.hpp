@@ -107,8 +107,9 @@ inline void step_sgd(const MaskedSpan& span, const SGDNumbers& n) {
   over_threads(span.count, [&](std::int64_t begin, std::int64_t end) {
     with_best_arithmetic([&](auto fused) __attribute__((always_inline)) {
       constexpr bool kFused = decltype(fused)::value;
-      if (span.keep && span.first) return sgd_span<kFused, true, true>(span, begin, end, n);
-      if (span.keep) return sgd_span<kFused, true, false>(span, begin, end, n);
+      const bool masked = span.keep != nullptr;
+      if (masked && span.first) return sgd_span<kFused, true, true>(span, begin, end, n);
+      if (masked) return sgd_span<kFused, true, false>(span, begin, end, n);
       if (span.first) return sgd_span<kFused, false, true>(span, begin, end, n);
       sgd_span<kFused, false, false>(span, begin, end, n);
     });
@@ -119,7 +120,7 @@ inline void step_adamw(const MaskedSpan& span, const AdamWNumbers& n) {
   over_threads(span.count, [&](std::int64_t begin, std::int64_t end) {
     with_best_arithmetic([&](auto fused) __attribute__((always_inline)) {
       constexpr bool kFused = decltype(fused)::value;
-      if (span.keep) return adamw_span<kFused, true>(span, begin, end, n);
+      if (span.keep != nullptr) return adamw_span<kFused, true>(span, begin, end, n);
       adamw_span<kFused, false>(span, begin, end, n);
     });
   });

@@ -197,7 +197,7 @@ class PlanMaker {
         !std::all_of(sources.begin(), sources.end(), [&](int source) { return is_captured(source); }))
       return share(value, sources);
     rounded_[value] = true;
-    demand_inputs(source(node));
+    demand_inputs(*source(&node));
   }
 
   void share(int value, const std::vector<int>& sources) {
@@ -209,10 +209,10 @@ class PlanMaker {
   }
 
   // A ReLU belongs to what computes its input: the sum, for one.
-  const GraphNode& source(const GraphNode& node) const {
-    if (!belongs_to_layer(node)) return node;
-    const int input = node.arguments.front().values.front();
-    return input >= 0 && producer(input) >= 0 && sole_reader(input) >= 0 ? graph_.nodes[producer(input)]
+  const GraphNode* source(const GraphNode* node) const {
+    if (!belongs_to_layer(*node)) return node;
+    const int input = node->arguments.front().values.front();
+    return input >= 0 && producer(input) >= 0 && sole_reader(input) >= 0 ? &graph_.nodes[producer(input)]
                                                                          : node;
   }
 
