@@ -2,7 +2,11 @@
 #include "container.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
+#include <charconv>
+#include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <optional>
@@ -13,8 +17,6 @@
 
 namespace sparsify {
 namespace {
-
-constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
 
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
@@ -28,12 +30,15 @@ bool is_fence(const std::string& line) {
   return end == 2 && (line.compare(0, 3, "---") == 0 || line.compare(0, 3, "+++") == 0);
 }
 
-/// "pruning_modifiers:" at any depth.
+/// "pruning_modifiers:" at any depth; "The modifiers: pruning" is prose.
 bool opens_modifiers(const std::string& line) {
   const auto colon = line.find(':');
   const auto begin = line.find_first_not_of(" \t");
-  return colon != std::string::npos && begin != std::string::npos && line[begin] != '#' &&
-         line.substr(0, colon).ends_with("modifiers");
+  if (colon == std::string::npos || begin >= colon) return false;
+  const auto key = line.substr(begin, colon - begin);
+  return key.ends_with("modifiers") && std::all_of(key.begin(), key.end(), [](unsigned char c) {
+           return std::isalnum(c) || c == '_' || c == '-';
+         });
 }
 
 std::string front_matter(const std::string& text, const std::string& file_name) {
@@ -54,6 +59,32 @@ std::string front_matter(const std::string& text, const std::string& file_name) 
   std::string yaml;
   for (std::size_t i = 0; i < fences[*chosen + 1]; ++i) yaml += (i > fences[*chosen] ? lines[i] : "") + "\n";
   return yaml;
+}
+
+/// The two halves of a character as JSON escapes it (\ud83d\ude00, here at `at`) as YAML's one, or nothing.
+std::string joined_surrogates(const std::string& text, std::size_t at) {
+  const auto half = [&](std::size_t from) -> std::uint32_t {
+    std::uint32_t unit = 0;
+    if (from + 6 > text.size() || text.compare(from, 2, "\\u") != 0) return 0;
+    const auto* begin = text.data() + from + 2;
+    return std::from_chars(begin, begin + 4, unit, 16).ptr == begin + 4 ? unit : 0;
+  };
+  const auto high = half(at), low = half(at + 6);
+  if (high < 0xD800 || high > 0xDBFF || low < 0xDC00 || low > 0xDFFF) return "";
+  char code[16];
+  std::snprintf(code, sizeof code, "\\U%08X", 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00));
+  return code;
+}
+
+std::string with_whole_characters(const std::string& text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size();) {
+    const auto whole = joined_surrogates(text, i);
+    const std::size_t length = !whole.empty() ? 12 : text[i] == '\\' ? 2 : 1;
+    result += whole.empty() ? text.substr(i, length) : whole;
+    i += length;
+  }
+  return result;
 }
 
 std::string without_leading_tabs(std::string text) {
@@ -87,7 +118,7 @@ std::string yaml_inside(const std::string& text, const std::string& file_name) {
   const bool byte_order_mark = text.rfind("\xEF\xBB\xBF", 0) == 0;
   const auto content = byte_order_mark ? text.substr(3) : text;
   if (file_name.ends_with(".md")) return front_matter(content, file_name);
-  if (file_name.ends_with(".json")) return without_leading_tabs(content);
+  if (file_name.ends_with(".json")) return without_leading_tabs(with_whole_characters(content));
   return content;
 }
 

@@ -7,6 +7,7 @@
 #include "container.hpp"
 #include "parse_yaml.hpp"
 #include "sparsify/load_recipe.hpp"
+#include "stage.hpp"
 
 namespace sparsify {
 namespace {
@@ -36,6 +37,16 @@ void replace_scalar(const yaml::Ref& base, const yaml::Ref& by) {
   base.node->mark = by.node->mark;
 }
 
+bool is_mapping(const yaml::Ref& value) { return value.node->kind == yaml::Kind::kMapping; }
+
+/// A use of another stage becomes a stage of its own, of which nothing else changes.
+void separate(yaml::Ref& stage) {
+  if (!stage.alias) return;
+  stage.node = std::make_shared<yaml::Node>(*stage.node);
+  stage.alias = false;
+  for (auto& [key, value] : stage.node->entries) value.alias = true;
+}
+
 void lay_over(yaml::Node& base, const yaml::Node& top);
 
 void lay_entry_over(yaml::Node& base, const std::pair<yaml::Ref, yaml::Ref>& entry) {
@@ -48,8 +59,9 @@ void lay_entry_over(yaml::Node& base, const std::pair<yaml::Ref, yaml::Ref>& ent
     base.entries.push_back(entry);
   } else if (value.node->kind == Kind::kNull) {
     base.entries.erase(known);
-  } else if ((name == "run" || name == "metadata") && known->second.node->kind == Kind::kMapping &&
-             value.node->kind == Kind::kMapping) {
+  } else if (is_mapping(known->second) && is_mapping(value) &&
+             (name == "run" || name == "metadata" || is_stage(known->second))) {
+    separate(known->second);
     lay_over(*known->second.node, *value.node);
   } else if (known->second.node->kind == Kind::kScalar && value.node->kind == Kind::kScalar &&
              !known->second.alias) {
@@ -62,6 +74,10 @@ void lay_entry_over(yaml::Node& base, const std::pair<yaml::Ref, yaml::Ref>& ent
 }
 
 void lay_over(yaml::Node& base, const yaml::Node& top) {
+  for (const auto& entry : top.entries) lay_entry_over(base, entry);
+}
+
+void lay_document_over(yaml::Node& base, const yaml::Node& top) {
   for (const auto& entry : top.entries)
     if (entry.first.node->text != "extends") lay_entry_over(base, entry);
 }
@@ -100,7 +116,7 @@ Extended parse_chain(const std::string& text, const std::string& file_name, Sour
       fail(source, name->mark, "extends: '" + name->node->text + "' extends this recipe in turn");
     if (files.size() > kMaxExtends) fail(source, name->mark, "extends: more than 8 recipes deep");
     result = parse_chain(read_recipe_file(path), path.string(), sources, files);
-    lay_over(*result.root.node, *own.node);
+    lay_document_over(*result.root.node, *own.node);
     result.root.mark = own.mark;
     result.text += (result.text.empty() || result.text.back() == '\n' ? "---\n" : "\n---\n") + yaml;
   }
@@ -108,7 +124,7 @@ Extended parse_chain(const std::string& text, const std::string& file_name, Sour
     if (!find(*documents[i].root.node, "extends"))
       fail(source, documents[i].start,
            "a second YAML document begins here; a recipe is one document, unless this one says 'extends:'");
-    lay_over(*result.root.node, *documents[i].root.node);
+    lay_document_over(*result.root.node, *documents[i].root.node);
   }
   return result;
 }

@@ -15,9 +15,8 @@ struct Extended {
 };
 
 /// Parses a recipe file and the recipes it names in `extends:`, and merges them. A key of the extending
-/// recipe replaces the base's: a variable also where it is used through an anchor, a group of modifiers and a
-/// stage as a whole (`name:` without a value removes it), `run` and `metadata` key by key. Throws
-/// RecipeError.
+/// recipe replaces the base's: a variable also where it is used through an anchor, a group of modifiers as a
+/// whole (`name:` without a value removes it), stages, `run` and `metadata` key by key. Throws RecipeError.
 Extended parse_extended(const std::string& text, const std::string& file_name, Sources& sources);
 
 }  // namespace sparsify

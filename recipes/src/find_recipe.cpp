@@ -31,7 +31,8 @@ std::set<std::string> names_around() {
   for (const auto& folder : folders) {
     std::error_code ignored;
     for (const auto& file : fs::directory_iterator(folder, ignored))
-      if (file.path().extension() == ".yaml") names.insert(file.path().filename().string());
+      if (const auto ending = file.path().extension(); ending == ".yaml" || ending == ".yml")
+        names.insert(file.path().filename().string());
   }
   return names;
 }

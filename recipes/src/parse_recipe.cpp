@@ -3,14 +3,18 @@
 #include <deque>
 #include <optional>
 
+#include "argument.hpp"
 #include "diagnostics.hpp"
+#include "expression.hpp"
 #include "extend.hpp"
+#include "number.hpp"
 #include "read_modifiers.hpp"
 #include "read_run.hpp"
 #include "scalar_types.hpp"
 #include "sparseml.hpp"
 #include "sparsify/load_recipe.hpp"
 #include "sparsify/suggest.hpp"
+#include "stage.hpp"
 #include "variables.hpp"
 
 namespace sparsify {
@@ -20,15 +24,6 @@ using yaml::Kind;
 
 /// What a key of the recipe or of a stage holds.
 enum class Section { kModifiers, kStage, kRun, kVersion, kDescription, kMetadata, kOrder, kVariable };
-
-bool names_modifiers(const std::string& key) { return key.ends_with("modifiers"); }
-
-bool is_stage(const yaml::Ref& value) {
-  const auto& entries = value.node->entries;
-  return value.node->kind == Kind::kMapping &&
-         std::any_of(entries.begin(), entries.end(),
-                     [](const auto& entry) { return names_modifiers(entry.first.node->text); });
-}
 
 Section section_of(const std::string& key, const yaml::Ref& value, bool in_stage) {
   if (names_modifiers(key)) return Section::kModifiers;
@@ -58,12 +53,20 @@ bool can_be_variable(const yaml::Node& node) {
 }
 
 std::string no_variable(const std::string& key, const yaml::Ref& value) {
+  if (key == "stages")
+    return "'stages' holds no stages here; expected each as a key of its own that ends in 'stage', as in "
+           "'pruning_stage:'";
   if (holds_modifiers(*value.node))
     return "'" + key + "' holds modifiers but its name does not end in 'modifiers'; expected e.g. '" + key +
            "_modifiers'";
   if (key.ends_with("stage"))
     return "stage '" + key + "': expected a mapping with 'modifiers:' in it, got " + describe(value);
   return "variable '" + key + "': expected a single value, or a list of them, got " + describe(value);
+}
+
+/// Whether a version is that of our dialect: 1, also written 1.0.
+bool is_ours(const yaml::Ref& version) {
+  return version.node->kind == Kind::kScalar && parse_number(version.node->text) == 1;
 }
 
 /// Whether the recipe is written in SparseML's dialect: see load_recipe.
@@ -78,8 +81,7 @@ bool is_sparseml(const yaml::Node& root) {
   };
   look(root);
   for (const auto& [key, value] : root.entries) {
-    if (key.node->text == "version" && value.node->kind == Kind::kScalar && value.node->text == "1")
-      return false;
+    if (key.node->text == "version" && is_ours(value)) return false;
     if (is_stage(value)) look(*value.node);
   }
   return foreign;
@@ -136,7 +138,8 @@ class RecipeReader {
       if (section_of(name, value, in_stage) != Section::kVariable) continue;
       if (can_be_variable(*value.node))
         variables.add(name, value, key.mark);
-      else if (file_.sparseml && !holds_modifiers(*value.node) && !name.ends_with("stage"))
+      else if (file_.sparseml && !holds_modifiers(*value.node) && !name.ends_with("stage") &&
+               name != "stages")
         diagnostics_.warn(key.mark, "'" + name + "' has no meaning in a recipe");
       else
         diagnostics_.add(key.mark, no_variable(name, value));
@@ -159,10 +162,13 @@ class RecipeReader {
 
   void override_variables(const RecipeArguments& arguments, const std::string& file_name) {
     for (const auto& [name, text] : arguments) {
+      const auto value = argument(name, text);
+      if (!can_be_variable(value))
+        throw RecipeError(file_name + ": " + value.argument + ": expected a single value, or a list of them");
       bool known = variables_.has(name);
-      if (known) variables_.override_with(name, text);
+      if (known) variables_.override_with(name, value);
       for (auto& stage : stages_)
-        if (stage.variables.has(name)) stage.variables.override_with(name, text), known = true;
+        if (stage.variables.has(name)) stage.variables.override_with(name, value), known = true;
       if (known) continue;
       auto names = variables_.names();
       for (const auto& stage : stages_)
@@ -186,13 +192,13 @@ class RecipeReader {
         file_.run = read_run(value, variables_, diagnostics_);
         break;
       case Section::kVersion:
-        file_.version = text(name, value);
+        file_.version = read_version(value);
         break;
       case Section::kDescription:
         file_.description = text(name, value);
         break;
       case Section::kMetadata:
-        read_metadata(value);
+        read_metadata(value, variables_, "");
         break;
       case Section::kStage:
       case Section::kOrder:
@@ -202,9 +208,13 @@ class RecipeReader {
   }
 
   void read_stage(Stage& stage) {
-    for (const auto& [key, value] : stage.node->entries)
-      if (names_modifiers(key.node->text))
-        read_modifiers(key.node->text, value, file_.sparseml, stage.recipe, stage.variables, diagnostics_);
+    for (const auto& [key, value] : stage.node->entries) {
+      const auto& name = key.node->text;
+      const auto section = section_of(name, value, true);
+      if (section == Section::kModifiers)
+        read_modifiers(name, value, file_.sparseml, stage.recipe, stage.variables, diagnostics_);
+      if (section == Section::kMetadata) read_metadata(value, stage.variables, stage.name + ".");
+    }
   }
 
   /// Finds the epoch at which a stage begins: given, or where the stage it comes after ends.
@@ -242,16 +252,28 @@ class RecipeReader {
     return 0;
   }
 
-  std::string text(const std::string& key, const yaml::Ref& value) {
+  std::string text(const std::string& key, const yaml::Ref& value) { return text(key, value, variables_); }
+  std::string text(const std::string& key, const yaml::Ref& value, Variables& variables) {
     try {
-      return read_text(value, variables_);
+      return read_text(value, variables);
     } catch (const ValueError& error) {
       diagnostics_.add(error.mark(), key + ": " + error.what());
       return "";
     }
   }
 
-  void read_metadata(const yaml::Ref& value) {
+  /// SparseML's recipes carry versions of their own, such as 1.1.0.
+  std::string read_version(const yaml::Ref& value) {
+    if (is_ours(value)) return "1";
+    const auto version = text("version", value);
+    const bool plain = value.node->kind == Kind::kScalar;
+    if (plain && (!file_.sparseml || expression_in(value.node->text)))
+      diagnostics_.add(value.mark, "version: expected 1, the only one there is, got " + describe(value));
+    return version;
+  }
+
+  /// `prefix`: what the keys of a stage's are kept under.
+  void read_metadata(const yaml::Ref& value, Variables& variables, const std::string& prefix) {
     if (value.node->kind != Kind::kMapping) {
       diagnostics_.add(value.mark, "metadata: expected a mapping ('author: name'), got " + describe(value));
       return;
@@ -259,7 +281,7 @@ class RecipeReader {
     for (const auto& [key, item] : value.node->entries) {
       const auto& name = key.node->text;
       if (file_.sparseml && item.node->kind != Kind::kScalar) continue;  // versions of its frameworks
-      file_.metadata[name] = text("metadata: " + name, item);
+      file_.metadata[prefix + name] = text("metadata: " + name, item, variables);
     }
   }
 

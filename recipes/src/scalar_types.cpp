@@ -58,8 +58,12 @@ Value read_value(const yaml::Ref& written, Variables& variables) {
     }
     case yaml::Kind::kMapping: {
       std::vector<std::pair<std::string, Value>> entries;
-      for (const auto& [key, item] : node.entries)
-        entries.emplace_back(read_text(key, variables), read_value(item, variables));
+      for (const auto& [key, item] : node.entries) {
+        auto name = read_text(key, variables);
+        for (const auto& [known, value] : entries)  // two expressions may have one value
+          if (known == name) throw ValueError(key.mark, "'" + name + "' is given twice");
+        entries.emplace_back(std::move(name), read_value(item, variables));
+      }
       return Value::mapping(std::move(entries));
     }
     case yaml::Kind::kScalar:

@@ -86,12 +86,15 @@ class Adapter {
 
   void run() {
     drop_nulls();
+    adapt_mask_structure();
     std::vector<std::pair<yaml::Ref, yaml::Ref>> kept;
     for (auto& entry : fields_.entries)
       if (keep(entry)) kept.push_back(entry);
     fields_.entries = std::move(kept);
     if (modifier_ == "QuantizationModifier") adapt_quantization();
     adapt_mask_type();
+    refuse("inter_func", [&](const yaml::Ref& value) { return says(value, "polynomial_decay"); });
+    refuse("num_grads", [](const yaml::Ref& value) { return value.node->kind == Kind::kMapping; });
   }
 
  private:
@@ -109,13 +112,13 @@ class Adapter {
   }
 
   bool keep(std::pair<yaml::Ref, yaml::Ref>& entry) {
-    const auto& field = entry.first.node->text;
+    const auto field = entry.first.node->text;  // as it was written: for messages
     const auto* rule = rule_for(modifier_, field);
-    if (!rule || rule->fate == Fate::kTranslated || is_known(field)) return true;
-    if (rule->fate == Fate::kRenamed) {
+    if (rule && rule->fate == Fate::kRenamed && !is_known(field)) {
       entry.first = scalar(rule->note, entry.first.mark);
-      return true;
+      rule = rule_for(modifier_, rule->note);
     }
+    if (!rule || rule->fate == Fate::kTranslated || is_known(entry.first.node->text)) return true;
     const bool harmless =
         rule->fate == Fate::kNotNeeded && (rule->only_if.empty() || says(entry.second, rule->only_if));
     if (harmless)
@@ -133,6 +136,15 @@ class Adapter {
       const auto written = variables_.resolve(value, "a value").text;
       return lower(written) == lower(text) || written == text + ".0";
     } catch (const ValueError&) {
+      return false;
+    }
+  }
+
+  bool is_true(const std::string& field, const yaml::Ref& value) {
+    try {
+      return read_boolean(value, variables_);
+    } catch (const ValueError& error) {
+      diagnostics_.add(error.mark(), field + ": " + error.what());
       return false;
     }
   }
@@ -171,6 +183,7 @@ class Adapter {
       remove("tensorrt");
     }
     adapt_scheme();
+    adapt_reduce_range();
     adapt_overrides();
     adapt_ignore();
   }
@@ -187,6 +200,26 @@ class Adapter {
       diagnostics_.warn(entry->second.mark,
                         "scheme: read as '" + read.scheme + "', with weights per output channel");
     entry->second = scalar(read.scheme, entry->second.mark);
+  }
+
+  /// What it is for, sums that do not saturate on older CPUs, is a scheme here.
+  void adapt_reduce_range() {
+    const auto* entry = find("reduce_range");
+    if (!entry) return;
+    const auto value = entry->second;
+    remove("reduce_range");
+    if (!is_true("reduce_range", value)) return;
+    const auto mark = value.mark;
+    const auto scheme = value_of("scheme");
+    if (scheme && (*scheme == Value("gpu") || *scheme == Value("tensorrt"))) {
+      diagnostics_.add(mark, "reduce_range of SparseML's QuantizationModifier is not supported with scheme " +
+                                 scheme->text + ": its sums do not saturate");
+      return;
+    }
+    diagnostics_.warn(mark, "reduce_range: read as scheme 'cpu-legacy', with 7-bit weights");
+    remove("scheme");
+    fields_.entries.emplace_back(scalar("scheme", mark), scalar("cpu-legacy", mark));
+    if (const auto* bits = find("weight_bits"); bits && says(bits->second, "8")) remove("weight_bits");
   }
 
   /// `scheme_overrides: {Linear: null}` leaves layers in floating point; other overrides cannot be had.
@@ -238,6 +271,27 @@ class Adapter {
     if (list->items.empty()) remove("ignore");
   }
 
+  /// The session engine calls whole outputs channels and whole inputs filters: the other way round.
+  void adapt_mask_structure() {
+    if (is_known("mask_structure")) return;
+    const auto structure = value_of("mask_structure");
+    auto* entry = find("mask_structure");
+    if (!structure || !entry) return;
+    entry->first = scalar("mask_type", entry->first.mark);
+    if (*structure == Value("channel")) entry->second = scalar("filter", entry->second.mark);
+    if (*structure == Value("filter")) entry->second = scalar("channel", entry->second.mark);
+  }
+
+  /// Reports a value of a field we have that means nothing here, with the rule's reason.
+  template <class Test>
+  void refuse(const char* field, Test test) {
+    const auto* rule = rule_for(modifier_, field);
+    const auto* entry = find(field);
+    if (rule && entry && test(entry->second))
+      diagnostics_.add(entry->second.mark,
+                       std::string(field) + " of SparseML's " + modifier_ + ": " + rule->note);
+  }
+
   void adapt_mask_type() {
     const auto type = value_of("mask_type");
     auto* entry = find("mask_type");
@@ -253,6 +307,15 @@ class Adapter {
 
 bool acts_once(const std::string& type) {
   return type == "SetLearningRateModifier" || type == "SetWeightDecayModifier" || type == "SetParamModifier";
+}
+
+bool comes_before(const Recipe::Entry& a, const Recipe::Entry& b) {
+  const auto key = [](const Recipe::Entry& entry) {
+    const double never = std::numeric_limits<double>::infinity();
+    const double end = entry.window.end_epoch < 0 ? never : entry.window.end_epoch;
+    return std::pair(acts_once(entry.type) ? -1.0 : end, entry.window.start_epoch);
+  };
+  return key(a) < key(b);
 }
 
 }  // namespace
@@ -276,13 +339,10 @@ bool adapt(std::string& name, yaml::Node& fields, yaml::Mark mark, Variables& va
   return diagnostics.count() == problems;
 }
 
-void sort(Recipe& recipe) {
-  const auto key = [](const Recipe::Entry& entry) {
-    const double never = std::numeric_limits<double>::infinity();
-    const double end = entry.window.end_epoch < 0 ? never : entry.window.end_epoch;
-    return std::pair(acts_once(entry.type) ? -1.0 : end, entry.window.start_epoch);
-  };
-  recipe.sort([&](const auto& a, const auto& b) { return key(a) < key(b); });
+void sort(Recipe& recipe) { recipe.sort(comes_before); }
+
+bool is_sorted(const Recipe& recipe) {
+  return std::is_sorted(recipe.entries().begin(), recipe.entries().end(), comes_before);
 }
 
 }  // namespace sparseml

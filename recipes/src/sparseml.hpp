@@ -23,5 +23,6 @@ bool adapt(std::string& name, yaml::Node& fields, yaml::Mark mark, Variables& va
 /// SparseML's order, in which later modifiers have the last word: what acts once, then by end (never last),
 /// then by start.
 void sort(Recipe& recipe);
+bool is_sorted(const Recipe& recipe);
 
 }  // namespace sparsify::sparseml

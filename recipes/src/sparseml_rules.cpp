@@ -8,6 +8,8 @@ using Fate = SparseMLRule::Fate;
 
 const char* const kLater = "not in this version";
 const char* const kLanguageModels = "for language models; sparsify trains vision networks";
+const char* const kOneNumber =
+    "a number for each sparsity is not supported: every update uses as many; expected a whole number";
 
 /// Every modifier and parameter that is not here under its own name. Matched in this order.
 std::vector<SparseMLRule> make_rules() {
@@ -31,8 +33,15 @@ std::vector<SparseMLRule> make_rules() {
       {any, "end", Fate::kRenamed, "end_epoch"},
       {any, "update", Fate::kRenamed, "update_frequency"},
       {any, "targets", Fate::kRenamed, "params"},
-      {any, "mask_structure", Fate::kRenamed, "mask_type"},
+      {any, "mask_structure", Fate::kTranslated,
+       "mask_type; what is called channel there is filter here, and the other way round"},
       {any, "update_scheduler", Fate::kRenamed, "inter_func"},
+      {any, "inter_func", Fate::kTranslated,
+       "polynomial_decay is not supported: its formula does not reach final_sparsity; expected linear or "
+       "cubic"},
+      {"MagnitudePruningModifier", "apply_globally", Fate::kNotNeeded, "use GlobalMagnitudePruningModifier",
+       "False"},
+      {"MagnitudePruningModifier", "scheduler_args", Fate::kNotNeeded, "linear and cubic take none"},
       // what every modifier may carry
       {any, "log_types", Fate::kNotNeeded, "metrics.csv always holds the schedules"},
       {any, "constant_logging", Fate::kNotNeeded, "metrics.csv always holds the schedules"},
@@ -49,17 +58,22 @@ std::vector<SparseMLRule> make_rules() {
       {"GMPruningModifier", "score_type", Fate::kNotNeeded, "other scores have modifiers of their own",
        "magnitude"},
       {"ConstantPruningModifier", "update_frequency", Fate::kNotNeeded, "the mask is made once"},
+      {"LayerPruningModifier", "update_frequency", Fate::kNotNeeded, "layers go at once"},
       // learning rate
       {"LearningRateModifier", "update_frequency", Fate::kNotNeeded, "the rate is set in every step"},
       {"LearningRateFunctionModifier", "update_frequency", Fate::kNotNeeded, "the rate is set in every step"},
       {"SetLearningRateModifier", "end_epoch", Fate::kNotNeeded, "the rate is set once"},
       {"SetWeightDecayModifier", "end_epoch", Fate::kNotNeeded, "the weight decay is set once"},
       {"SetParamModifier", "end_epoch", Fate::kNotNeeded, "the value is set once"},
+      {"RigLPruningModifier", "global_sparsity", Fate::kNotNeeded,
+       "sparsity_strategy spreads the sparsity over layers"},
       {"RigLPruningModifier", "mask_type", Fate::kNotNeeded, "masks are unstructured", "unstructured"},
       {"TopKASTPruningModifier", "mask_type", Fate::kNotNeeded, "masks are unstructured", "unstructured"},
       {"TopKASTPruningModifier", "leave_enabled", Fate::kNotNeeded, "masks stay after end_epoch", "True"},
       {any, "mask_type", Fate::kTranslated, "0:0 is unstructured"},
       {any, "grad_sampler_kwargs", Fate::kNotNeeded, "gradients are those of the training steps"},
+      {"OBSPruningModifier", "num_grads", Fate::kTranslated, kOneNumber},
+      {"MFACPruningModifier", "num_grads", Fate::kTranslated, kOneNumber},
       {"OBSPruningModifier", "num_recomputations", Fate::kNotNeeded,
        "one estimate for each update; more updates do the same", "1"},
       {"MFACPruningModifier", "use_gradient_buffering", Fate::kNotNeeded,
@@ -93,10 +107,9 @@ std::vector<SparseMLRule> make_rules() {
        "ranges follow the training batches"},
       {"QuantizationModifier", "post_oneshot_calibration", Fate::kNotNeeded,
        "ranges follow the training batches"},
-      {"QuantizationModifier", "reduce_range", Fate::kNotNeeded, "7-bit weights are not in this version",
-       "False"},
+      {"QuantizationModifier", "reduce_range", Fate::kTranslated,
+       "True is scheme: cpu-legacy; not supported for gpu"},
       {"QuantizationModifier", "activation_bits", Fate::kNotNeeded, "activations have 8 bits", "8"},
-      {"QuantizationModifier", "weight_bits", Fate::kNotNeeded, "weights have 8 bits", "8"},
       {"QuantizationModifier", "quantize_embeddings", Fate::kNotNeeded, "embeddings stay in floating point"},
       {"QuantizationModifier", "quantize_embedding_activations", Fate::kNotNeeded,
        "embeddings stay in floating point"},

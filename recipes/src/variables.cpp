@@ -23,17 +23,19 @@ void Variables::add(const std::string& name, const yaml::Ref& value, yaml::Mark 
   variables_[name] = {value, name_mark, false};
 }
 
-void Variables::override_with(const std::string& name, const std::string& text) {
+void Variables::override_with(const std::string& name, const yaml::Node& by) {
   auto& value = variables_.at(name).value;
   if (value.alias) {  // only this use changes, not the anchor's
     value.node = std::make_shared<yaml::Node>(*value.node);
     value.node->aliases = 0;
     value.alias = false;
   }
-  value.node->kind = yaml::Kind::kScalar;
-  value.node->text = text;
+  value.node->kind = by.kind;
+  value.node->text = by.text;
   value.node->quoted = false;
-  value.node->argument = "--recipe-arg " + name + "=" + text;
+  value.node->items = by.items;
+  for (auto& item : value.node->items) item.mark = value.mark;  // the argument has no place in a file
+  value.node->argument = by.argument;
 }
 
 yaml::Ref Variables::follow(const yaml::Ref& value) {

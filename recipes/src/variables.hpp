@@ -38,7 +38,7 @@ class Variables {
 
   bool has(const std::string& name) const { return variables_.count(name) > 0; }
   /// Replaces a value before anything is read: an anchored scalar changes for all its aliases.
-  void override_with(const std::string& name, const std::string& text);
+  void override_with(const std::string& name, const yaml::Node& by);
 
   /// The scalar at `value`. Throws ValueError for anything but a scalar (`expected` is named in the message),
   /// a tag, and expressions that fail.

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <optional>
 
+#include "sparsify/masks/n_of_m.hpp"
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/onnx/check.hpp"
+#include "sparsify/onnx/inspect.hpp"
 #include "sparsify/onnx/lint.hpp"
 #include "sparsify/trainers/loader.hpp"
 #include "sparsify/trainers/optimizers.hpp"
@@ -37,6 +39,13 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
+// Two products of u8 and s8 are added in 16 bits: 2 * 255 * 63 fits, 2 * 255 * 127 may not.
+bool may_saturate(const TrainedQuantization& trained) {
+  const auto& weights = trained.plan.weights;
+  return std::any_of(weights.begin(), weights.end(),
+                     [](const auto& weight) { return weight.highest() > 63; });
+}
+
 void look_for_float_layers(ExportOutcome& outcome) {
   const auto fusion = onnx::integer_layers(outcome.report.path);
   std::vector<std::string> missing;
@@ -48,10 +57,19 @@ void look_for_float_layers(ExportOutcome& outcome) {
   if (!missing.empty())
     outcome.warnings.push_back("ONNX Runtime would compute these quantized layers in floating point: " +
                                joined(missing));
-  if (!outcome.report.quantized.empty() && !onnx::default_integers_are_exact())
-    outcome.warnings.push_back(
-        "this CPU has no VNNI: ONNX Runtime saturates sums of products here, and accuracy suffers, unless "
-        "session.x64quantprecision is set to 1 (as in the comparison)");
+}
+
+// Folding and rounding must not have made weights of zeros, nor moved them.
+void look_for_two_four(const SavedModel& saved, ExportOutcome& outcome) {
+  const auto facts = onnx::inspect_model(outcome.report.path);
+  for (const auto& parameter : saved.session->state().parameters) {
+    if (!parameter.prunable() || !obeys(parameter.tensor, {2, 4})) continue;
+    const bool kept = std::any_of(facts.weights.begin(), facts.weights.end(), [&](const auto& weight) {
+      return weight.name == parameter.name && weight.two_four;
+    });
+    outcome.two_four_layers += kept;
+    if (!kept) outcome.warnings.push_back("the 2:4 pattern of " + parameter.name + " is not in the file");
+  }
 }
 
 void look_for_broken_rules(ExportOutcome& outcome) {
@@ -87,6 +105,12 @@ ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example,
   onnx::check_model(partial);
   outcome.report.path = partial;
   target == onnx::Target::kCpu ? look_for_float_layers(outcome) : look_for_broken_rules(outcome);
+  look_for_two_four(saved, outcome);
+  if (target == onnx::Target::kCpu && trained && may_saturate(*trained) &&
+      !onnx::default_integers_are_exact())
+    outcome.warnings.push_back(
+        "this CPU has no VNNI: ONNX Runtime saturates sums of products here, and accuracy suffers, unless "
+        "session.x64quantprecision is set to 1 (as in the comparison); scheme cpu-legacy avoids it");
   std::error_code error;
   std::filesystem::rename(partial, path, error);
   if (error) throw Error(path.string() + ": cannot be written: " + error.message());
@@ -111,10 +135,8 @@ at::Tensor example_input(const ModelCard& card) {
   return torch::randn({1, 3, card.image_size, card.image_size}, at::make_generator<at::CPUGeneratorImpl>(0));
 }
 
-SavedModel requantize(SavedModel saved, const std::string& scheme, const trainers::Datasets& data,
+SavedModel requantize(SavedModel saved, const Quantization::Options& options, const trainers::Datasets& data,
                       std::int64_t batch_size, std::int64_t batches) {
-  Quantization::Options options;
-  options.scheme = scheme;
   Recipe recipe;
   recipe.add<Quantization>(options);
   auto loading = trainers::in_order(data, batch_size);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/onnx/export.hpp"
 #include "sparsify/onnx/runtime.hpp"
 #include "workflow/saved_model.hpp"
@@ -17,7 +18,8 @@ onnx::Target parse_target(const std::string& name);
 /// What became of an export.
 struct ExportOutcome {
   onnx::ExportReport report;
-  std::int64_t integer_layers = 0;  ///< of those, computed in integers by ONNX Runtime; cpu target only
+  std::int64_t integer_layers = 0;   ///< of those, computed in integers by ONNX Runtime; cpu target only
+  std::int64_t two_four_layers = 0;  ///< whose weights hold 2:4 in the model and in the file
   std::vector<std::string> warnings{};
 };
 
@@ -37,10 +39,10 @@ at::Tensor first_image(const trainers::Datasets& data);
 /// An example when no data is at hand: seeded noise of the model's input size.
 at::Tensor example_input(const ModelCard& card);
 
-/// Puts quantizers for another family of engines on a model, replacing those of its recipe: ranges are
+/// Puts quantizers on a trained model, replacing those of its recipe (post-training quantization): ranges are
 /// observed on `batches` batches of unaugmented training images, weights and batch-norms stay. The result is
 /// marked "requantized".
-SavedModel requantize(SavedModel saved, const std::string& scheme, const trainers::Datasets& data,
+SavedModel requantize(SavedModel saved, const Quantization::Options& options, const trainers::Datasets& data,
                       std::int64_t batch_size, std::int64_t batches);
 
 }  // namespace sparsify

@@ -10,7 +10,7 @@ namespace {
 
 void note_quantization(LayerFacts& layer, const QuantizationPlan& plan) {
   for (const auto& weight : plan.weights)
-    if (weight.site == layer.name) layer.quantized = true;
+    if (weight.site == layer.name) layer.quantized = true, layer.bits = weight.bits;
   if (layer.quantized) return;
   layer.why_not = "not reached by the forward pass";
   for (const auto& left : plan.unquantized)

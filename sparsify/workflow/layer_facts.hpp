@@ -16,7 +16,8 @@ struct LayerFacts {
   std::vector<std::int64_t> sizes;
   std::int64_t weights = 0, zeros = 0;
   bool two_four = false;   ///< 2:4 along input channels holds
-  bool quantized = false;  ///< rounded to 8 bits
+  bool quantized = false;  ///< computes in 8 bits
+  int bits = 8;            ///< of its weight then
   std::string why_not{};   ///< the rule that leaves it in floating point
 
   double sparsity() const {

@@ -2,6 +2,7 @@
 #include "workflow/propose.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "sparsify/error.hpp"
@@ -19,47 +20,81 @@ struct Curve {
   Curve(const LayerSensitivity& layer, const Sensitivity& sensitivity) {
     for (std::size_t i = 0; i < layer.pruned.size(); ++i) {
       levels.push_back(sensitivity.levels[i]);
-      increases.push_back(std::max(increases.back(), layer.pruned[i].loss - sensitivity.dense.loss));
+      const double increase = layer.pruned[i].loss - sensitivity.dense.loss;
+      increases.push_back(std::isfinite(increase) ? std::max(increases.back(), increase)
+                                                  : std::numeric_limits<double>::infinity());
     }
   }
 };
 
+/// What a target is counted in: weights or multiply-adds.
+using Size = std::int64_t LayerSensitivity::*;
+
+double total(const Sensitivity& sensitivity, Size size) {
+  double sum = 0;
+  for (const auto& layer : sensitivity.layers) sum += static_cast<double>(layer.*size);
+  return sum;
+}
+
+// Removed at the chosen levels.
+double removed(const std::vector<Curve>& curves, const Sensitivity& sensitivity, Size size) {
+  double sum = 0;
+  for (std::size_t i = 0; i < curves.size(); ++i)
+    sum += curves[i].levels[curves[i].at] * static_cast<double>(sensitivity.layers[i].*size);
+  return sum;
+}
+
+// Raises one layer's level: the one that costs least loss for what it removes. False when all are at their
+// highest.
+bool raise_the_cheapest(std::vector<Curve>& curves, const Sensitivity& sensitivity, Size size) {
+  double best = std::numeric_limits<double>::infinity();
+  std::size_t layer = 0, level = 0;
+  for (std::size_t i = 0; i < curves.size(); ++i) {
+    const auto& [levels, increases, at] = curves[i];
+    for (std::size_t next = at + 1; next < levels.size(); ++next) {
+      const double more = (levels[next] - levels[at]) * static_cast<double>(sensitivity.layers[i].*size);
+      const double price = more > 0 ? (increases[next] - increases[at]) / more : best;
+      if (price < best) best = price, layer = i, level = next;
+    }
+  }
+  if (level > 0) curves[layer].at = level;
+  return level > 0;
+}
+
+Proposal propose(const Sensitivity& sensitivity, Size size, double wanted, const std::string& target) {
+  std::vector<Curve> curves;
+  for (const auto& layer : sensitivity.layers) curves.emplace_back(layer, sensitivity);
+  while (removed(curves, sensitivity, size) < wanted)
+    if (!raise_the_cheapest(curves, sensitivity, size))
+      throw Error(target + " is not reached with every layer at its highest level, " +
+                  format_percent(sensitivity.levels.back(), 1) + ": measure higher levels");
+  Proposal proposal;
+  for (std::size_t i = 0; i < curves.size(); ++i) {
+    proposal.sparsity[sensitivity.layers[i].name] = curves[i].levels[curves[i].at];
+    proposal.predicted_loss_increase += curves[i].increases[curves[i].at];
+  }
+  proposal.reached = removed(curves, sensitivity, &LayerSensitivity::elements) /
+                     total(sensitivity, &LayerSensitivity::elements);
+  const auto work = total(sensitivity, &LayerSensitivity::multiply_adds);
+  proposal.speedup = work / (work - removed(curves, sensitivity, &LayerSensitivity::multiply_adds));
+  return proposal;
+}
+
+// Half a weight, or half a multiply-add, less than asked for: sums of fractions are not exact.
+constexpr double kHalf = 0.5;
+
 }  // namespace
 
 Proposal propose_sparsity(const Sensitivity& sensitivity, double target) {
-  std::vector<Curve> curves;
-  double total = 0, most = 0, removed = 0;
-  for (const auto& layer : sensitivity.layers) {
-    curves.emplace_back(layer, sensitivity);
-    total += static_cast<double>(layer.elements);
-    most += curves.back().levels.back() * static_cast<double>(layer.elements);
-  }
-  const double wanted = target * total - 0.5;  // in weights: sums of fractions are not exact
-  if (most < wanted)
-    throw Error("a sparsity of " + format_percent(target, 1) +
-                " is not reached with every layer at its highest level, " +
-                format_percent(sensitivity.levels.back(), 1) + ": measure higher levels");
-  Proposal proposal;
-  while (removed < wanted) {
-    double best = std::numeric_limits<double>::infinity();
-    std::size_t layer = 0, level = 0;
-    for (std::size_t i = 0; i < curves.size(); ++i)
-      for (std::size_t next = curves[i].at + 1; next < curves[i].levels.size(); ++next) {
-        const double more = (curves[i].levels[next] - curves[i].levels[curves[i].at]) *
-                            static_cast<double>(sensitivity.layers[i].elements);
-        const double price = (curves[i].increases[next] - curves[i].increases[curves[i].at]) / more;
-        if (price < best) best = price, layer = i, level = next;
-      }
-    auto& chosen = curves[layer];
-    removed += (chosen.levels[level] - chosen.levels[chosen.at]) *
-               static_cast<double>(sensitivity.layers[layer].elements);
-    proposal.predicted_loss_increase += chosen.increases[level] - chosen.increases[chosen.at];
-    chosen.at = level;
-  }
-  for (std::size_t i = 0; i < curves.size(); ++i)
-    proposal.sparsity[sensitivity.layers[i].name] = curves[i].levels[curves[i].at];
-  proposal.reached = removed / total;
-  return proposal;
+  const auto size = &LayerSensitivity::elements;
+  return propose(sensitivity, size, target * total(sensitivity, size) - kHalf,
+                 "a sparsity of " + format_percent(target, 1));
+}
+
+Proposal propose_speedup(const Sensitivity& sensitivity, double speedup) {
+  const auto size = &LayerSensitivity::multiply_adds;
+  return propose(sensitivity, size, (1 - 1 / speedup) * total(sensitivity, size) - kHalf,
+                 "a speed-up of " + format_fixed(speedup, 1));
 }
 
 std::string recipe_text(const Proposal& proposal, const Sensitivity& sensitivity, const std::string& model) {
@@ -67,8 +102,8 @@ std::string recipe_text(const Proposal& proposal, const Sensitivity& sensitivity
   for (const auto& layer : sensitivity.layers) tiers[proposal.sparsity.at(layer.name)].push_back(layer.name);
   std::string text =
       "# Proposed by sparsify analyze: each layer as sparse as it bears, " +
-      format_fixed(100 * proposal.reached, 2) +
-      " % of all weights.\n"
+      format_fixed(100 * proposal.reached, 2) + " % of all weights, " + format_fixed(proposal.speedup, 2) +
+      " times fewer multiply-adds.\n"
       "# Measured on " +
       std::to_string(sensitivity.dense.images) +
       " training images, each layer pruned alone and at once: loss " +

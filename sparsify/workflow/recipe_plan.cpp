@@ -7,6 +7,7 @@
 #include <map>
 
 #include "sparsify/trainers/optimizers.hpp"
+#include "sparsify/window.hpp"
 #include "workflow/chart.hpp"
 #include "workflow/html.hpp"
 #include "workflow/table.hpp"
@@ -25,10 +26,16 @@ std::string number(double value) {
 bool is_sparsity(const Schedule& schedule) { return schedule.what.rfind("sparsity", 0) == 0; }
 
 std::int64_t count_updates(const Schedule& schedule, std::int64_t end) {
-  if (!schedule.value) return 1;
-  std::int64_t count = 0;
-  for (std::int64_t step = schedule.plan.start; step < end; ++step) count += schedule.plan.updates_at(step);
-  return count;
+  return schedule.value ? schedule.plan.updates_before(end) : 1;
+}
+
+/// The line of "file:line:column", with the file's name unless it is the recipe's own.
+std::string line_of(const std::string& where, const std::string& recipe) {
+  const auto place = where.substr(0, where.rfind(':'));
+  const auto colon = place.rfind(':');
+  if (colon == std::string::npos) return "";  // built in C++
+  if (place.substr(0, colon) == recipe) return place.substr(colon + 1);
+  return place.substr(place.rfind('/', colon) + 1);
 }
 
 std::string value_text(const Schedule& schedule, std::int64_t end) {
@@ -48,11 +55,12 @@ RecipePlan::RecipePlan(const RecipeFile& file, const std::string& model, std::in
   session_ = std::make_unique<Session>(file.recipe, *model_, *optimizer_, steps_per_epoch);
   epochs_ = std::max<std::int64_t>(1, file.recipe.epochs());
   if (const auto run = file.run.find("epochs"); run != file.run.end())
-    epochs_ = std::max<std::int64_t>(epochs_, std::stoll(run->second.value));
+    epochs_ = std::max(epochs_, std::min<std::int64_t>(std::stoll(run->second.value), kMostEpochs));
   const auto& entries = file.recipe.entries();
   for (std::size_t i = 0; i < entries.size(); ++i)
     for (const auto& schedule : session_->schedules()[i])
-      lines_.push_back({entries[i].type, schedule, count_updates(schedule, end_of(schedule.plan))});
+      lines_.push_back({entries[i].type, line_of(entries[i].where, file.path.string()), schedule,
+                        count_updates(schedule, end_of(schedule.plan))});
 }
 
 RecipePlan::~RecipePlan() = default;
@@ -67,10 +75,10 @@ std::int64_t RecipePlan::end_of(const StepPlan& plan) const {
 
 std::string plan_table(const RecipePlan& plan) {
   std::vector<std::vector<std::string>> rows = {
-      {"modifier", "what", "epochs", "steps", "updates", "value", "parameters"}};
-  for (const auto& [modifier, schedule, updates] : plan.lines()) {
+      {"modifier", "line", "what", "epochs", "steps", "updates", "value", "parameters"}};
+  for (const auto& [modifier, line, schedule, updates] : plan.lines()) {
     const auto start = schedule.plan.start, end = plan.end_of(schedule.plan);
-    rows.push_back({modifier, schedule.what,
+    rows.push_back({modifier, line, schedule.what,
                     number(plan.epoch_of(start)) + " to " + number(plan.epoch_of(end)),
                     std::to_string(start) + " to " + std::to_string(end - 1), std::to_string(updates),
                     value_text(schedule, end),
@@ -81,7 +89,7 @@ std::string plan_table(const RecipePlan& plan) {
 
 std::string parameter_table(const RecipePlan& plan) {
   std::map<std::string, std::string> treatment;
-  for (const auto& [modifier, schedule, updates] : plan.lines())
+  for (const auto& [modifier, line, schedule, updates] : plan.lines())
     for (const auto& name : schedule.parameters) {
       auto& text = treatment[name];
       const auto value = value_text(schedule, plan.end_of(schedule.plan));

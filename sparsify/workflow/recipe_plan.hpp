@@ -25,6 +25,7 @@ class RecipePlan {
   /// One line for everything a modifier schedules.
   struct Line {
     std::string modifier;
+    std::string line;  ///< where the recipe has it: "7", or "base.yaml:7" in a file that it extends
     Schedule schedule;
     std::int64_t updates;  ///< steps at which it acts; of what is only on or off, 1
   };

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <vector>
 
 #include "sparsify/load_recipe.hpp"
@@ -75,18 +76,38 @@ ordered_json or_expression(const char* type) {
   return {{"anyOf", ordered_json::array({{{"type", type}}, expression()})}};
 }
 
-ordered_json list_of(const char* type) {
-  const ordered_json list = {{"type", "array"}, {"items", {{"type", type}}}};
-  return {{"anyOf", ordered_json::array({list, {{"type", type}}, expression()})}};
+ordered_json any_of(std::initializer_list<ordered_json> schemas) {
+  return {{"anyOf", ordered_json::array_t(schemas)}};
+}
+
+ordered_json object_of(const ordered_json& properties) {
+  return {{"type", "object"}, {"properties", properties}, {"additionalProperties", false}};
+}
+
+const ordered_json& nothing() {
+  static const ordered_json schema = {{"type", "null"}};
+  return schema;
+}
+
+const ordered_json& scalar() {
+  static const ordered_json schema = {{"type", ordered_json::array({"string", "number", "boolean"})}};
+  return schema;
+}
+
+ordered_json list_of(const ordered_json& items) { return {{"type", "array"}, {"items", items}}; }
+
+/// What the loader takes for a field of this kind; a "value" may be anything.
+ordered_json schema_of_kind(const std::string& kind) {
+  if (kind == "boolean" || kind == "integer" || kind == "number") return or_expression(kind.c_str());
+  const ordered_json text = {{"type", ordered_json::array({"string", "number"})}};
+  if (kind == "text") return text;
+  if (kind == "list of texts") return any_of({list_of(text), text});  // one text is a list of one
+  if (kind == "list of integers") return any_of({list_of(or_expression("integer")), expression()});
+  return ordered_json::object();
 }
 
 ordered_json schema_of(const Field& field) {
-  ordered_json schema = ordered_json::object();  // a "value" may be anything
-  if (field.kind == "boolean" || field.kind == "integer" || field.kind == "number")
-    schema = or_expression(field.kind.c_str());
-  if (field.kind == "text") schema = {{"type", ordered_json::array({"string", "number"})}};
-  if (field.kind == "list of texts") schema = list_of("string");
-  if (field.kind == "list of integers") schema = list_of("integer");
+  auto schema = schema_of_kind(field.kind);
   schema["description"] = field.meaning;
   if (!field.initial.is_null()) schema["default"] = field.initial;
   return schema;
@@ -125,6 +146,7 @@ const char* fate_of(SparseMLRule::Fate fate) {
 std::string sparseml_rows() {
   std::string rows;
   for (const auto& [name, type] : registry().types()) {
+    if (name == "NMPruningModifier") continue;  // SparseML has none
     const bool alias = name != type.name;
     rows += "| `" + name + "` | | " +
             (alias ? "mapped to `" + type.name + "`" : std::string("supported, fields as above")) + " |\n";
@@ -140,58 +162,92 @@ std::string sparseml_rows() {
   return rows;
 }
 
+/// Modifiers by name with their fields: a group that is a mapping.
+ordered_json named_modifiers() {
+  ordered_json all = ordered_json::object();
+  for (const auto& [name, type] : registry().types()) {
+    ordered_json fields = ordered_json::object();
+    for (const auto& field : fields_of(type)) fields[field.name] = schema_of(field);
+    all[name] = object_of(fields);
+    all[name]["type"] = ordered_json::array({"object", "null"});
+  }
+  auto schema = object_of(all);
+  schema["minProperties"] = 1;
+  return schema;
+}
+
+/// Editors drop the tag of `- !XModifier`: any modifier's fields may follow. Those that are of one kind
+/// wherever they occur keep it.
+ordered_json tagged_modifier() {
+  std::map<std::string, std::set<std::string>> kinds;
+  for (const auto& [name, type] : registry().types())
+    for (const auto& field : fields_of(type)) kinds[field.name].insert(field.kind);
+  ordered_json fields = ordered_json::object();
+  for (const auto& [name, all] : kinds)
+    fields[name] = schema_of_kind(all.size() == 1 ? *all.begin() : "value");
+  auto schema = object_of(fields);
+  schema["type"] = ordered_json::array({"object", "null"});
+  return schema;
+}
+
+ordered_json group_schema() {
+  const ordered_json named = {{"$ref", "#/definitions/named"}}, tagged = {{"$ref", "#/definitions/tagged"}};
+  const ordered_json one = {{"allOf", ordered_json::array({named})}, {"maxProperties", 1}};
+  auto list = list_of(any_of({one, tagged}));
+  list["minItems"] = 1;
+  return any_of({list, named});
+}
+
+ordered_json stage_schema() {
+  const ordered_json metadata = {{"type", "object"}}, group = {{"$ref", "#/definitions/group"}};
+  return {{"type", "object"},
+          {"properties",
+           {{"after", {{"type", "string"}}},
+            {"start_epoch", or_expression("number")},
+            {"run_type", {{"const", "train"}}},
+            {"metadata", metadata},
+            {"__metadata__", metadata}}},
+          {"patternProperties", {{"modifiers$", group}}},
+          {"additionalProperties", {{"$ref", "#/definitions/variable"}}}};
+}
+
 }  // namespace
 
 nlohmann::json recipe_schema() {
   register_builtin_modifiers();
-  ordered_json entries = ordered_json::array(), every_field = ordered_json::object();
-  for (const auto& [name, type] : registry().types()) {
-    ordered_json fields = ordered_json::object();
-    for (const auto& field : fields_of(type)) {
-      fields[field.name] = schema_of(field);
-      every_field[field.name] = ordered_json::object();
-    }
-    const ordered_json body = {{"type", ordered_json::array({"object", "null"})},
-                               {"properties", fields},
-                               {"additionalProperties", false}};
-    entries.push_back({{"type", "object"},
-                       {"properties", {{name, body}}},
-                       {"required", ordered_json::array({name})},
-                       {"additionalProperties", false}});
-  }
-  // Editors drop the tag of `- !XModifier`: any modifier's fields may follow.
-  entries.push_back({{"type", ordered_json::array({"object", "null"})},
-                     {"properties", every_field},
-                     {"additionalProperties", false}});
   ordered_json run = ordered_json::object();
-  for (const auto& key : run_keys()) run[key.name] = schema_of(key.kind);
-
-  const ordered_json scalar = {{"type", ordered_json::array({"string", "number", "boolean"})}};
-  const ordered_json variable = {
-      {"anyOf", ordered_json::array({scalar, {{"type", "array"}, {"items", scalar}}})}};
-  const ordered_json group = {{"type", "array"}, {"items", {{"anyOf", entries}}}};
-  const ordered_json stage = {
-      {"type", "object"},
-      {"properties", {{"after", {{"type", "string"}}}, {"start_epoch", or_expression("number")}}},
-      {"patternProperties", {{"modifiers$", {{"$ref", "#/definitions/group"}}}}},
-      {"additionalProperties", variable}};
+  for (const auto& key : run_keys()) run[key.name] = any_of({schema_of(key.kind), nothing()});
+  auto run_mapping = object_of(run);
+  run_mapping["description"] = "defaults of the flags of sparsify train";
+  const ordered_json metadata = {{"type", ordered_json::array({"object", "null"})}},
+                     group = {{"$ref", "#/definitions/group"}}, stage = {{"$ref", "#/definitions/stage"}},
+                     variable = {{"$ref", "#/definitions/variable"}},
+                     text = {{"type", ordered_json::array({"string", "number", "null"})}};
+  const ordered_json not_nothing = {{"not", nothing()}};
   return ordered_json{
       {"$schema", "http://json-schema.org/draft-07/schema#"},
       {"title", "sparsify recipe"},
       {"type", "object"},
-      {"definitions", {{"group", group}}},
+      {"definitions",
+       {{"named", named_modifiers()},
+        {"tagged", tagged_modifier()},
+        {"group", group_schema()},
+        {"variable", any_of({scalar(), list_of(scalar())})},
+        {"stage", stage_schema()}}},
       {"properties",
        {{"version", {{"const", 1}, {"description", "1: this dialect, in which nothing is ignored"}}},
-        {"description", {{"type", "string"}}},
-        {"metadata", {{"type", "object"}}},
+        {"description", text},
+        {"metadata", metadata},
+        {"__metadata__", metadata},
         {"extends", {{"type", "string"}, {"description", "a recipe whose keys these replace"}}},
-        {"run",
-         {{"type", "object"},
-          {"properties", run},
-          {"additionalProperties", false},
-          {"description", "defaults of the flags of sparsify train"}}}}},
-      {"patternProperties", {{"modifiers$", {{"$ref", "#/definitions/group"}}}, {"stage$", stage}}},
-      {"additionalProperties", variable}};
+        {"run", any_of({run_mapping, nothing()})}}},
+      {"patternProperties", {{"modifiers$", any_of({group, nothing()})}}},
+      {"additionalProperties", any_of({variable, stage, nothing()})},
+      // A key without value removes the base's, so there must be one.
+      {"if", {{"required", ordered_json::array({"extends"})}}},
+      {"else",
+       {{"properties", {{"run", {{"type", "object"}, {"additionalProperties", not_nothing}}}}},
+        {"additionalProperties", not_nothing}}}};
 }
 
 std::string recipe_reference() {

@@ -5,12 +5,14 @@
 #include <cmath>
 #include <optional>
 
+#include "sparsify/graph/recorder.hpp"
 #include "sparsify/masks/apply.hpp"
 #include "sparsify/masks/smallest.hpp"
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/session.hpp"
 #include "sparsify/trainers/loader.hpp"
 #include "sparsify/trainers/trainer.hpp"
+#include "workflow/multiply_adds.hpp"
 
 namespace sparsify {
 namespace {
@@ -99,6 +101,7 @@ Sensitivity measure_sensitivity(Model& model, const trainers::Datasets& data,
   std::sort(result.levels.begin(), result.levels.end());
   result.dense = evaluate_on(batches, forward);
 
+  const auto work = multiply_adds(record(model, batches.front().images.slice(0, 0, 1)));
   std::vector<std::pair<std::string, torch::Tensor>> weights;
   for (const auto& parameter : model.named_parameters())
     if (Parameter{parameter.key(), parameter.value()}.prunable())
@@ -106,7 +109,13 @@ Sensitivity measure_sensitivity(Model& model, const trainers::Datasets& data,
   const auto each = static_cast<std::int64_t>(result.levels.size()) + (options.scheme.empty() ? 0 : 1);
   std::int64_t done = 0;
   for (const auto& [name, weight] : weights) {
-    LayerSensitivity layer{name, weight.numel(), {}, {}, options.scheme.empty() ? "not asked for" : ""};
+    const auto found = work.find(name);
+    LayerSensitivity layer{.name = name,
+                           .elements = weight.numel(),
+                           .multiply_adds = found == work.end() ? 0 : found->second,
+                           .pruned = {},
+                           .quantized = {},
+                           .not_quantized = options.scheme.empty() ? "not asked for" : ""};
     for (const double level : result.levels) {
       if (!progress(done++, each * static_cast<std::int64_t>(weights.size()))) return result;
       layer.pruned.push_back(pruned_to(weight, level, batches, forward));

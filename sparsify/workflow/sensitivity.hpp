@@ -18,6 +18,7 @@ namespace sparsify {
 struct LayerSensitivity {
   std::string name;  ///< of its weight
   std::int64_t elements = 0;
+  std::int64_t multiply_adds = 0;  ///< for one image
   std::vector<Evaluation> pruned;  ///< at each level, pruned by magnitude at once, nothing trained
   Evaluation quantized;            ///< weight and operands in INT8
   std::string not_quantized;       ///< why there is no such measurement; empty when there is

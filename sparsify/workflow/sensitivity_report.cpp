@@ -45,12 +45,12 @@ std::string cell(double value) {
 }  // namespace
 
 std::string sensitivity_csv(const Sensitivity& sensitivity) {
-  std::string text = "layer,elements,what,level,loss,loss_increase,top1\n";
+  std::string text = "layer,elements,multiply_adds,what,level,loss,loss_increase,top1\n";
   const auto row = [&](const LayerSensitivity& layer, const std::string& what, const std::string& level,
                        const Evaluation& measured) {
-    text += layer.name + "," + std::to_string(layer.elements) + "," + what + "," + level + "," +
-            format_fixed(measured.loss, 6) + "," + format_fixed(increase(sensitivity, measured), 6) + "," +
-            format_fixed(measured.top1, 5) + "\n";
+    text += layer.name + "," + std::to_string(layer.elements) + "," + std::to_string(layer.multiply_adds) +
+            "," + what + "," + level + "," + format_fixed(measured.loss, 6) + "," +
+            format_fixed(increase(sensitivity, measured), 6) + "," + format_fixed(measured.top1, 5) + "\n";
   };
   for (const auto& layer : sensitivity.layers) {
     for (std::size_t i = 0; i < layer.pruned.size(); ++i)

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/settings.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "sparsify/window.hpp"
 #include "workflow/input_error.hpp"
 
 namespace sparsify {
@@ -16,9 +20,26 @@ bool parse(const std::string& text, Number& value) {
   return !text.empty() && error == std::errc{} && end == text.data() + text.size();
 }
 
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", value);
+  return text;
+}
+
+/// All that is wrong, so that one run reports all of it.
+struct Problems {
+  std::string text;
+  void add(const std::string& problem) { text += (text.empty() ? "" : "\n") + problem; }
+  void raise() const {
+    if (!text.empty()) throw InputError(text);
+  }
+};
+
 class TextReader : public FieldVisitor {
  public:
-  explicit TextReader(const std::map<std::string, RunDefault>& values) : values_(values) {}
+  TextReader(Settings& settings, const std::map<std::string, RunDefault>& values)
+      : settings_(settings), values_(values) {}
+  void raise() const { problems_.raise(); }
 
   void operator()(const char* name, bool& value, const char*) override {
     read(name, "true or false", [&](const std::string& text) {
@@ -34,7 +55,10 @@ class TextReader : public FieldVisitor {
     read(name, "a number", [&](const std::string& text) { return parse(text, value); });
   }
   void operator()(const char* name, std::string& value, const char*) override {
-    read(name, "text", [&](const std::string& text) { return value = text, !text.empty(); });
+    read(name, "text", [&](const std::string& text) {
+      if (!text.empty()) value = text;
+      return !text.empty();
+    });
   }
   void operator()(const char*, std::vector<std::string>&, const char*) override {}
 
@@ -44,11 +68,14 @@ class TextReader : public FieldVisitor {
     const auto found = values_.find(name);
     if (found == values_.end()) return;
     const auto& [text, where] = found->second;
+    settings_.places[name] = where;
     if (!assign(text))
-      throw InputError(where + ": " + (text.empty() ? "is empty" : "got '" + text + "'") + ", expected " +
-                       expected);
+      problems_.add(place_of(settings_, name) + ": " + (text.empty() ? "is empty" : "got '" + text + "'") +
+                    ", expected " + expected);
   }
 
+  Settings& settings_;
+  Problems problems_;
   const std::map<std::string, RunDefault>& values_;
 };
 
@@ -75,11 +102,59 @@ struct JsonReader {
   }
 };
 
+/// "auto", "cpu", "cuda" or "cuda:1".
+bool names_device(const std::string& text) {
+  if (text == "auto" || text == "cpu" || text == "cuda") return true;
+  return text.starts_with("cuda:") && text.size() > 5 &&
+         text.find_first_not_of("0123456789", 5) == std::string::npos;
+}
+
+/// Collects the settings that are outside their range.
+class RangeCheck {
+ public:
+  explicit RangeCheck(const Settings& settings) : settings_(settings) {}
+  void raise() const { problems_.raise(); }
+
+  void expect(bool holds, const char* name, const std::string& expected, const std::string& got) {
+    if (!holds) problems_.add(place_of(settings_, name) + ": expected " + expected + ", got " + got);
+  }
+  void at_least(const char* name, std::int64_t value, std::int64_t lowest) {
+    expect(value >= lowest, name, "at least " + std::to_string(lowest), std::to_string(value));
+  }
+  void at_most(const char* name, std::int64_t value, std::int64_t highest) {
+    expect(value <= highest, name, "at most " + std::to_string(highest), std::to_string(value));
+  }
+  /// From 0 to below 1.
+  void fraction(const char* name, double value) {
+    expect(value >= 0 && value < 1, name, "a number from 0 to below 1", number(value));
+  }
+  void one_of(const char* name, const std::string& value, const std::vector<std::string>& names) {
+    std::string list;
+    for (const auto& each : names)
+      list += (list.empty() ? "" : &each == &names.back() ? " or " : ", ") + each;
+    expect(std::find(names.begin(), names.end(), value) != names.end(), name, list, "'" + value + "'");
+  }
+
+ private:
+  const Settings& settings_;
+  Problems problems_;
+};
+
 }  // namespace
 
 void read_texts(Settings& settings, const std::map<std::string, RunDefault>& values) {
-  TextReader reader(values);
+  TextReader reader(settings, values);
   settings.fields(reader);
+  reader.raise();
+}
+
+std::string place_of(const Settings& settings, const std::string& name) {
+  const auto place = settings.places.find(name);
+  if (place != settings.places.end() && place->second.starts_with("--")) return place->second;
+  if (place != settings.places.end()) return place->second + ": run: " + name;
+  auto flag = "--" + name;
+  std::replace(flag.begin(), flag.end(), '_', '-');
+  return flag;
 }
 
 nlohmann::json to_json(Settings settings) {
@@ -96,25 +171,32 @@ Settings settings_from_json(const nlohmann::json& entries, const std::string& wh
 }
 
 void check_ranges(const Settings& settings) {
-  const auto expect = [](bool holds, const std::string& message) {
-    if (!holds) throw InputError(message);
-  };
-  const auto at_least = [&](const char* flag, auto value, int lowest) {
-    expect(value >= lowest, std::string(flag) + ": expected at least " + std::to_string(lowest) + ", got " +
-                                std::to_string(value));
-  };
-  at_least("--epochs", settings.epochs, 0);
-  at_least("--batch-size", settings.batch_size, 1);
-  at_least("--image-size", settings.image_size, 0);
-  at_least("--workers", settings.workers, 0);
-  at_least("--seed", settings.seed, 0);
-  expect(settings.workers <= 256, "--workers: expected at most 256, got " + std::to_string(settings.workers));
-  expect(settings.ema_decay >= 0 && settings.ema_decay < 1,
-         "--ema-decay: expected a number from 0 to below 1");
-  expect(settings.augment == "auto" || settings.augment == "none",
-         "--augment: expected auto or none, got '" + settings.augment + "'");
-  expect(settings.target.empty() || settings.target == "cpu" || settings.target == "gpu",
-         "--target: expected cpu or gpu, got '" + settings.target + "'");
+  constexpr auto most_epochs = static_cast<std::int64_t>(kMostEpochs);
+  RangeCheck check(settings);
+  check.at_least("epochs", settings.epochs, 0);
+  check.at_most("epochs", settings.epochs, most_epochs);
+  check.at_least("batch_size", settings.batch_size, 1);
+  check.at_least("image_size", settings.image_size, 0);
+  check.one_of("optimizer", settings.optimizer, {"sgd", "adamw"});
+  check.expect(settings.lr > 0 && std::isfinite(settings.lr), "lr", "a number above 0", number(settings.lr));
+  check.one_of("lr_schedule", settings.lr_schedule, {"cosine", "linear", "constant"});
+  const auto longest = settings.epochs > 0 ? settings.epochs : most_epochs;
+  check.expect(settings.warmup_epochs >= 0 && settings.warmup_epochs <= static_cast<double>(longest),
+               "warmup_epochs", "a number from 0 to the number of epochs", number(settings.warmup_epochs));
+  check.fraction("momentum", settings.momentum);
+  check.expect(settings.weight_decay >= 0 && std::isfinite(settings.weight_decay), "weight_decay",
+               "a number, 0 or more", number(settings.weight_decay));
+  check.fraction("label_smoothing", settings.label_smoothing);
+  check.fraction("ema_decay", settings.ema_decay);
+  check.one_of("augment", settings.augment, {"auto", "none"});
+  check.at_least("seed", settings.seed, 0);
+  check.expect(names_device(settings.device), "device", "auto, cpu, cuda or cuda:<i>",
+               "'" + settings.device + "'");
+  check.one_of("precision", settings.precision, {"auto", "fp32", "bf16", "fp16"});
+  check.at_least("workers", settings.workers, 0);
+  check.at_most("workers", settings.workers, 256);
+  if (!settings.target.empty()) check.one_of("target", settings.target, {"cpu", "gpu"});
+  check.raise();
 }
 
 void check(const Settings& settings) {

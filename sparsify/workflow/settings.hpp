@@ -22,6 +22,8 @@ struct Settings {
               precision = "auto";
   double lr = 0.1, momentum = 0.9, weight_decay = 5e-4, warmup_epochs = 0, label_smoothing = 0, ema_decay = 0;
   bool nesterov = true;
+  /// Where each value that was given stands: "--lr", or "my.yaml:3:7" for one of a recipe.
+  std::map<std::string, std::string> places{};
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -55,15 +57,19 @@ struct Settings {
   }
 };
 
-/// Sets the fields named in `values`; throws InputError naming `where` when a text is not of the field's
-/// type.
+/// Sets the fields named in `values`; throws InputError naming the place of every text that is not of its
+/// field's type.
 void read_texts(Settings& settings, const std::map<std::string, RunDefault>& values);
 
 nlohmann::json to_json(Settings settings);
 /// Throws InputError naming `where` for entries that are missing or of another type.
 Settings settings_from_json(const nlohmann::json& entries, const std::string& where);
 
-/// Throws InputError for values outside their range that nothing below would report.
+/// For messages about a setting: "my.yaml:3:7: run: lr" for a value of a recipe, else its flag, "--lr".
+std::string place_of(const Settings& settings, const std::string& name);
+
+/// Throws InputError that names all values outside their range, each with its place. Files and devices, which
+/// one machine has and another has not, are not looked for.
 void check_ranges(const Settings& settings);
 /// The same, and for what training cannot do without.
 void check(const Settings& settings);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains a dense baseline and recipes with several seeds on the same budget, and prints paired differences.
-# Finished runs are kept, interrupted ones resumed: call it again to go on.
+# Finished runs are kept, interrupted ones resumed: call it again to go on. A run that fails is left out of the table.
 #
 #   ./dev run tests/accuracy/compare.sh OUTPUT "SEEDS" DENSE RECIPE... [-- FLAGS OF sparsify train]
 #
@@ -21,8 +21,12 @@ train() {   # train RUN RECIPE FLAGS...: unless the run has finished
   local resume=()
   [ -f "$run/checkpoints/last.safetensors" ] && resume=(--resume) || rm -rf "$run"
   echo "== $run"
-  sparsify train --recipe "$recipe" --output "$run" "${resume[@]}" "$@"
+  local code=0
+  sparsify train --recipe "$recipe" --output "$run" "${resume[@]}" "$@" || code=$?
+  [ $code -ne 130 ] || exit 130   # interrupted
+  [ $code -eq 0 ] || failed+=("$run")
 }
+failed=()
 
 name() { basename "$1" .yaml; }
 final() { tr -d ' \n' <"$1/summary.json" | grep -oE '"final":[0-9.]+' | head -n 1 | cut -d: -f2; }
@@ -43,6 +47,7 @@ printf '\n%-24s %5s %9s %9s %9s %9s %10s\n' run seed dense final sparsity ORT ag
 for recipe in "${recipes[@]}"; do
   for seed in $seeds; do
     run=$output/$(name "$recipe")-$seed
+    [ -f "$run/summary.json" ] || continue
     echo "$(name "$recipe") $seed $(final "$output/$(name "$dense")-$seed") $(final "$run") $(prunable "$run")" \
          "$(engine "$run" final) $(engine "$run" agreement)"
   done
@@ -64,3 +69,4 @@ done | awk '
       printf "%-24s %+.2f points against dense, paired 95 %% interval [%+.2f, %+.2f], %d seeds\n", r, mean, mean - half, mean + half, n[r]
     }
   }'
+[ ${#failed[@]} -eq 0 ] || { printf 'failed: %s\n' "${failed[@]}" >&2; exit 1; }

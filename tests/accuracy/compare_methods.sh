@@ -26,5 +26,7 @@ for sparsity in ${SPARSITIES:-0.8 0.9 0.95}; do
   done
   echo "=== $sparsity"
   RECIPE_FLAGS="--recipe-arg sparsity=$sparsity" \
-    "$here/compare.sh" "$output/$sparsity" "$seeds" "$here/methods/dense.yaml" "${recipes[@]}" -- "$@"
+    "$here/compare.sh" "$output/$sparsity" "$seeds" "$here/methods/dense.yaml" "${recipes[@]}" -- "$@" || code=$?
+  [ ${code:-0} -ne 130 ] || exit 130
 done
+exit ${code:-0}

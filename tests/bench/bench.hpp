@@ -26,6 +26,7 @@ struct Comparison {
 
 /// All comparisons, in the order they are printed.
 std::vector<Comparison> training_step_comparisons();
+std::vector<Comparison> quantization_comparisons();
 std::vector<Comparison> mask_comparisons();
 std::vector<Comparison> recipe_comparisons();
 

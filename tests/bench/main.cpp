@@ -56,6 +56,7 @@ int main(int argc, char** argv) {
     auto all = mask_comparisons();
     for (auto& comparison : recipe_comparisons()) all.push_back(std::move(comparison));
     for (auto& comparison : training_step_comparisons()) all.push_back(std::move(comparison));
+    for (auto& comparison : quantization_comparisons()) all.push_back(std::move(comparison));
     auto records = nlohmann::json::array();
     for (const auto& comparison : all) {
       if (comparison.name.find(filter) == std::string::npos) continue;

@@ -4,6 +4,7 @@
 
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/onnx/check.hpp"
+#include "sparsify/onnx/inspect.hpp"
 #include "sparsify/onnx/lint.hpp"
 #include "sparsify/onnx/parity.hpp"
 #include "sparsify/session.hpp"
@@ -102,10 +103,11 @@ struct Trained {
   torch::optim::SGD optimizer{net->parameters(), torch::optim::SGDOptions(0.05).momentum(0.9)};
   std::unique_ptr<Session> session;
 
-  Trained(const std::string& scheme, int steps) {
+  Trained(const std::string& scheme, int steps, const Value& weight_bits = {}) {
     Recipe recipe;
     Quantization::Options options;
     options.scheme = scheme;
+    options.weight_bits = weight_bits;
     recipe.add<Quantization>(options);
     session = std::make_unique<Session>(recipe, *net, optimizer, 10);
     for (int i = 0; i < steps; ++i) {
@@ -189,6 +191,31 @@ TEST_CASE("concatenations, pyramid pooling and SiLU stay in integers") {
   for (const auto& [op, count] : fusion.operators) UNSCOPED_INFO(op << " " << count);
   CHECK(fusion.operators.count("Concat") == 0);
   CHECK(report.quantized_layers >= 5);
+}
+
+TEST_CASE("7-bit weights need no exact sums of products, fewer bits are kept where the recipe says") {
+  torch::manual_seed(2);
+  const Folder folder;
+  Trained<SmallResNet> legacy("cpu-legacy", 40);
+  const auto quantization = legacy.quantization();
+  for (const auto& layer : quantization.plan.weights) CHECK(layer.bits == 7);
+  const auto [report, parity] = export_and_compare(legacy, Target::kCpu, folder / "legacy.onnx");
+  CHECK(parity.agreement >= 0.99);
+  CHECK(report.quantized_layers == 7);
+  // Where ONNX Runtime saturates 8-bit weights, these give the same as with exact sums.
+  EngineOptions by_default;
+  by_default.exact_integers = false;
+  const auto images = stripes(64).first;
+  CHECK(torch::equal(Engine(folder / "legacy.onnx", by_default).run(images),
+                     Engine(folder / "legacy.onnx").run(images)));
+
+  Trained<SmallResNet> mixed("cpu", 40, Value::mapping({{"4", Value("b2")}, {"8", Value("__ALL__")}}));
+  const auto bits = export_and_compare(mixed, Target::kCpu, folder / "mixed.onnx");
+  CHECK(bits.parity.agreement >= 0.99);
+  for (const auto& weight : inspect_model(folder / "mixed.onnx").weights) {
+    INFO(weight.name);
+    CHECK(weight.bits == (weight.name == "b2.weight" ? 4 : 8));
+  }
 }
 
 TEST_CASE("the same for target gpu, whose file passes the linter") {

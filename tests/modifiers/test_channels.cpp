@@ -485,6 +485,51 @@ TEST_CASE("structured pruning: removed channels are zero behind batch norm, in a
   CHECK_THROWS_WITH(session.finish(), ContainsSubstring("0 of 32 channels of conv2.weight are removed"));
 }
 
+TEST_CASE("structured pruning removes the channels of smallest norm, over all that makes or reads them",
+          "[channels]") {
+  const bool by_filter = GENERATE(true, false);
+  // Two branches with the same channels: a and b are added, c reads the sum. Norms of channel i of a and b
+  // together: sqrt(a_i^2 + b_i^2) = 5, sqrt(2), sqrt(10), 4.1; c reads with norms 1, 3, 2, 4.
+  struct Net : torch::nn::Module {
+    torch::nn::Conv2d a{nullptr}, b{nullptr}, c{nullptr};
+    Net() {
+      const auto make = [&](const char* name, int in, int out) {
+        return register_module(name, torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 1).bias(false)));
+      };
+      a = make("a", 1, 4), b = make("b", 1, 4), c = make("c", 4, 1);
+      const torch::NoGradGuard no_grad;
+      a->weight.copy_(torch::tensor({3.F, 1.F, -3.F, 0.9F}).reshape({4, 1, 1, 1}));
+      b->weight.copy_(torch::tensor({-4.F, 1.F, 1.F, 4.F}).reshape({4, 1, 1, 1}));
+      c->weight.copy_(torch::tensor({1.F, -3.F, 2.F, 4.F}).reshape({1, 4, 1, 1}));
+    }
+    at::Tensor forward(const at::Tensor& x) { return c(torch::relu(a(x) + b(x))).mean({2, 3}); }
+  } net;
+  torch::optim::SGD sgd(net.parameters(), 0.0);
+  StructuredPruning::Options options;
+  options.window = {0, 1}, options.final_sparsity = 0.5, options.mask_type = by_filter ? "filter" : "channel";
+  options.params = {by_filter ? "a.weight" : "c.weight"};
+  Recipe recipe;
+  recipe.add<StructuredPruning>(options);
+  Session session(recipe, net, sgd, 2);
+  for (int i = 0; i < 2; ++i) {
+    const auto step = session.begin_step();
+    step.forward([&] { return net.forward(torch::rand({2, 1, 4, 4})); });
+    step.optimize();
+  }
+  session.finish();
+  const auto kept = [](const at::Tensor& weight) { return weight.detach().flatten().ne(0); };
+  const auto by_norm_of_makers = torch::tensor({true, false, false, true});
+  const auto by_norm_of_readers = torch::tensor({false, true, false, true});
+  if (by_filter) {
+    CHECK(torch::equal(kept(net.a->weight), by_norm_of_makers));
+    CHECK(torch::equal(kept(net.b->weight), by_norm_of_makers));
+    CHECK(kept(net.c->weight).all().item<bool>());
+  } else {
+    CHECK(torch::equal(kept(net.c->weight), by_norm_of_readers));
+    CHECK(kept(net.a->weight).all().item<bool>());
+  }
+}
+
 TEST_CASE("structured pruning by channel removes what reads them, fixed channels stay with a note",
           "[channels]") {
   torch::manual_seed(8);

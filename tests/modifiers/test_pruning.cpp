@@ -143,6 +143,9 @@ TEST_CASE("constant pruning keeps the zeros it finds, and only those") {
   train(session, net, *sgd, 5);
   session.finish();
   CHECK(torch::equal(weight.eq(0), zeros));
+  const torch::NoGradGuard no_grad;
+  weight.add_(1);
+  CHECK_THROWS_WITH(session.finish(), ContainsSubstring("3.weight: something wrote to its zeros"));
 }
 
 TEST_CASE("a resumed session goes on exactly as the uninterrupted one") {

@@ -239,6 +239,11 @@ TEST_CASE("layer pruning: a residual branch adds nothing, biases included, and m
     CHECK(weight_of(net, "6.weight").ne(0).any().item<bool>());
   });
   session.finish();
+  {
+    const torch::NoGradGuard no_grad;
+    weight_of(net, "3.weight").add_(1);
+    CHECK_THROWS_WITH(session.finish(), ContainsSubstring("3.weight is not zero at the end"));
+  }
   session.begin_step();
   CHECK_FALSE(session.masks().find("3.weight").defined());
   CHECK(torch::equal(weight_of(net, "3.weight"), before));
@@ -327,9 +332,10 @@ TEST_CASE("activation regularisation makes activations sparser than training wit
 namespace {
 
 Recipe recipe_of(const std::string& method, const Window& window, double update_frequency,
-                 std::int64_t num_grads, const std::vector<std::string>& exclude = {}) {
+                 std::int64_t num_grads, const std::vector<std::string>& exclude = {},
+                 double sparsity = 0.8) {
   GradualPruningOptions gradual;
-  gradual.window = window, gradual.update_frequency = update_frequency, gradual.final_sparsity = 0.8,
+  gradual.window = window, gradual.update_frequency = update_frequency, gradual.final_sparsity = sparsity,
   gradual.exclude = exclude;
   const auto second_order = [&](auto options, double damp) {
     static_cast<GradualPruningOptions&>(options) = gradual;
@@ -341,19 +347,19 @@ Recipe recipe_of(const std::string& method, const Window& window, double update_
   if (method == "global") recipe.add<GlobalMagnitudePruning>(gradual);
   if (method == "acdc")
     recipe.add<ACDCPruning>(
-        {.window = window, .update_frequency = 2 * update_frequency, .compression_sparsity = 0.8});
+        {.window = window, .update_frequency = 2 * update_frequency, .compression_sparsity = sparsity});
   if (method == "movement") recipe.add<MovementPruning>(gradual);
   if (method == "rigl")
     recipe.add<RigLPruning>({.window = window,
                              .update_frequency = update_frequency,
-                             .final_sparsity = 0.8,
+                             .final_sparsity = sparsity,
                              .num_grads = num_grads,
                              .exclude = exclude});
   if (method == "topkast")
     recipe.add<TopKASTPruning>({.window = window,
                                 .update_frequency = update_frequency,
-                                .forward_sparsity = 0.8,
-                                .backward_sparsity = 0.5,
+                                .forward_sparsity = sparsity,
+                                .backward_sparsity = sparsity / 2,
                                 .exclude = exclude});
   if (method == "obs") {
     auto options = second_order(OBSPruning::Options(), 1e-4);
@@ -421,4 +427,94 @@ TEST_CASE("methods with a state of their own go on after a resume as if nothing 
     INFO("interrupted after step " << interruption);
     CHECK(torch::equal(trained_with_interruption(recipe, 12, interruption), whole));
   }
+}
+
+TEST_CASE("every method takes sparsities of 0 and of 1, and says when nothing is left") {
+  const std::string method = GENERATE("magnitude", "global", "acdc", "movement", "rigl", "obs", "mfac");
+  const double sparsity = GENERATE(0.0, 1.0);
+  CAPTURE(method, sparsity);
+  auto net = conv_net();
+  auto sgd = make_optimizer("sgd", net);
+  Session session(recipe_of(method, {0, 2}, 0.5, 2, {"9.weight"}, sparsity), *net, *sgd, 6);
+  train(session, net, *sgd, 12);
+  session.finish();
+  for (const auto* name : {"0.weight", "3.weight", "6.weight"}) {
+    const auto zeros = weight_of(net, name).eq(0);
+    if (sparsity == 1)
+      CHECK(zeros.all().item<bool>());
+    else
+      CHECK(zeros.to(torch::kDouble).mean().item<double>() < 0.06);  // init_sparsity of gradual methods
+    CHECK_FALSE(weight_of(net, name).isnan().any().item<bool>());
+  }
+}
+
+TEST_CASE("every method says which weights are not finite, and keeps them to itself") {
+  const std::string method =
+      GENERATE("magnitude", "global", "acdc", "movement", "rigl", "topkast", "obs", "mfac");
+  CAPTURE(method);
+  auto net = conv_net();
+  auto sgd = make_optimizer("plain sgd", net);
+  {
+    const torch::NoGradGuard no_grad;
+    weight_of(net, "3.weight").flatten()[7] = std::numeric_limits<float>::infinity();
+    weight_of(net, "3.weight").flatten()[11] = NAN;
+  }
+  Session session(recipe_of(method, {0, 1}, 0.25, 1), *net, *sgd, 4);
+  // Gradients as a loss that does not see those two weights would give them.
+  for (int i = 0; i < 4; ++i) {
+    const auto step = session.begin_step();
+    torch::manual_seed(i);
+    for (auto& parameter : net->parameters()) parameter.mutable_grad() = torch::randn_like(parameter) * 0.01;
+    step.optimize();
+  }
+  const auto& notes = session.state().notes;
+  CHECK(std::count(notes.begin(), notes.end(),
+                   "pruning: 2 values of 3.weight are not finite: they count as the largest and stay") == 1);
+  const auto weight = weight_of(net, "3.weight").detach();
+  CHECK(weight.numel() - weight.isfinite().sum().item<int64_t>() <= 2);
+  if (method == "magnitude" || method == "global" || method == "obs" || method == "movement")
+    CHECK_FALSE(weight.flatten()[7].isfinite().item<bool>());
+}
+
+TEST_CASE("ACDC with masks of blocks; what cannot alternate or compete is refused") {
+  auto net = conv_net();
+  auto sgd = make_optimizer("sgd", net);
+  ACDCPruning::Options options;
+  options.window = {0, 2}, options.update_frequency = 0.5, options.compression_sparsity = 0.5;
+  options.params = {"3.weight", "9.weight"}, options.mask_type = "block4";
+  Recipe recipe;
+  recipe.add<ACDCPruning>(options);
+  Session session(recipe, *net, *sgd, 6);
+  train(session, net, *sgd, 12);
+  session.finish();
+  const auto blocks = weight_of(net, "3.weight").detach().eq(0).reshape({32, 4, 4, 9}).sum(2);
+  CHECK(blocks.eq(0).logical_or(blocks.eq(4)).all().item<bool>());
+  CHECK(zeros_of(net) == (32 * 16 * 9 + 4 * 32) / 2);
+  {
+    const torch::NoGradGuard no_grad;
+    weight_of(net, "3.weight").fill_(1);
+  }
+  CHECK_THROWS_WITH(session.finish(), ContainsSubstring("ended"));
+  options.mask_type = "filter";
+  Recipe filters;
+  filters.add<ACDCPruning>(options);
+  CHECK_THROWS_WITH(Session(filters, *net, *sgd, 6), ContainsSubstring("cannot compete"));
+  options.mask_type = "2:4";
+  CHECK_THROWS_WITH(Recipe().add<ACDCPruning>(options), ContainsSubstring("no N:M form"));
+}
+
+TEST_CASE("powerpropagation leaves more weights near zero than training without it") {
+  const auto near_zero = [](bool with) {
+    auto net = conv_net();
+    auto sgd = make_optimizer("plain sgd", net);
+    for (auto& group : sgd->param_groups()) group.options().set_lr(0.2);
+    Recipe recipe;
+    if (with) recipe.add<Powerpropagation>({.window = {0, 40}, .alpha = 3});
+    Session session(recipe, *net, *sgd, 5);
+    torch::manual_seed(3);
+    train(session, net, *sgd, 150);
+    const auto weight = weight_of(net, "3.weight").detach().abs();
+    return weight.lt(0.1 * weight.max()).to(torch::kDouble).mean().item<double>();
+  };
+  CHECK(near_zero(true) > near_zero(false) + 0.05);
 }

@@ -235,6 +235,33 @@ TEST_CASE("weights are rounded per output channel, zeros stay zeros, the gradien
   CHECK(torch::equal(weight.grad(), gradient));
 }
 
+TEST_CASE("weights of few bits lie on few levels") {
+  const auto weight = torch::randn({6, 4, 3, 3});
+  for (const int bits : {2, 4, 7}) {
+    const int highest = (1 << (bits - 1)) - 1;
+    const auto scales = weight_scales(weight, nullptr, 0, highest);
+    const auto expected = at::fake_quantize_per_channel_affine(
+        weight, weight.abs().flatten(1).amax(1) / highest, torch::zeros({6}, at::kInt), 0, -highest, highest);
+    CHECK(torch::allclose(fake_quantize_weight(weight, scales, highest), expected, 1e-6, 1e-7));
+  }
+}
+
+TEST_CASE("bits of weights: one number, or the first tier that names a layer") {
+  SmallNet net;
+  const auto graph = record(net, torch::randn({2, 3, 8, 8}));
+  const auto bits_of = [&](const WeightBits& bits) {
+    std::map<std::string, int> of;
+    for (const auto& layer : make_plan(graph, "cpu", {}, {}, bits).weights) of[layer.site] = layer.bits;
+    return of;
+  };
+  for (const auto& layer : bits_of({7, {}})) CHECK(layer.second == 7);
+  const auto tiers = bits_of({8, {{4, {"block1"}}, {2, {"re:.*conv1.*"}}}});
+  CHECK(tiers.at("block1.conv1.weight") == 4);
+  CHECK(tiers.at("block2.conv1.weight") == 2);
+  CHECK(tiers.at("stem.weight") == 8);
+  CHECK_THROWS_WITH(bits_of({8, {{4, {"nobody"}}}}), ContainsSubstring("'nobody' matches no"));
+}
+
 TEST_CASE(
     "a bias that would overflow its 32 bits raises the scale; a channel of zeros gives its bias 20 bits") {
   auto weight = torch::zeros({3, 4});
@@ -506,7 +533,8 @@ TEST_CASE("plans survive their text form; damaged text is refused") {
   CHECK(to_text(plan_from_text(text)) == text);
   CHECK(plan_from_text(text).weights[2].eps == 1e-5);
   CHECK_THROWS_WITH(plan_from_text("activation\tx"), ContainsSubstring("activation"));
-  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\n"), ContainsSubstring("not there"));
+  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t8\n"), ContainsSubstring("not there"));
+  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t64\n"), ContainsSubstring("have 64 bits"));
 }
 
 TEST_CASE("options out of range are named") {
@@ -516,6 +544,10 @@ TEST_CASE("options out of range are named") {
     Recipe().add<Quantization>(options);
   };
   CHECK_THROWS_WITH(make([](auto& o) { o.scheme = "fpga"; }), ContainsSubstring("scheme"));
+  CHECK_THROWS_WITH(make([](auto& o) { o.weight_bits = 9.0; }),
+                    ContainsSubstring("weight_bits: expected 2 to 8"));
+  CHECK_THROWS_WITH(make([](auto& o) { o.weight_bits = Value::mapping({{"4.5", Value("fc")}}); }),
+                    ContainsSubstring("expected 2 to 8"));
   CHECK_THROWS_WITH(make([](auto& o) { o.averaging_constant = 0; }), ContainsSubstring("averaging_constant"));
   CHECK_THROWS_WITH(make([](auto& o) { o.start_epoch = 3, o.freeze_bn_stats_epoch = 2; }),
                     ContainsSubstring("freeze_bn"));

@@ -181,6 +181,18 @@ TEST_CASE("step plans: no drift, one update at both ends, never past the window"
   CHECK(instant.start == 20);
   CHECK(instant.end == 21);
   CHECK(instant.progress(20) == 1);
+
+  for (const double every : {0.05, 0.1, 0.23, 0.35, 1.0, 7.0, 1e14})
+    for (const double end : {1.1, 2.0, 3.7}) {
+      const auto some = StepPlan::compile({1, end}, 10, every);
+      std::int64_t count = 0;
+      for (std::int64_t step = 0; step < 45; ++step) {
+        CHECK(some.updates_before(step) == count);
+        count += some.updates_at(step);
+      }
+    }
+  CHECK(StepPlan::compile({0, 1e6}, 100'000).updates_before(100'000'000'000) == 100'000'000'000);
+  CHECK_THROWS_WITH(check(Window{0, 1e17}), ContainsSubstring("end_epoch: expected at most 1000000 epochs"));
 }
 
 TEST_CASE(

@@ -147,6 +147,45 @@ TEST_CASE("a recipe extends another: variables, groups, run") {
   CHECK(number_of(parse_recipe(third.text, "r.yaml").recipe.entries()[1], "final_sparsity") == 0.95);
 }
 
+TEST_CASE("a recipe extends another: stages key by key") {
+  const Folder folder;
+  folder.write("base.yaml",
+               "version: 1\n"
+               "first_stage:\n"
+               "  length: 3\n"
+               "  metadata: {author: a, extends: nothing}\n"
+               "  modifiers:\n"
+               "    - EpochRangeModifier: {end_epoch: eval(length)}\n"
+               "second_stage: &second\n"
+               "  after: first_stage\n"
+               "  rate: 0.25\n"
+               "  modifiers:\n"
+               "    - ProbeModifier: {rate: eval(rate)}\n"
+               "third_stage: *second\n");
+  const auto file = load_recipe_file(folder.write("child.yaml",
+                                                  "extends: base.yaml\n"
+                                                  "first_stage: {length: 5, metadata: {year: 2025}}\n"
+                                                  "third_stage:\n"
+                                                  "  rate: 0.75\n"
+                                                  "  more_modifiers:\n"
+                                                  "    - ProbeModifier: {rate: 1}\n"));
+  const auto check = [](const RecipeFile& one) {
+    const auto& entries = one.recipe.entries();
+    REQUIRE(entries.size() == 4);
+    CHECK(number_of(entries[0], "end_epoch") == 5);
+    CHECK(entries[1].offset == 5);
+    CHECK(number_of(entries[1], "rate") == 0.25);  // another use of the same stage
+    CHECK(number_of(entries[2], "rate") == 0.75);
+    CHECK(entries[2].offset == 5);
+    CHECK(number_of(entries[3], "rate") == 1);
+    CHECK(one.metadata == std::map<std::string, std::string>{{"first_stage.author", "a"},
+                                                             {"first_stage.extends", "nothing"},
+                                                             {"first_stage.year", "2025"}});
+  };
+  check(file);
+  check(parse_recipe(file.text, "kept.yaml"));
+}
+
 TEST_CASE("mistakes in what is extended are shown where they are") {
   const Folder folder;
   folder.write("base.yaml", "version: 1\nmodifiers:\n  - ProbeModifier: {rat: 1}\n");
@@ -182,6 +221,13 @@ TEST_CASE("the front matter that holds modifiers is found, and lines count from 
   CHECK(parse_recipe(file.text, "recipe.yaml").recipe.entries().size() == 1);  // what is kept is YAML
   CHECK_THROWS_WITH(parse_recipe("# Words\n---\ntitle: x\n---\n", "r.md"),
                     ContainsSubstring("r.md: no recipe in this Markdown file"));
+  // A sentence is no group.
+  CHECK(number_of(parse_recipe("---\nThese are the modifiers: foo\n---\nwords\n---\nmodifiers:\n"
+                               "  - ProbeModifier: {rate: 0.25}\n---\n",
+                               "r.md")
+                      .recipe.entries()
+                      .at(0),
+                  "rate") == 0.25);
   const Folder folder;
   CHECK_THAT(error_of(folder.write("bad.md", "words\n+++\nmodifiers:\n  - ProbeModifier: {rat: 1}\n+++\n")),
              ContainsSubstring("bad.md:4:21: unknown field 'rat'"));
@@ -198,6 +244,18 @@ TEST_CASE("JSON recipes are read") {
   CHECK(fields.at("names") == "a");
 }
 
+TEST_CASE("characters that JSON escapes in two halves are read") {
+  const auto label_of = [](const std::string& text) {
+    const auto file =
+        parse_recipe("{\"modifiers\": [{\"ProbeModifier\": {\"label\": \"" + text + "\"}}]}", "r.json");
+    return fields_of(file.recipe.entries().at(0)).at("label");
+  };
+  CHECK(label_of("a \\ud83d\\ude00 \\uD83D\\uDE00\\u00e4") == "a \xF0\x9F\x98\x80 \xF0\x9F\x98\x80\xC3\xA4");
+  CHECK(label_of("\\\\ud83d\\\\ude00") == "\\ud83d\\ude00");  // backslashes, no escapes
+  CHECK(label_of("\\udbff\\udfff") == "\xF4\x8F\xBF\xBF");
+  CHECK_THROWS_AS(label_of("\\ud83d"), RecipeError);
+}
+
 TEST_CASE("a variable may be a list") {
   const auto file = parse_recipe(
       "version: 1\n"
@@ -211,6 +269,32 @@ TEST_CASE("a variable may be a list") {
       "r.yaml");
   CHECK(fields_of(file.recipe.entries()[0]).at("names") == "conv1,conv2");
   CHECK(fields_of(file.recipe.entries()[1]).at("final_sparsity") == "{0.8:[conv1,conv2],0.9:[fc.*]}");
+}
+
+TEST_CASE("an argument may be a list") {
+  const std::string text =
+      "version: 1\n"
+      "layers: &layers [conv1, conv2]\n"
+      "modifiers:\n"
+      "  - ProbeModifier: {names: eval(layers)}\n"
+      "  - ProbeModifier: {names: *layers}\n";
+  const auto names_of = [&](const std::string& argument) {
+    const auto file = parse_recipe(text, "r.yaml", {{"layers", argument}});
+    const auto names = fields_of(file.recipe.entries().at(0)).at("names");
+    CHECK(fields_of(file.recipe.entries().at(1)).at("names") == names);
+    return names;
+  };
+  CHECK(names_of("[layer1, 'layer3.0, b', \"c\"]") == "layer1,layer3.0, b,c");
+  CHECK(names_of("layer1") == "layer1");
+  CHECK(names_of("[a-z]+[0-9]") == "[a-z]+[0-9]");  // a text
+  CHECK(names_of("[a") == "[a");
+  const std::string wrong =
+      "version: 1\nn: 1\nmodifiers:\n  - SetLearningRateModifier: {learning_rate: 0.1, param_groups: "
+      "eval(n)}\n";
+  CHECK_THROWS_WITH(
+      parse_recipe(wrong, "r.yaml", {{"n", "[0, x]"}}),
+      ContainsSubstring(
+          "r.yaml:2:4: param_groups: expected a whole number, got 'x' (from --recipe-arg n=[0, x])"));
 }
 
 TEST_CASE("arguments may hold colons and commas") {

@@ -14,6 +14,7 @@
 using namespace sparsify;
 using namespace sparsify::test;
 using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::StartsWith;
 using Fields = std::map<std::string, std::string>;
 namespace fs = std::filesystem;
 
@@ -245,7 +246,7 @@ TEST_CASE("arguments override variables, also where anchors were used") {
 TEST_CASE("a written recipe loads back with equal fields") {
   Recipe recipe;
   GradualPruningOptions pruning;
-  pruning.window = {0.1 + 0.2, 1e22 / 3};
+  pruning.window = {0.1 + 0.2, 1e6 / 3};
   pruning.update_frequency = 1.0 / 3;
   pruning.final_sparsity = 5e-324;
   pruning.params = {"a \"quoted\" \\ name", "two\nlines\x01", "# no comment", "", "true", "re:.*[a-z]{2}: x"};
@@ -272,6 +273,64 @@ TEST_CASE("a written recipe loads back with equal fields") {
   probe.rate = 0;
   probe.label = "eval(1)";
   CHECK_THROWS_AS(write_recipe(Recipe().add<Probe>(probe)), Error);
+}
+
+TEST_CASE("a written file keeps its description, metadata and run") {
+  const auto file = parse_recipe(
+      "version: 1.0\n"
+      "description: |\n"
+      "  two \"lines\"\n"
+      "  of text\n"
+      "metadata: {author: 'yes, me', 'a key: with colon': 2025}\n"
+      "run: {model: '20', epochs: 12, lr: 1e-1, nesterov: True, data: 'generated:train=100'}\n"
+      "warm_stage:\n"
+      "  metadata: {expected: 0.9}\n"
+      "  modifiers:\n"
+      "    - EpochRangeModifier: {end_epoch: 3}\n"
+      "late_stage:\n"
+      "  after: warm_stage\n"
+      "  modifiers:\n"
+      "    - ProbeModifier: {rate: 0.25}\n",
+      "r.yaml");
+  CHECK(file.version == "1");
+  const auto text = write_recipe(file);
+  CHECK_THAT(text, StartsWith("version: 1\n"
+                              "description: \"two \\\"lines\\\"\\x0Aof text\\x0A\"\n"
+                              "metadata:\n"
+                              "  \"a key: with colon\": \"2025\"\n"
+                              "  \"author\": \"yes, me\"\n"
+                              "  \"warm_stage.expected\": \"0.9\"\n"
+                              "run:\n"
+                              "  data: \"generated:train=100\"\n"
+                              "  epochs: 12\n"
+                              "  lr: 0.1\n"
+                              "  model: \"20\"\n"
+                              "  nesterov: true\n"
+                              "part_1_stage:\n"));
+  const auto again = parse_recipe(text, "again.yaml");
+  CHECK(again.description == file.description);
+  CHECK(again.metadata == file.metadata);
+  REQUIRE(again.run.size() == file.run.size());
+  for (const auto& [key, value] : file.run) CHECK(again.run.at(key).value == value.value);
+  REQUIRE(again.recipe.entries().size() == 2);
+  CHECK(again.recipe.entries()[1].offset == 3);
+  CHECK(write_recipe(again) == text);
+
+  RecipeFile other;
+  other.recipe = Recipe().add<Probe>();
+  other.metadata = {{std::string(1001, 'x'), "y"}};
+  CHECK_THROWS_WITH(write_recipe(other), ContainsSubstring("a key of more than 1000 characters"));
+}
+
+TEST_CASE("a stage's metadata is kept under its name") {
+  const auto file = parse_recipe(
+      "metadata: {author: a}\n"
+      "first_stage:\n"
+      "  length: 3\n"
+      "  metadata: {author: b, epochs: eval(length)}\n"
+      "  modifiers: [ProbeModifier: {}]\n",
+      "r.yaml");
+  CHECK(file.metadata == Fields{{"author", "a"}, {"first_stage.author", "b"}, {"first_stage.epochs", "3"}});
 }
 
 TEST_CASE("recipes are found in the working directory first, then in the library") {

@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include "malformed.hpp"
 #include "yaml_text.hpp"
 
 using namespace sparsify;
@@ -142,6 +143,18 @@ const std::vector<Case>& cases() {
       {"metadata as text", "metadata: me\n" + probe(""), "1:11",
        "metadata: expected a mapping ('author: name'), got 'me'"},
       {"version as list", "version: [1]\n" + probe(""), "1:10", "version: expected text, got a list"},
+      {"a later version", "version: 2\nmodifiers:\n  - ProbeModifier:\n", "1:10",
+       "version: expected 1, the only one there is, got '2'"},
+      {"SparseML's version without its marks", "version: 1.1.0\nmodifiers:\n  - ProbeModifier:\n", "1:10",
+       "version: expected 1, the only one there is, got '1.1.0'"},
+      {"a version that is computed", "one: 1\nversion: eval(one)\n" + probe(""), "2:10",
+       "version: expected 1, the only one there is, got 'eval(one)'"},
+      {"stages below a key", "stages:\n  a_stage:\n    modifiers: {ProbeModifier: {}}\n", "1:1",
+       "'stages' holds no stages here; expected each as a key of its own that ends in 'stage'"},
+      {"stages below a key, beside modifiers", probe("") + "stages:\n  a_stage: {modifiers: []}\n", "3:1",
+       "'stages' holds no stages here"},
+      {"metadata of a stage as text", ours("a_stage: {metadata: me, modifiers: [ProbeModifier: {}]}\n"),
+       "1:21", "metadata: expected a mapping ('author: name'), got 'me'"},
       // Groups and entries.
       {"empty group", "modifiers: []\n", "1:12",
        "modifiers: the list is empty; expected at least one modifier"},
@@ -227,6 +240,10 @@ const std::vector<Case>& cases() {
        "'kind' is 'fast', not a number"},
       {"expression gives a fraction", probe("    count: eval(3 / 2)\n"), "3:12",
        "count: expected a whole number, got 'eval(3 / 2)', which is '1.5'"},
+      {"two expressions with one value as keys",
+       "a: 0.5\nb: 0.5\nmodifiers:\n  - !GMPruningModifier\n    end_epoch: 4\n"
+       "    final_sparsity: {eval(a): [x], eval(b): [y]}\n",
+       "6:36", "final_sparsity: '0.5' is given twice"},
       {"circle", "a: eval(b)\nb: eval(a + 1)\n" + probe("    rate: eval(a)\n"), "2:9",
        "in a circle: a -> b -> a"},
       {"long chain", chain_of_variables(100), "32:11", "more than 32 times in a row"},
@@ -247,7 +264,7 @@ const std::vector<Case>& cases() {
 }  // namespace
 
 TEST_CASE("every malformed recipe is refused with its place and what was expected") {
-  REQUIRE(cases().size() >= 40);
+  REQUIRE(cases().size() + test::malformed_field_cases() >= 150);
   for (const auto& one : cases()) {
     INFO(one.name << "\n" << one.text.substr(0, 300));
     const auto error = error_of(one.text);
@@ -309,6 +326,8 @@ TEST_CASE("wrong arguments are refused") {
   CHECK_THAT(
       error_of(text, {{"num_epochs", "many"}}).what(),
       StartsWith("r.yaml:5:12: count: expected a whole number, got 'eval(num_epochs)', which is 'many'"));
+  CHECK(std::string(error_of(text, {{"name", "[a, [b]]"}}).what()) ==
+        "r.yaml: --recipe-arg name=[a, [b]]: expected a single value, or a list of them");
   const auto anchored = "n: &n 4\n" + probe("    count: *n\n");
   CHECK_THAT(
       error_of(anchored, {{"n", "many"}}).what(),

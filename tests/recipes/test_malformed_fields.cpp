@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include "malformed.hpp"
 #include "yaml_text.hpp"
 
 using namespace sparsify;
@@ -38,15 +39,15 @@ const Case kCases[] = {
      "expected a fraction from 0 to 1, got a list"},
     {"MagnitudePruningModifier", "end_epoch: 4", "final_sparsity", "{}", "the mapping is empty"},
     {"MagnitudePruningModifier", "end_epoch: 4", "final_sparsity", "{half: [a]}",
-     "expected fractions as keys, got 'half'"},
+     "expected numbers as keys, got 'half'"},
     {"MagnitudePruningModifier", "end_epoch: 4", "final_sparsity", "{80: [a]}",
      "expected a fraction from 0 to 1, got 80"},
     {"MagnitudePruningModifier", "end_epoch: 4", "final_sparsity", "{0.8: 3}",
-     "expected selectors below each fraction, got 3"},
+     "expected selectors below each number, got 3"},
     {"MagnitudePruningModifier", "end_epoch: 4", "final_sparsity", "{0.8: []}",
-     "expected selectors below each fraction"},
+     "expected selectors below each number"},
     {"MagnitudePruningModifier", "end_epoch: 4", "final_sparsity", "{0.8: [[a]]}",
-     "expected selectors below each fraction"},
+     "expected selectors below each number"},
     {"MagnitudePruningModifier", "end_epoch: 4", "final_sparsity", "true",
      "expected a fraction from 0 to 1, got true"},
     {"MagnitudePruningModifier", kPruning, "init_sparsity", "5", "percent are written as a fraction: 0.05"},
@@ -145,7 +146,7 @@ const Case kCases[] = {
     {"TrainableParamsModifier", "params: a", "trainable", "no", "expected true or false, got 'no'"},
     // quantization
     {"QuantizationModifier", "start_epoch: 1", "scheme", "tpu",
-     "expected cpu (also default, deepsparse) or gpu"},
+     "expected cpu (also default, deepsparse), cpu-legacy or gpu"},
     {"QuantizationModifier", "start_epoch: 4", "disable_quantization_observer_epoch", "3",
      "must not lie before start_epoch"},
     {"QuantizationModifier", "start_epoch: 4", "freeze_bn_stats_epoch", "3",
@@ -158,6 +159,8 @@ const Case kCases[] = {
 };
 
 }  // namespace
+
+std::size_t test::malformed_field_cases() { return std::size(kCases); }
 
 TEST_CASE("every modifier refuses fields it cannot use, where they are written") {
   for (const auto& one : kCases) {

@@ -53,6 +53,8 @@ TEST_CASE("every shipped recipe loads, runs with nothing else given, and scales 
       check_learning_rate(file.recipe, epochs);
     }
     CHECK(load_recipe(name).epochs() == 12);
+    const auto written = write_recipe(load_recipe_file(name));
+    CHECK(write_recipe(parse_recipe(written, "again.yaml")) == written);
   }
 }
 

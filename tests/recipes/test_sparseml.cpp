@@ -4,6 +4,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include "sparsify/modifiers/epoch_range.hpp"
 #include "sparsify/modifiers/learning_rate.hpp"
 #include "sparsify/session.hpp"
 #include "yaml_text.hpp"
@@ -11,6 +12,7 @@
 using namespace sparsify;
 using namespace sparsify::test;
 using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::StartsWith;
 
 namespace {
 
@@ -156,11 +158,83 @@ TEST_CASE("what cannot be had is named, with the reason") {
   CHECK_THAT(error_of("modifiers:\n  - !GMPruningModifier\n    end_epoch: 2\n    final_sparsity: 0.5\n"
                       "    global_sparsity: True\n"),
              ContainsSubstring("unless it is False: use GlobalMagnitudePruningModifier"));
-  CHECK_THAT(error_of(quantization("    weight_bits: 4\n")),
-             ContainsSubstring("unless it is 8: weights have 8 bits"));
   CHECK_THAT(
       error_of(quantization("    scheme: {input_activations: {num_bits: 8}, weights: {num_bits: 4}}\n")),
       ContainsSubstring("weights with other than 8 bits"));
+}
+
+TEST_CASE("the session engine's channel is our filter, and the other way round") {
+  const auto mask_type_of = [](const std::string& structure) {
+    const auto file = parse_recipe(
+        "structure: channel\npruning_modifiers:\n  MagnitudePruningModifier: {end: 2, "
+        "final_sparsity: 0.5, mask_structure: " +
+            structure + "}\n",
+        "r.yaml");
+    return fields_of(file.recipe.entries().at(0)).at("mask_type");
+  };
+  CHECK(mask_type_of("channel") == "filter");
+  CHECK(mask_type_of("filter") == "channel");
+  CHECK(mask_type_of("eval(structure)") == "filter");
+  CHECK(mask_type_of("unstructured") == "unstructured");
+  CHECK_THAT(
+      error_of("modifiers:\n  RigLPruningModifier: {end: 2, final_sparsity: 0.5, mask_structure: channel}\n"),
+      ContainsSubstring("mask_type of SparseML's RigLPruningModifier is not supported unless it is "
+                        "unstructured: masks are unstructured"));
+}
+
+TEST_CASE("a renamed field follows the rules of its new name") {
+  const auto quantized = parse_recipe("modifiers:\n  QuantizationModifier: {start: 1, end: -1}\n", "r.yaml");
+  CHECK(number_of(quantized.recipe.entries().at(0), "start_epoch") == 1);
+  CHECK(quantized.warnings ==
+        std::vector<std::string>{"r.yaml:2:36: end of SparseML's QuantizationModifier is "
+                                 "not needed: quantization does not end"});
+  CHECK_THAT(
+      error_of("modifiers:\n  QuantizationModifier: {start: 1, end: 5}\n"),
+      StartsWith("r.yaml:2:36: end of SparseML's QuantizationModifier is not supported unless it is -1: "
+                 "quantization does not end\n"));
+  const auto constant = parse_recipe("modifiers:\n  ConstantPruningModifier: {update: 1}\n", "r.yaml");
+  CHECK(constant.warnings ==
+        std::vector<std::string>{"r.yaml:2:29: update of SparseML's ConstantPruningModifier "
+                                 "is not needed: the mask is made once"});
+}
+
+TEST_CASE("parameters that other versions of SparseML's modifiers have") {
+  const auto file = parse_recipe(
+      "modifiers:\n"
+      "  - !RigLPruningModifier {end_epoch: 2, final_sparsity: 0.9, global_sparsity: True, params: [a]}\n"
+      "  - !LayerPruningModifier {layers: [b], update_frequency: 0.5}\n"
+      "  - !MagnitudePruningModifier\n    {end: 2, final_sparsity: 0.5, apply_globally: False, "
+      "update_scheduler: "
+      "cubic, scheduler_args: {}, targets: [c]}\n",
+      "r.yaml");
+  REQUIRE(file.recipe.entries().size() == 3);
+  CHECK_THAT(
+      warnings_of(file),
+      ContainsSubstring("global_sparsity of SparseML's RigLPruningModifier is not needed: "
+                        "sparsity_strategy spreads the sparsity over layers") &&
+          ContainsSubstring("update_frequency of SparseML's LayerPruningModifier is not needed: layers go "
+                            "at once") &&
+          ContainsSubstring("apply_globally of SparseML's MagnitudePruningModifier is not needed") &&
+          ContainsSubstring("scheduler_args of SparseML's MagnitudePruningModifier is not needed: linear "
+                            "and cubic take none"));
+  const auto magnitude = [](const std::string& field) {
+    return error_of("modifiers:\n  MagnitudePruningModifier:\n    end: 2\n    final_sparsity: 0.5\n    " +
+                    field + "\n");
+  };
+  CHECK_THAT(magnitude("apply_globally: True"),
+             StartsWith("r.yaml:5:5: apply_globally of SparseML's MagnitudePruningModifier is not supported "
+                        "unless it is False: use GlobalMagnitudePruningModifier\n"));
+  CHECK_THAT(
+      magnitude("update_scheduler: polynomial_decay"),
+      StartsWith("r.yaml:5:23: inter_func of SparseML's MagnitudePruningModifier: polynomial_decay is not "
+                 "supported: its formula does not reach final_sparsity; expected linear or cubic\n"));
+  for (const std::string name : {"OBSPruningModifier", "MFACPruningModifier"})
+    CHECK_THAT(
+        error_of("modifiers:\n  - !" + name +
+                 "\n    end_epoch: 2\n    final_sparsity: 0.5\n    num_grads: {0.0: 64, 0.5: 128}\n"),
+        StartsWith("r.yaml:5:16: num_grads of SparseML's " + name +
+                   ": a number for each sparsity is not supported: every update uses as many; expected a "
+                   "whole number\n"));
 }
 
 TEST_CASE("what needs no field is left out with a warning, except for one's own modifiers") {
@@ -182,6 +256,17 @@ TEST_CASE("quantization schemes are mapped") {
   CHECK(fields("    scheme: tensorrt\n").at("scheme") == "tensorrt");
   CHECK(fields("    scheme: {input_activations: {num_bits: 8, symmetric: True}, weights: {num_bits: 8}}\n")
             .at("scheme") == "gpu");
+  CHECK(fields("    reduce_range: False\n").at("scheme") == "cpu");
+  CHECK(fields("    reduce_range: True\n    weight_bits: 8\n").at("scheme") == "cpu-legacy");
+  CHECK(fields("    reduce_range: True\n    weight_bits: 8\n").at("weight_bits") == "nothing");
+  CHECK(fields("    reduce_range: True\n    scheme: deepsparse\n").at("scheme") == "cpu-legacy");
+  CHECK(fields("    weight_bits: 4\n").at("weight_bits") == "4");
+  CHECK_THAT(
+      error_of(quantization("    reduce_range: True\n    tensorrt: True\n")),
+      StartsWith("r.yaml:4:19: reduce_range of SparseML's QuantizationModifier is not supported with scheme "
+                 "gpu: its sums do not saturate\n"));
+  CHECK_THAT(error_of(quantization("    reduce_range: maybe\n")),
+             StartsWith("r.yaml:4:19: reduce_range: expected true or false, got 'maybe'\n"));
   CHECK(fields("    ignore: [ReLU, 'classifier', BatchNorm2d]\n").at("ignore") == "classifier");
   CHECK(fields("    ignore: [ReLU]\n").count("ignore") == 0);
   CHECK(fields("    exclude_module_types: [Linear]\n    submodules: [model.0, model.1]\n").at("ignore") ==
@@ -207,8 +292,54 @@ TEST_CASE("overlapping modifiers are noted and the later has the last word; ours
              ContainsSubstring("sets the learning rate while") && ContainsSubstring("last word"));
   session.begin_step();
   CHECK(optimizer.param_groups()[0].options().get_lr() == 0.4);
-  CHECK_THROWS_WITH(Session(parse_recipe(text + "version: 1\n", "r.yaml").recipe, *net, optimizer, 1),
-                    ContainsSubstring("their epochs overlap"));
+  for (const std::string version : {"1", "1.0"})
+    CHECK_THROWS_WITH(
+        Session(parse_recipe(text + "version: " + version + "\n", "r.yaml").recipe, *net, optimizer, 1),
+        ContainsSubstring("their epochs overlap"));
+}
+
+TEST_CASE("a recipe with overlaps is written so that it means the same") {
+  const auto file = parse_recipe(
+      "version: 1.1.0\n"
+      "metadata: {author: me}\n"
+      "run: {model: linear}\n"
+      "first_stage:\n"
+      "  modifiers:\n"
+      "    - !LearningRateFunctionModifier\n"
+      "      {start_epoch: 0, end_epoch: 4, init_lr: 0.4, final_lr: 0.4, lr_func: linear}\n"
+      "second_stage:\n"
+      "  start_epoch: 1\n"
+      "  modifiers:\n"
+      "    - !LearningRateFunctionModifier\n"
+      "      {start_epoch: 0, end_epoch: 2, init_lr: 0.2, final_lr: 0.2, lr_func: linear}\n",
+      "r.yaml");
+  CHECK(file.version == "1.1.0");
+  const auto written = write_recipe(file);
+  const auto again = parse_recipe(written, "again.yaml");
+  CHECK(again.sparseml);
+  CHECK(again.version == "1.1.0");
+  CHECK(again.metadata == file.metadata);
+  CHECK(again.run.at("model").value == "linear");
+  CHECK(write_recipe(again) == written);
+  CHECK(write_recipe(parse_recipe(write_recipe(file.recipe), "again.yaml").recipe) ==
+        write_recipe(file.recipe));
+  REQUIRE(again.recipe.entries().size() == 2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(fields_of(again.recipe.entries()[i]) == fields_of(file.recipe.entries()[i]));
+    CHECK(again.recipe.entries()[i].window.end_epoch == file.recipe.entries()[i].window.end_epoch);
+  }
+  torch::nn::Linear net(4, 2);
+  torch::optim::SGD optimizer(net->parameters(), 0.1);
+  Session session(again.recipe, *net, optimizer, 1);
+  CHECK(session.state().notes.size() == 1);
+  session.begin_step();
+  CHECK(optimizer.param_groups()[0].options().get_lr() == 0.4);
+
+  Recipe own_order;  // there what ends later comes later
+  own_order.add<EpochRange>({{0, 12}}).add<EpochRange>({{0, 3}});
+  own_order.overlaps_allowed = true;
+  CHECK_THROWS_WITH(write_recipe(own_order),
+                    "a recipe with overlaps cannot be written unless what ends later comes later");
 }
 
 TEST_CASE("learning rates move as PyTorch's schedulers do, lengths in epochs") {

@@ -17,23 +17,37 @@ namespace {
 
 struct Row {
   std::string layer, what;
-  double elements, level, loss, increase;
+  double elements, multiply_adds, level, loss, increase;
 };
 
 std::vector<Row> rows_of(const cli::fs::path& path) {
   std::istringstream text(cli::read(path));
   std::string line;
   std::getline(text, line);
-  REQUIRE(line == "layer,elements,what,level,loss,loss_increase,top1");
+  REQUIRE(line == "layer,elements,multiply_adds,what,level,loss,loss_increase,top1");
   std::vector<Row> rows;
   while (std::getline(text, line)) {
     std::istringstream cells(line);
-    std::vector<std::string> cell(7);
+    std::vector<std::string> cell(8);
     for (auto& part : cell) std::getline(cells, part, ',');
-    rows.push_back(
-        {cell[0], cell[2], std::stod(cell[1]), std::stod(cell[3]), std::stod(cell[4]), std::stod(cell[5])});
+    rows.push_back({cell[0], cell[3], std::stod(cell[1]), std::stod(cell[2]), std::stod(cell[4]),
+                    std::stod(cell[5]), std::stod(cell[6])});
   }
   return rows;
+}
+
+/// What a proposed recipe removes, in the sizes given for each layer.
+double removed_by(const std::string& recipe, const std::map<std::string, double>& sizes) {
+  std::istringstream text(recipe);
+  double tier = 0, removed = 0, total = 0;
+  for (const auto& [layer, size] : sizes) total += size;
+  for (std::string line; std::getline(text, line);) {
+    const auto words = line.substr(std::min(line.size(), line.find_first_not_of(' ')));
+    if (words.rfind("0.", 0) == 0 && words.back() == ':') tier = std::stod(words);
+    if (words.rfind("- ", 0) == 0 && sizes.count(words.substr(2)))
+      removed += tier * sizes.at(words.substr(2));
+  }
+  return removed / total;
 }
 
 }  // namespace
@@ -51,11 +65,12 @@ TEST_CASE("analyze measures every layer, plots it, and proposes a recipe that lo
   REQUIRE(analysed.code == 0);
   const auto output = folder / "here" / "analysis";
   const auto rows = rows_of(output / "sensitivity.csv");
-  std::map<std::string, double> elements;
+  std::map<std::string, double> elements, work;
   std::map<std::string, int> integer, sparse;
   double worst = 0;
   for (const auto& row : rows) {
     elements[row.layer] = row.elements;
+    work[row.layer] = row.multiply_adds;
     (row.what == "int8" ? integer : sparse)[row.layer]++;
     if (row.what == "int8") CHECK(std::abs(row.increase) < 0.3);
     if (row.what == "sparsity" && row.level == 0.99) worst = std::max(worst, row.increase);
@@ -80,18 +95,21 @@ TEST_CASE("analyze measures every layer, plots it, and proposes a recipe that lo
   const auto plan = sparsify(folder.path(), {"recipe", "plan", "here/analysis/recipe.yaml"});
   INFO(plan.err << plan.out);
   REQUIRE(plan.code == 0);
-  // The recipe's tiers, against the layers' sizes.
-  std::istringstream recipe(cli::read(output / "recipe.yaml"));
-  double tier = 0, removed = 0, total = 0;
-  for (const auto& [layer, count] : elements) total += count;
-  for (std::string line; std::getline(recipe, line);) {
-    const auto text = line.substr(std::min(line.size(), line.find_first_not_of(' ')));
-    if (text.rfind("0.", 0) == 0 && text.back() == ':') tier = std::stod(text);
-    if (text.rfind("- ", 0) == 0 && elements.count(text.substr(2)))
-      removed += tier * elements[text.substr(2)];
-  }
-  CHECK(removed / total >= 0.8);
-  CHECK(removed / total < 0.95);
+  const auto removed = removed_by(cli::read(output / "recipe.yaml"), elements);
+  CHECK(removed >= 0.8);
+  CHECK(removed < 0.95);
+
+  // Multiply-adds as a target: at 32 pixels the first layer uses each weight 1024 times, the last one once.
+  CHECK(work.at("conv1.weight") == 1024 * elements.at("conv1.weight"));
+  CHECK(work.at("fc.weight") == elements.at("fc.weight"));
+  const auto faster =
+      sparsify(folder.path(), {"analyze", "runs/small", "--levels", "0.5,0.9,0.99", "--images", "64",
+                               "--scheme", "none", "--target-speedup", "3", "--output", "faster"});
+  INFO(faster.err << faster.out);
+  REQUIRE(faster.code == 0);
+  const auto faster_recipe = cli::read(folder / "faster" / "recipe.yaml");
+  CHECK(removed_by(faster_recipe, work) >= 1 - 1 / 3.0 - 1e-6);
+  CHECK(removed_by(faster_recipe, work) < 0.85);
 
   const auto again = sparsify(folder.path(), {"analyze", "runs/small", "--output", "here/analysis"});
   CHECK(again.code == 2);
@@ -111,6 +129,12 @@ TEST_CASE("analyze says what is wrong before it measures anything") {
   CHECK_THAT(error({"nowhere", "--levels", "0.5,85"}),
              ContainsSubstring("--levels: expected a fraction above 0"));
   CHECK_THAT(error({"nowhere", "--target-sparsity", "0.999"}), ContainsSubstring("is above every level"));
+  CHECK_THAT(error({"nowhere", "--target-speedup", "0.5"}),
+             ContainsSubstring("--target-speedup: expected a factor above 1, got '0.5'"));
+  CHECK_THAT(error({"nowhere", "--target-speedup", "30", "--levels", "0.9"}),
+             ContainsSubstring("with every layer at the highest of --levels it is 10.0"));
+  CHECK_THAT(error({"nowhere", "--target-speedup", "3", "--target-sparsity", "0.5"}),
+             ContainsSubstring("not both"));
   CHECK_THAT(error({"nowhere", "--scheme", "tpu"}), ContainsSubstring("--scheme: expected cpu, gpu or none"));
   CHECK(folder.listing().empty());
 }

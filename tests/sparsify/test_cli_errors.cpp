@@ -94,7 +94,7 @@ TEST_CASE("settings of the wrong type or out of range") {
   must_fail(folder, with({"--epochs", "2"}), 2, {"the recipe needs 12"});
   must_fail(folder, with({"--batch-size", "0"}), 2, {"--batch-size: expected at least 1"});
   must_fail(folder, with({"--momentum", "0.9x"}), 2, {"--momentum: got '0.9x', expected a number"});
-  must_fail(folder, with({"--label-smoothing", "1.5"}), 2, {"label_smoothing"});
+  must_fail(folder, with({"--label-smoothing", "1.5"}), 2, {"--label-smoothing: expected a number from 0"});
   must_fail(folder, with({"--optimizer", "sdg"}), 2, {"sdg"});
   must_fail(folder, with({"--model", "resnet8_cifra"}), 2, {"resnet8_cifra", "did you mean 'resnet8_cifar'"});
   must_fail(folder, with({"--device", "tpu"}), 2, {"device", "tpu"});
@@ -161,7 +161,11 @@ TEST_CASE("data that cannot be used") {
   }
   SECTION("an empty file") {
     cli::write(folder / "images/train/cat/empty.jpg", "");
-    must_fail(folder, kOnImages, 2, {"empty file", "empty.jpg"});
+    must_fail(folder, kOnImages, 2, {"empty or missing file", "empty.jpg"});
+  }
+  SECTION("a link to a file that is gone") {
+    cli::fs::create_symlink(folder / "nowhere.jpg", folder / "images/train/cat/link.jpg");
+    must_fail(folder, kOnImages, 2, {"empty or missing file", "link.jpg"});
   }
   SECTION("a file that is no image") {
     cli::write(folder / "images/train/cat/broken.jpg", "\xff\xd8\xff\xe0 this is no JPEG");

@@ -145,7 +145,7 @@ TEST_CASE("opening an unusable set says everything that is wrong with it") {
   CHECK_THAT(message, ContainsSubstring("class 'dog' is in train but not in val"));
   CHECK_THAT(message, ContainsSubstring("class 'emu' is in val but not in train"));
   CHECK_THAT(message, ContainsSubstring("no images in train/cow"));
-  CHECK_THAT(message, ContainsSubstring("empty file " + scratch.path("train/dog/1.bmp")));
+  CHECK_THAT(message, ContainsSubstring("empty or missing file " + scratch.path("train/dog/1.bmp")));
 
   CHECK_THAT(message_of([&] { open_datasets(scratch.path("nowhere")); }),
              ContainsSubstring("no such file or folder (looked for " + scratch.path("nowhere")));

@@ -69,7 +69,7 @@ TEST_CASE("averaged weights start afresh when channels change places", "[trainin
     torch::manual_seed(1);
     auto model = build_model("resnet8_cifar", {});
     Recipe recipe;
-    recipe.add<NMPruning>({.start_epoch = 0.5, .min_channels = 32, .permute = true});
+    recipe.add<NMPruning>({.start_epoch = 0.5, .eligible = {.min_channels = 32}, .permute = true});
     TrainOptions options;
     options.epochs = 1, options.batch_size = 16, options.ema_decay = ema_decay, options.workers = 0;
     options.optimizer.lr = 1e-12;  // weights stand still: their average is what they are

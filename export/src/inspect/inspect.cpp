@@ -19,6 +19,14 @@ std::string quantizer_of(const GraphIndex& index, const std::string& tensor) {
   return std::string(per_channel ? "per-channel " : "per-tensor ") + (is_signed ? "int8" : "uint8");
 }
 
+// Bits of the smallest symmetric range that holds the integers.
+int bits_used(const at::Tensor& integers) {
+  const auto largest = integers.numel() > 0 ? integers.to(at::kInt).abs().max().item<int>() : 0;
+  int bits = 2;
+  while ((1 << (bits - 1)) - 1 < largest) ++bits;
+  return bits;
+}
+
 WeightFacts facts_of(const GraphIndex& index, const pb::NodeProto& layer) {
   const auto& proto = *layer_weight(index, layer);
   const auto weight = oriented_weight(index, layer);
@@ -31,6 +39,7 @@ WeightFacts facts_of(const GraphIndex& index, const pb::NodeProto& layer) {
   facts.elements = weight.numel();
   facts.zeros = (weight == 0).sum().item<std::int64_t>();
   facts.two_four = is_two_four(weight);
+  if (weight.scalar_type() == at::kChar) facts.bits = bits_used(weight);
   facts.quantizer = quantizer_of(index, layer.input(1));
   return facts;
 }

@@ -39,10 +39,11 @@ struct IntegerLayer {
 };
 
 // The integers the fake-quantizer computed: a negative factor flips them, none moves them to other integers.
-IntegerLayer trained_integers(const LayerParameters& layer, const at::Tensor& scale) {
+IntegerLayer trained_integers(const LayerParameters& layer, const at::Tensor& scale, std::int64_t highest) {
   IntegerLayer result;
   const auto integers =
-      at::clamp(at::round(layer.weight * along(layer, at::reciprocal(scale))), -127, 127).to(at::kDouble);
+      at::clamp(at::round(layer.weight * along(layer, at::reciprocal(scale))), -highest, highest)
+          .to(at::kDouble);
   if (!layer.factor.defined()) return {integers, scale, {}, {}};
   result.weight = integers * along(layer, at::sign(layer.factor));
   result.scale = (scale.to(at::kDouble) * at::abs(layer.factor)).to(at::kFloat);
@@ -55,7 +56,8 @@ at::Tensor dead_channels(const LayerParameters& layer, const at::Tensor& integer
 
 // Channels whose scale is 0 (batch-norm multiplies by 0) or too fine for their bias get one that fits the
 // bias.
-std::int64_t repair_scales(IntegerLayer& result, const LayerParameters& layer, double input_scale) {
+std::int64_t repair_scales(IntegerLayer& result, const LayerParameters& layer, double input_scale,
+                           std::int64_t highest) {
   const auto dead = dead_channels(layer, result.weight);
   const auto scale = result.scale.to(at::kDouble);
   const auto bias = layer.bias.defined() ? layer.bias.abs() : at::zeros_like(scale);
@@ -66,7 +68,7 @@ std::int64_t repair_scales(IntegerLayer& result, const LayerParameters& layer, d
   const auto repaired =
       at::where(too_fine, at::where(dead, for_dead, for_living), scale).clamp_min(kSmallestScale);
   const auto rescaled = at::logical_and(too_fine, dead.logical_not());
-  result.weight = at::round(result.weight * along(layer, scale / repaired)).clamp(-127, 127);
+  result.weight = at::round(result.weight * along(layer, scale / repaired)).clamp(-highest, highest);
   result.scale = repaired.to(at::kFloat);
   return rescaled.sum().item<std::int64_t>();
 }
@@ -77,13 +79,14 @@ IntegerLayer integer_layer(Lowering& lowering, const LayerParameters& layer, int
   if (scale.numel() != layer.weight.size(layer.axis) || !(scale > 0).all().item<bool>())
     throw Error(layer.weight_name + ": expected " + std::to_string(layer.weight.size(layer.axis)) +
                 " positive weight scales, one per output channel, got " + std::to_string(scale.numel()));
-  auto result = trained_integers(layer, scale);
+  const auto highest = lowering.quantizers().weight(quantizer).highest();
+  auto result = trained_integers(layer, scale, highest);
   const float input_scale = lowering.quantizers().scale(lowering.quantizer(input)).item<float>();
   if (lowering.options().target == Target::kGpu) {
     result.scale = at::where(result.scale < kSmallestScale, scale, result.scale);
     return result;
   }
-  lowering.report().rescaled_channels += repair_scales(result, layer, input_scale);
+  lowering.report().rescaled_channels += repair_scales(result, layer, input_scale, highest);
   if (!layer.bias.defined()) return result;
   result.bias_scale = result.scale * input_scale;  // in float32, as engines multiply them
   result.bias = at::round(layer.bias / result.bias_scale.to(at::kDouble)).to(at::kInt);

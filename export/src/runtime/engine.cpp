@@ -65,7 +65,7 @@ Engine::Engine(const std::filesystem::path& path, const EngineOptions& options)
     session.SetIntraOpNumThreads(options.threads > 0 ? options.threads : at::get_num_threads());
     session.SetGraphOptimizationLevel(options.optimize ? ORT_ENABLE_ALL : ORT_DISABLE_ALL);
     session.SetLogSeverityLevel(ORT_LOGGING_LEVEL_ERROR);
-    session.AddConfigEntry(kOrtSessionOptionsAvx2PrecisionMode, "1");
+    if (options.exact_integers) session.AddConfigEntry(kOrtSessionOptionsAvx2PrecisionMode, "1");
     if (!options.optimized_model.empty()) session.SetOptimizedModelFilePath(options.optimized_model.c_str());
     state_->session = Ort::Session(environment(), path.c_str(), session);
     const Ort::AllocatorWithDefaultOptions allocator;

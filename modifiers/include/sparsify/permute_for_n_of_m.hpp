@@ -29,7 +29,7 @@ struct PermutationGain {
                   "readers, not %.2f %%",
                   static_cast<long long>(spaces), static_cast<long long>(searched),
                   100 * kept_after / magnitude, 100 * kept_before / magnitude);
-    return searched == 0 ? "no channels can change places" : line;
+    return searched == 0 || magnitude == 0 ? "no channels can change places" : line;
   }
 };
 

@@ -30,8 +30,18 @@ struct Window {
   }
 };
 
+/// Above any training; steps of more epochs might not fit an integer.
+inline constexpr double kMostEpochs = 1e6;
+
+inline void check_epoch(const char* field, double epoch) {
+  if (epoch > kMostEpochs)
+    throw InvalidField(field, "expected at most 1000000 epochs, got " + std::to_string(epoch));
+}
+
 /// Throws InvalidField unless the window is in order; `bounded` also asks for an end.
 inline void check(const Window& window, bool bounded = false) {
+  check_epoch("start_epoch", window.start_epoch);
+  check_epoch("end_epoch", window.end_epoch);
   if (!(window.start_epoch >= 0) && window.start_epoch != -1)
     throw InvalidField("start_epoch",
                        "expected an epoch >= 0, or -1, got " + std::to_string(window.start_epoch));
@@ -82,6 +92,21 @@ struct StepPlan {
     if (step == start || step == last()) return true;
     const double offset = static_cast<double>(step - start);
     return std::llround(std::round(offset / every) * every) == step - start;
+  }
+
+  /// How many updates there are before step `stop`.
+  std::int64_t updates_before(std::int64_t stop) const {
+    const auto steps = std::min(stop, end) - start;
+    if (steps <= 0) return 0;
+    const auto offset = [this](std::int64_t update) {
+      return std::llround(static_cast<double>(update) * every);
+    };
+    auto update =
+        static_cast<std::int64_t>(static_cast<double>(steps - 1) / every);  // the last, or next to it
+    while (update > 0 && offset(update) > steps - 1) --update;
+    while (offset(update + 1) <= steps - 1) ++update;
+    const bool ends_between = stop >= end && offset(update) != steps - 1;
+    return update + 1 + ends_between;
   }
 
   /// Whether one of `count` steps from `first` on is an update.

@@ -31,7 +31,7 @@ class RecipeError : public Error {
   std::vector<RecipeProblem> problems_;
 };
 
-/// New values for a recipe's variables by name, as text: {"num_epochs", "20"}.
+/// New values for a recipe's variables by name, as text: {"num_epochs", "20"}, {"layers", "[conv1, fc]"}.
 using RecipeArguments = std::map<std::string, std::string>;
 
 /// A default for a command-line flag: its text, and "file:line:column" for messages.
@@ -46,8 +46,8 @@ struct RecipeFile {
   std::map<std::string, RunDefault> run;  ///< the `run:` mapping, keys as in run_keys()
   std::string version;
   std::string description;
-  std::map<std::string, std::string> metadata;
-  std::filesystem::path path;  ///< where it was found; for parse_recipe the given name
+  std::map<std::string, std::string> metadata;  ///< a stage's as "NAME_stage.key"
+  std::filesystem::path path;                   ///< where it was found; for parse_recipe the given name
   /// The source without arguments; when it extends others, those are documents before it, so that the text
   /// says all.
   std::string text;
@@ -58,10 +58,10 @@ struct RecipeFile {
 /// Loads a recipe by path or by name ("pruned_quant", "pruned_quant.yaml"): see find_recipe. YAML, JSON, or
 /// the front matter of a Markdown file.
 ///
-/// There are two dialects. Recipes with `version: 1`, or without tags, are ours: a variable that nothing uses
-/// and modifiers that fight are errors. Others, tagged (`- !GMPruningModifier`) or with groups that are
-/// mappings, are SparseML's: its names are understood, those two are warnings, and the modifier that ends
-/// later has the last word.
+/// There are two dialects. Recipes with `version: 1` (or 1.0), or without tags, are ours: a variable that
+/// nothing uses and modifiers that fight are errors. Others, tagged (`- !GMPruningModifier`) or with groups
+/// that are mappings, are SparseML's: its names are understood, those two are warnings, and the modifier that
+/// ends later has the last word.
 ///
 /// Throws RecipeError when it is not found, cannot be read, or holds mistakes; nothing is ignored silently.
 Recipe load_recipe(const std::string& name_or_path, const RecipeArguments& arguments = {});
@@ -73,8 +73,11 @@ RecipeFile load_recipe_file(const std::string& name_or_path, const RecipeArgumen
 RecipeFile parse_recipe(const std::string& text, const std::string& file_name,
                         const RecipeArguments& arguments = {});
 
-/// The recipe in canonical YAML: every field of every modifier. Loading it gives the same fields.
-/// Throws Error for a value YAML recipes cannot express (not a finite number).
+/// The recipe in canonical YAML: every field of every modifier, description, metadata and `run`; in
+/// SparseML's dialect when overlaps are allowed. Loading it gives the same. Throws Error for what YAML
+/// recipes cannot express: not a finite number, a text that reads as an expression, overlaps in an order of
+/// one's own.
+std::string write_recipe(const RecipeFile& file);
 std::string write_recipe(const Recipe& recipe);
 
 /// Where the recipe lies: the working directory first, then recipe_library(). ".yaml" may be left out.

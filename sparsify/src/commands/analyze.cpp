@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <sstream>
 
@@ -12,6 +13,7 @@
 #include "signals.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
 #include "terminal.hpp"
+#include "weights_options.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/propose.hpp"
 #include "workflow/saved_model.hpp"
@@ -33,26 +35,28 @@ struct Subject {
 Subject open_subject(const CommandLine& line) {
   if (!line.operands().empty()) {
     const auto path = line.operand("run or checkpoint");
-    if (line.given("model") || line.given("weights"))
-      throw InputError("give either " + path + " or --model and --weights, not both");
-    if (line.given("image-size"))
-      throw InputError("--image-size: " + path + " knows the size it was trained with");
+    refuse_weights_beside(line, path);
+    refuse_image_size(line, path);
     const auto saved = open_saved_model(path);
     return {saved.card.model, saved.model, open_data_for(saved.card, line.text("data", saved.card.data))};
   }
   if (!line.given("model") || !line.given("weights") || !line.given("data"))
     throw InputError("what is to be analysed? Give a run or a checkpoint, or --model, --weights and --data");
-  auto [model, data] = open_weights(line.text("model"), line.text("weights"), line.text("data"),
-                                    line.integer("image-size", 0, 1, 16384));
+  auto [model, data] = open_weights(line);
   return {line.text("model"), model, data};
 }
 
-double fraction(const std::string& text, const std::string& flag) {
+double number(const std::string& text, const std::string& flag, double above, double up_to,
+              const std::string& expected) {
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || !(value > 0 && value <= 1))
-    throw InputError(flag + ": expected a fraction above 0 and up to 1, got '" + text + "'");
+  if (text.empty() || *end != '\0' || !(value > above && value <= up_to))
+    throw InputError(flag + ": expected " + expected + ", got '" + text + "'");
   return value;
+}
+
+double fraction(const std::string& text, const std::string& flag) {
+  return number(text, flag, 0, 1, "a fraction above 0 and up to 1");
 }
 
 SensitivityOptions options_of(const CommandLine& line) {
@@ -75,6 +79,25 @@ SensitivityOptions options_of(const CommandLine& line) {
   return options;
 }
 
+using Target = std::function<Proposal(const Sensitivity&)>;
+
+// Refuses at once what no choice of levels can reach.
+Target target_of(const CommandLine& line, double highest_level) {
+  if (!line.given("target-speedup")) {
+    const double target = fraction(line.text("target-sparsity", "0.85"), "--target-sparsity");
+    if (highest_level < target)
+      throw InputError("--target-sparsity: " + line.text("target-sparsity", "0.85") +
+                       " is above every level of --levels");
+    return [target](const Sensitivity& sensitivity) { return propose_sparsity(sensitivity, target); };
+  }
+  if (line.given("target-sparsity")) throw InputError("give --target-sparsity or --target-speedup, not both");
+  const double target = number(line.text("target-speedup"), "--target-speedup", 1, 1e6, "a factor above 1");
+  if (target * (1 - highest_level) > 1)
+    throw InputError("--target-speedup: with every layer at the highest of --levels it is " +
+                     format_fixed(1 / (1 - highest_level), 1));
+  return [target](const Sensitivity& sensitivity) { return propose_speedup(sensitivity, target); };
+}
+
 // The folder must not exist: an analysis is never overwritten.
 fs::path new_folder(const CommandLine& line) {
   const fs::path output = line.text("output", "analysis");
@@ -95,10 +118,7 @@ int analyze_command(const std::vector<std::string>& arguments) {
       "  sparsify analyze runs/dense --target-sparsity 0.85\n"
       "  sparsify analyze --model resnet50 --weights resnet50.pth --data images/ --output "
       "resnet50-analysis\n");
-  line.option("what", "model", "network by name", "NAME");
-  line.option("what", "weights", "its weights: .safetensors, .pt, .pth, or a checkpoint", "FILE");
-  line.option("what", "data", "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]", "D");
-  line.option("what", "image-size,imgsz", "side of the network's input in pixels", "N");
+  declare_weights_options(line);
   line.option("how", "levels", "sparsities to try (default: 0.3,0.5,0.6,0.7,0.8,0.85,0.9,0.95,0.98)", "LIST");
   line.option("how", "scheme", "INT8 for cpu or gpu engines, or none (default: cpu)", "S");
   line.option("how", "images", "training images to measure on (default: 1024)", "N");
@@ -107,14 +127,13 @@ int analyze_command(const std::vector<std::string>& arguments) {
   line.option("how", "seed", "of the choice of images (default: 0)", "N");
   line.option("output", "target-sparsity",
               "fraction of all weights the proposed recipe removes (default: 0.85)", "S");
+  line.option("output", "target-speedup",
+              "instead: so many times fewer multiply-adds, the bound for an engine that skips zeros", "X");
   line.option("output", "output",
               "folder for sensitivity.csv, sensitivity.html and recipe.yaml (default: analysis)", "DIR");
   if (!line.parse(arguments)) return 0;
   const auto options = options_of(line);
-  const double target = fraction(line.text("target-sparsity", "0.85"), "--target-sparsity");
-  if (*std::max_element(options.levels.begin(), options.levels.end()) < target)
-    throw InputError("--target-sparsity: " + line.text("target-sparsity", "0.85") +
-                     " is above every level of --levels");
+  const auto propose = target_of(line, *std::max_element(options.levels.begin(), options.levels.end()));
   const auto output = new_folder(line);
   const auto subject = as_input([&] { return open_subject(line); });
 
@@ -135,14 +154,16 @@ int analyze_command(const std::vector<std::string>& arguments) {
   for (const auto& layer : sensitivity.layers)
     if (!layer.not_quantized.empty() && !options.scheme.empty())
       std::cout << "note: " << layer.name << " was not measured in INT8: " << layer.not_quantized << "\n";
+  const auto proposal = propose(sensitivity);
   fs::create_directories(output);
   write_file_atomically(output / "sensitivity.csv", sensitivity_csv(sensitivity));
   write_file_atomically(output / "sensitivity.html",
                         sensitivity_html(sensitivity, "Sensitivity of " + subject.model_name));
-  const auto proposal = propose_sparsity(sensitivity, target);
   write_file_atomically(output / "recipe.yaml", recipe_text(proposal, sensitivity, subject.model_name));
   std::cout << "\n"
-            << format_percent(proposal.reached) << " of all weights can go for a loss increase of about "
+            << format_percent(proposal.reached) << " of all weights can go, with "
+            << format_fixed(proposal.speedup, 2)
+            << " times fewer multiply-adds left, for a loss increase of about "
             << std::to_string(proposal.predicted_loss_increase)
             << " before any fine-tuning, if the layers' add up\n\n"
             << (output / "sensitivity.csv").string() << "\n"

@@ -7,6 +7,7 @@
 #include "command_line.hpp"
 #include "commands/commands.hpp"
 #include "json_output.hpp"
+#include "sparsify/modifiers/quantization.hpp"
 #include "workflow/export_run.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/parity.hpp"
@@ -41,8 +42,9 @@ Inputs open_inputs(const CommandLine& line) {
   if (!line.given("output")) throw InputError("no file is given: use --output FILE.onnx");
   check_output_path(line.text("output"), "--output");
   check_output_path(line.text("json"), "--json");
-  if (line.given("calibration-batches") && !line.given("requantize"))
-    throw InputError("--calibration-batches: only --requantize calibrates; the model keeps its quantizers");
+  for (const std::string option : {"calibration-batches", "scheme", "observer"})
+    if (line.given(option) && !line.given("requantize"))
+      throw InputError("--" + option + ": without --requantize the model keeps its quantizers");
   Inputs inputs{open_saved_model(line.operand("run directory or checkpoint"))};
   const auto scheme = quantization_scheme(inputs.saved.recipe);
   const auto target = line.text("target", scheme.empty() ? "cpu" : scheme);
@@ -53,11 +55,21 @@ Inputs open_inputs(const CommandLine& line) {
         target + " engines do not accept. Train it with scheme: " + target +
         " for a model that computes what training saw, " +
         "or add --requantize to put new quantizers on it, calibrated on training images (accuracy may drop)");
-  if (line.given("requantize") && scheme == target)
+  if (line.given("requantize") && scheme == target && !line.given("scheme"))
     throw InputError("--requantize: the model is quantized for " + scheme +
                      " already; leave the option out to keep its quantizers");
+  if (Quantization::scheme_of(line.text("scheme", target)) != target)
+    throw InputError("--scheme " + line.text("scheme") + ": is not for target " + target);
+  parse_observer(line.text("observer", "minmax"));
   inputs.data = find_data(line, inputs.saved);
   return inputs;
+}
+
+Quantization::Options calibration(const CommandLine& line, onnx::Target target) {
+  Quantization::Options options;
+  options.scheme = line.text("scheme", onnx::name(target));
+  options.observer = line.text("observer", "minmax");
+  return options;
 }
 
 /// Why the model is not what its recipe is to make of it; empty when it is.
@@ -77,6 +89,8 @@ nlohmann::json report(const ExportOutcome& outcome) {
   std::cout << outcome.report.path.string() << ": " << format_bytes(outcome.report.bytes) << ", "
             << outcome.report.quantized_layers << " of " << outcome.report.layers
             << " layers quantized, ONNX checker passed\n";
+  if (outcome.two_four_layers > 0)
+    std::cout << "  2:4 holds in " << outcome.two_four_layers << " layers of the file\n";
   for (const auto& layer : outcome.report.unquantized)
     std::cout << "  " << layer.site << " stays float: " << layer.reason << "\n";
   for (const auto& warning : outcome.warnings) std::cout << "warning: " << warning << "\n";
@@ -84,6 +98,7 @@ nlohmann::json report(const ExportOutcome& outcome) {
           {"bytes", outcome.report.bytes},
           {"quantized", {{"layers", outcome.report.quantized_layers}, {"of", outcome.report.layers}}},
           {"unquantized", unquantized},
+          {"two_four", outcome.two_four_layers},
           {"warnings", outcome.warnings}};
 }
 
@@ -102,7 +117,11 @@ int export_command(const std::vector<std::string>& arguments) {
               "cpu|gpu");
   line.option("export", "opset", "13 to 17 (default: 17)", "N");
   line.flag("export", "requantize",
-            "quantize anew for another target: calibrated on training images, marked so in the file");
+            "quantize after training, or anew for another target: calibrated on training images, marked so");
+  line.option("export", "scheme", "with --requantize: cpu, cpu-legacy or gpu (default: the target's)", "S");
+  line.option(
+      "export", "observer",
+      "with --requantize: minmax, percentile, mse, entropy or moving_average_minmax (default: minmax)", "O");
   line.option("export", "calibration-batches", "batches of 128 training images to calibrate on (default: 32)",
               "N");
   line.option("comparison", "data", "validation data (default: what the model was trained on)", "D");
@@ -113,7 +132,7 @@ int export_command(const std::vector<std::string>& arguments) {
   auto inputs = as_input([&] { return open_inputs(line); });
   if (line.given("requantize"))
     inputs.saved =
-        requantize(std::move(inputs.saved), onnx::name(inputs.target), *inputs.data, kBatch, batches);
+        requantize(std::move(inputs.saved), calibration(line, inputs.target), *inputs.data, kBatch, batches);
 
   const auto& saved = inputs.saved;
   const auto unfinished = why_unfinished(saved);

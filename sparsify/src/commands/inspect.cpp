@@ -31,6 +31,11 @@ struct Findings {
   std::vector<fs::path> files;
 };
 
+// Where the weight uses fewer than the 8 bits it is stored in.
+std::string note_of_bits(int bits) {
+  return bits > 0 && bits < 8 ? ", " + std::to_string(bits) + "-bit weight" : "";
+}
+
 Findings inspect_onnx(const std::string& path) {
   const auto facts = onnx::inspect_model(path);
   Findings found;
@@ -38,9 +43,14 @@ Findings inspect_onnx(const std::string& path) {
                 std::to_string(facts.activation_quantizers) + " activation quantizers" +
                 (facts.metadata.count("requantized") ? ", requantized" : "");
   for (const auto& weight : facts.weights) {
-    found.layers.push_back({weight.name, weight.shape, weight.elements, weight.zeros, weight.two_four,
-                            !weight.quantizer.empty(), ""});
-    found.arithmetic.push_back(weight.quantizer.empty() ? "float" : weight.quantizer);
+    found.layers.push_back({.name = weight.name,
+                            .sizes = weight.shape,
+                            .weights = weight.elements,
+                            .zeros = weight.zeros,
+                            .two_four = weight.two_four,
+                            .quantized = !weight.quantizer.empty()});
+    found.arithmetic.push_back(weight.quantizer.empty() ? "float"
+                                                        : weight.quantizer + note_of_bits(weight.bits));
   }
   found.parameters = facts.elements;
   found.prunable = facts.sparsity();
@@ -57,7 +67,8 @@ Findings inspect_saved(const std::string& path) {
   found.title = saved.card.model + " of " + saved.checkpoint.string() + ", recipe " + saved.card.recipe_name;
   found.layers = facts.layers;
   for (const auto& layer : facts.layers)
-    found.arithmetic.push_back(layer.quantized           ? "INT8 (" + quantization->plan().scheme + ")"
+    found.arithmetic.push_back(layer.quantized
+                                   ? "INT8 (" + quantization->plan().scheme + ")" + note_of_bits(layer.bits)
                                : quantization && !active ? "float: quantization has not begun"
                                                          : "float: " + layer.why_not);
   found.parameters = facts.parameters;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -17,6 +19,7 @@
 #include "workflow/recipe_reference.hpp"
 #include "workflow/settings.hpp"
 #include "workflow/table.hpp"
+#include "workflow/train_inputs.hpp"
 
 namespace sparsify {
 namespace {
@@ -38,40 +41,102 @@ RecipeFile load(const CommandLine& line, const std::string& name) {
   return file;
 }
 
-/// What `train` would refuse of the recipe's `run:` mapping.
-void check_run_defaults(const RecipeFile& file) {
+/// Collects what several checks find, so that one run reports all of it.
+class Problems {
+ public:
+  template <class Check>
+  void of(Check&& check) {
+    try {
+      check();
+    } catch (const Error& error) {
+      text_ += (text_.empty() ? "" : "\n") + std::string(error.what());
+    }
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+void check_model(const CommandLine& line, const RecipeFile& file, const std::string& model) {
+  const auto run = file.run.find("model");
+  const bool from_recipe = run != file.run.end() && !line.given("model");
+  try {
+    model_info(model);
+  } catch (const Error& error) {
+    throw InputError((from_recipe ? run->second.where + ": run: model: " : "--model: ") + error.what());
+  }
+}
+
+void check_target(const RecipeFile& file, const Settings& settings) {
+  const auto scheme = quantization_scheme(file.recipe);
+  const std::string other = scheme == "cpu" ? "gpu" : "cpu";
+  if (!scheme.empty() && settings.target == other)
+    throw InputError(place_of(settings, "target") + ": expected " + scheme +
+                     ", which the recipe quantizes for, got '" + other + "'");
+}
+
+void check_teacher(const RecipeFile& file, const Settings& settings) {
+  const auto& entries = file.recipe.entries();
+  const bool distills = std::any_of(entries.begin(), entries.end(),
+                                    [](const auto& entry) { return entry.type == "DistillationModifier"; });
+  if (settings.distill_teacher != "none" && !distills)
+    throw InputError(place_of(settings, "distill_teacher") +
+                     ": the recipe has no DistillationModifier, so nothing would be learnt from it");
+}
+
+/// What `train` would refuse of the recipe's `run:` mapping on any machine.
+void check_run_defaults(const RecipeFile& file, Problems& problems) {
   Settings settings;
-  read_texts(settings, file.run);
-  check_ranges(settings);
-  if (settings.epochs > 0 && settings.epochs < file.recipe.epochs())
-    throw InputError(file.path.string() + ": run: epochs: got " + std::to_string(settings.epochs) +
-                     ", the recipe needs " + std::to_string(file.recipe.epochs()));
+  problems.of([&] { read_texts(settings, file.run); });
+  const auto given = settings.epochs, needed = file.recipe.epochs();
+  if (given == 0) settings.epochs = needed;
+  problems.of([&] { check_ranges(settings); });
+  problems.of([&] {
+    if (given > 0 && given < needed)
+      throw InputError(place_of(settings, "epochs") + ": got " + std::to_string(given) +
+                       ", the recipe needs " + std::to_string(needed));
+  });
+  problems.of([&] { check_target(file, settings); });
+  problems.of([&] { check_teacher(file, settings); });
+  // Another machine may have what this one lacks.
+  if (settings.device.starts_with("cuda") && !torch::cuda::is_available())
+    std::cerr << "warning: " << place_of(settings, "device") << ": here LibTorch sees no CUDA device\n";
+}
+
+/// Binds the recipe to its network, if one is named, and says what comes of it.
+void bind_recipe(const CommandLine& line, const RecipeFile& file, Problems& problems) {
+  const auto model = model_of(line, file);
+  const auto ok = [&](const std::string& binding) {
+    std::cout << file.path.string() << ": ok, " << file.recipe.entries().size() << " modifiers, needs "
+              << file.recipe.epochs() << " epochs, " << binding << "\n";
+  };
+  if (model.empty()) {
+    if (problems.text().empty())
+      ok("no model is named, so its parameter patterns were not tried; see --model");
+    return;
+  }
+  problems.of([&] {
+    check_model(line, file, model);
+    const RecipePlan plan(file, model, steps_per_epoch(line));
+    if (file.recipe.epochs() > 0) plan.session().check_length(plan.epochs() * steps_per_epoch(line));
+    if (!problems.text().empty()) return;
+    ok("binds to " + model);
+    for (const auto& note : plan.session().state().notes) std::cout << "note: " << note << "\n";
+    std::cout << plan_table(plan);
+  });
 }
 
 /// Reads and, if a network is known, binds one recipe; true when nothing is wrong.
 bool check_recipe(const CommandLine& line, const std::string& name) {
-  try {
+  Problems problems;
+  problems.of([&] {
     const auto file = load(line, name);
-    const auto model = model_of(line, file);
-    check_run_defaults(file);
-    const auto ok = [&](const std::string& binding) {
-      std::cout << file.path.string() << ": ok, " << file.recipe.entries().size() << " modifiers, needs "
-                << file.recipe.epochs() << " epochs, " << binding << "\n";
-    };
-    if (model.empty()) {
-      ok("no model is named, so its parameter patterns were not tried; see --model");
-      return true;
-    }
-    const RecipePlan plan(file, model, steps_per_epoch(line));
-    if (file.recipe.epochs() > 0) plan.session().check_length(plan.epochs() * steps_per_epoch(line));
-    ok("binds to " + model);
-    for (const auto& note : plan.session().state().notes) std::cout << "note: " << note << "\n";
-    std::cout << plan_table(plan);
-    return true;
-  } catch (const Error& error) {
-    std::cerr << error.what() << "\n";
-    return false;
-  }
+    check_run_defaults(file, problems);
+    bind_recipe(line, file, problems);
+  });
+  if (!problems.text().empty()) std::cerr << problems.text() << "\n";
+  return problems.text().empty();
 }
 
 int check_recipes(const CommandLine& line, const std::vector<std::string>& names) {
@@ -91,6 +156,10 @@ Planned plan_recipe(const CommandLine& line, const std::vector<std::string>& nam
   auto file = load(line, names.front());
   const auto model = model_of(line, file);
   if (model.empty()) throw InputError(names.front() + ": the recipe names no model; expected --model NAME");
+  Problems problems;
+  check_run_defaults(file, problems);
+  problems.of([&] { check_model(line, file, model); });
+  if (!problems.text().empty()) throw InputError(problems.text());
   return {file, std::make_unique<RecipePlan>(file, model, steps_per_epoch(line))};
 }
 
@@ -115,19 +184,39 @@ int plot(const CommandLine& line, const std::vector<std::string>& names) {
   return 0;
 }
 
+/// Whether a file of a recipe folder is meant as a recipe: Markdown is one when it begins with front matter.
+bool is_recipe(const std::filesystem::path& path) {
+  const auto ending = path.extension();
+  if (ending != ".md") return ending == ".yaml" || ending == ".yml" || ending == ".json";
+  std::ifstream file(path);
+  std::string first;
+  std::getline(file, first);
+  return first.starts_with("---") || first.starts_with("+++");
+}
+
+/// By name; the first folder that has one wins.
+std::map<std::string, std::filesystem::path> ready_made_recipes() {
+  std::map<std::string, std::filesystem::path> found;
+  std::error_code ignored;
+  for (const auto& folder : recipe_library())
+    for (const auto& file : std::filesystem::directory_iterator(folder, ignored))
+      if (is_recipe(file.path())) found.emplace(file.path().filename().string(), file.path());
+  return found;
+}
+
 int list_recipes(const std::vector<std::string>& operands) {
   if (!operands.empty()) throw InputError("recipe list: unexpected argument '" + operands.front() + "'");
-  std::map<std::string, std::filesystem::path> found;  // by name; the first folder that has one wins
-  for (const auto& folder : recipe_library())
-    for (const auto& file : std::filesystem::directory_iterator(folder))
-      if (file.path().extension() == ".yaml") found.emplace(file.path().filename().string(), file.path());
   std::vector<std::vector<std::string>> rows = {{"recipe", "model", "purpose", "expected"}};
-  for (const auto& [name, path] : found) {
-    const auto file = load_recipe_file(path.string());
-    const auto model = file.run.find("model");
-    const auto expected = file.metadata.find("expected");
-    rows.push_back({name, model == file.run.end() ? "" : model->second.value, file.description,
-                    expected == file.metadata.end() ? "" : expected->second});
+  for (const auto& [name, path] : ready_made_recipes()) {
+    try {
+      const auto file = load_recipe_file(path.string());
+      const auto model = file.run.find("model");
+      const auto expected = file.metadata.find("expected");
+      rows.push_back({name, model == file.run.end() ? "" : model->second.value, file.description,
+                      expected == file.metadata.end() ? "" : expected->second});
+    } catch (const Error& error) {
+      std::cerr << "warning: " << error.what() << "\n";
+    }
   }
   std::cout << format_table(rows);
   return 0;

@@ -15,7 +15,7 @@ void find_problems(const std::string& part, const ClassTree& tree, const std::st
       problems.push_back("class '" + name + "' is in " + part + " but not in " + other_part);
     if (images.empty()) problems.push_back("no images in " + part + "/" + name);
     for (const auto& image : images)
-      if (image.bytes == 0) problems.push_back("empty file " + image.name);
+      if (image.bytes == 0) problems.push_back("empty or missing file " + image.name);
   }
 }
 

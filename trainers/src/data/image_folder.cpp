@@ -43,9 +43,12 @@ class FolderDataset final : public Dataset {
 std::vector<ListedImage> list_images(const fs::path& folder) {
   std::vector<ListedImage> images;
   auto follow = fs::directory_options::follow_directory_symlink;
-  for (const auto& file : fs::recursive_directory_iterator(folder, follow))
-    if (file.is_regular_file() && is_image_name(file.path()))
-      images.push_back({file.path().string(), 0, static_cast<size_t>(file.file_size())});
+  for (const auto& file : fs::recursive_directory_iterator(folder, follow)) {
+    if (file.is_directory() || !is_image_name(file.path())) continue;
+    // A link may lead nowhere: such a file counts as empty, and is reported.
+    images.push_back(
+        {file.path().string(), 0, file.is_regular_file() ? static_cast<size_t>(file.file_size()) : 0});
+  }
   std::sort(images.begin(), images.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return images;
 }

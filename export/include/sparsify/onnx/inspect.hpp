@@ -19,6 +19,7 @@ struct WeightFacts {
   std::int64_t elements = 0;
   std::int64_t zeros = 0;
   bool two_four = false;  ///< at most two non-zeros in each aligned group of four along the input channels
+  int bits = 0;           ///< that its integers use, at least 2; 0: not stored as integers
   std::string quantizer;  ///< "per-channel int8", "per-tensor uint8" or empty
   double sparsity() const {
     return elements ? static_cast<double>(zeros) / static_cast<double>(elements) : 0;

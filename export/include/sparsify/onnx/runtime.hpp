@@ -13,8 +13,9 @@
 namespace sparsify::onnx {
 
 struct EngineOptions {
-  int threads = 0;       ///< within an operator; 0: as many as LibTorch uses
-  bool optimize = true;  ///< false: the file's operators as they stand, the reference semantics
+  int threads = 0;             ///< within an operator; 0: as many as LibTorch uses
+  bool optimize = true;        ///< false: the file's operators as they stand, the reference semantics
+  bool exact_integers = true;  ///< "session.x64quantprecision"; false: as ONNX Runtime is by default
   std::filesystem::path optimized_model{};  ///< where to write the graph that is really run; empty: nowhere
 };
 
@@ -22,7 +23,8 @@ struct EngineOptions {
 /// adds products in pairs that saturate at 16 bits, unless "session.x64quantprecision" is "1".
 bool default_integers_are_exact();
 
-/// An .onnx file in ONNX Runtime on the CPU, its integers exact on every CPU.
+/// An .onnx file in ONNX Runtime on the CPU; its integers are exact on every CPU unless the options say
+/// otherwise.
 class Engine {
  public:
   /// Throws Error when the file cannot be loaded.

@@ -56,14 +56,19 @@ struct MaskType {
     throw fail();
   }
 
-  /// Throws InvalidField("mask_type") for a parameter that cannot have such a mask.
-  void check_fits(const Parameter& parameter) const {
-    const auto& weight = parameter.tensor;
-    if (kind != Kind::kNofM || (weight.dim() >= 2 && weight.size(1) % pattern.m == 0)) return;
-    throw InvalidField("mask_type", parameter.name + ": " +
-                                        std::to_string(weight.dim() < 2 ? 0 : weight.size(1)) +
-                                        " input channels are not a multiple of " + std::to_string(pattern.m) +
-                                        "; exclude it");
+  /// Throws InvalidField("mask_type") unless what is removed together is as large in one layer as in another:
+  /// sparsity counts it.
+  void check_can_compete() const {
+    if (kind == Kind::kBlocks && (block.out < 0 || block.in < 0 || block.all_taps))
+      throw InvalidField("mask_type",
+                         "whole filters or channels differ in size from layer to layer and cannot compete; "
+                         "prune each layer by itself, with MagnitudePruningModifier");
+  }
+
+  /// Whether a weight [out, in, ...] is smaller than one block.
+  bool is_wider_than(const at::Tensor& weight) const {
+    return kind == Kind::kBlocks && weight.dim() >= 2 &&
+           (block.in > weight.size(1) || block.out > weight.size(0));
   }
 
   /// The scores of what is removed together. Under N:M the largest of every group can not be removed.

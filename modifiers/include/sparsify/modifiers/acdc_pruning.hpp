@@ -10,6 +10,7 @@
 
 #include "sparsify/masks/magnitude_masks.hpp"
 #include "sparsify/modifiers/gradual_pruning.hpp"
+#include "sparsify/odd_weights.hpp"
 #include "sparsify/registry.hpp"
 
 namespace sparsify {
@@ -47,6 +48,8 @@ class ACDCPruning : public Modifier {
       : Modifier(options.window), options_(options), mask_type_(MaskType::parse(options.mask_type)) {
     check(options.window, true);
     detail::check_sparsity("compression_sparsity", options.compression_sparsity);
+    if (mask_type_.kind == MaskType::Kind::kNofM)
+      throw InvalidField("mask_type", "there is no N:M form of alternating phases; use NMPruningModifier");
     if (!(options.update_frequency > 0))
       throw InvalidField("update_frequency", "expected how many epochs a phase lasts, more than 0");
   }
@@ -56,10 +59,9 @@ class ACDCPruning : public Modifier {
     if (phases() < 2)
       throw InvalidField("update_frequency", "the window has room for one phase only; expected two or more");
     selected_ = binding.select(options_.params, options_.exclude);
-    for (const auto& parameter : selected_) {
-      mask_type_.check_fits(parameter);
+    if (options_.global_sparsity && selected_.size() > 1) mask_type_.check_can_compete();
+    for (const auto& parameter : selected_)
       binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
-    }
     binding.schedule({options_.global_sparsity ? "sparsity of all together" : "sparsity", plan_,
                       names_of(selected_), [this](std::int64_t step) {
                         return compressed(phase_at(step)) ? options_.compression_sparsity.number : 0.0;
@@ -73,6 +75,7 @@ class ACDCPruning : public Modifier {
 
   void begin_step(State& state) override {
     if (!plan_.contains(state.step)) return;
+    if (state.step == plan_.start) note_odd_weights(state, selected_, mask_type_);
     const auto phase = phase_at(state.step);
     if (state.step != first_step(phase)) return;
     compressed(phase) ? compress(state) : decompress(state);
@@ -82,9 +85,11 @@ class ACDCPruning : public Modifier {
     if (state.step < plan_.end)
       throw Error("training stopped before end_epoch, in phase " + std::to_string(phase_at(state.step) + 1) +
                   " of " + std::to_string(phases()));
+    if (!options_.leave_enabled) return;
+    const double sparsity = options_.compression_sparsity.number;
+    if (options_.global_sparsity) return detail::check_sparsity_holds(state, selected_, mask_type_, sparsity);
     for (const auto& parameter : selected_)
-      if (options_.leave_enabled && !state.masks.find(parameter.name).defined())
-        throw Error(parameter.name + " has no mask at the end");
+      detail::check_sparsity_holds(state, {parameter}, mask_type_, sparsity);
   }
 
  private:
@@ -105,9 +110,7 @@ class ACDCPruning : public Modifier {
   void compress(State& state) {
     const auto masks = magnitude_masks(selected_, options_.compression_sparsity.number,
                                        options_.global_sparsity, mask_type_);
-    for (std::size_t i = 0; i < masks.size(); ++i) {
-      state.set_mask(selected_[i], masks[i]);
-    }
+    for (std::size_t i = 0; i < masks.size(); ++i) state.set_mask(selected_[i], masks[i]);
   }
 
   void decompress(State& state) {

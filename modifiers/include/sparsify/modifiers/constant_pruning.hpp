@@ -33,10 +33,7 @@ class ConstantPruning : public Modifier {
 
   void begin_step(State& state) override {
     if (state.step == plan_.start) {
-      for (const auto& parameter : selected_) {
-        const auto mask = parameter.tensor.detach().ne(0);
-        state.set_mask(parameter, mask);
-      }
+      for (const auto& parameter : selected_) state.set_mask(parameter, parameter.tensor.detach().ne(0));
     }
   }
 
@@ -48,6 +45,10 @@ class ConstantPruning : public Modifier {
   void finish(State& state) override {
     if (state.step < plan_.start)
       throw Error("training stopped before start_epoch: nothing was held constant");
+    for (const auto& parameter : selected_)
+      if (const auto mask = state.masks.find(parameter.name);
+          mask.defined() && parameter.tensor.detach().masked_select(mask.logical_not()).any().item<bool>())
+        throw Error(parameter.name + ": something wrote to its zeros after the last step");
   }
 
  private:

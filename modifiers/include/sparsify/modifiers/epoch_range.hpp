@@ -17,6 +17,8 @@ class EpochRange : public Modifier {
     }
   };
   explicit EpochRange(const Options& options) : Modifier(options.window) { check(options.window, true); }
+
+  void attach(Binding& binding) override { binding.schedule({"training", binding.plan(window()), {}}); }
 };
 
 }  // namespace sparsify

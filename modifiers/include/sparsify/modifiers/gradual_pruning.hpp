@@ -5,15 +5,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "sparsify/interpolate.hpp"
 #include "sparsify/masks/mask_type.hpp"
+#include "sparsify/masks/n_of_m_eligibility.hpp"
 #include "sparsify/masks/smallest.hpp"
+#include "sparsify/odd_weights.hpp"
 #include "sparsify/registry.hpp"
 #include "sparsify/selectors.hpp"
+#include "sparsify/tiers.hpp"
 
 namespace sparsify {
 
@@ -28,6 +30,7 @@ struct GradualPruningOptions {
   Value mask_type = "unstructured";
   bool leave_enabled = true;
   std::vector<std::string> exclude{};
+  NofMEligibility eligible{};
 
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -41,6 +44,7 @@ struct GradualPruningOptions {
     visit_selection(visit, params, exclude);
     visit("inter_func", inter_func, "linear, cubic or inverse_cubic");
     visit("mask_type", mask_type, kMaskTypes);
+    eligible.fields(visit);
     visit("leave_enabled", leave_enabled, "keep masks in force after end_epoch");
   }
 };
@@ -51,6 +55,27 @@ inline void check_reached_end(const State& state, const StepPlan& plan, const Wi
   if (state.step >= plan.end) return;
   throw Error("training stopped at epoch " + std::to_string(state.epoch()) + ", before end_epoch " +
               std::to_string(window.end_epoch) + ": final_sparsity was not reached");
+}
+
+/// Throws Error unless the weights are at least so sparse. Counted in units: blocks at the edges are smaller
+/// than others.
+inline void check_sparsity_holds(const State& state, const Parameters& parameters, const MaskType& type,
+                                 double sparsity) {
+  double pruned = 0, total = 0;
+  for (const auto& parameter : parameters) {
+    const auto kept = type.kind == MaskType::Kind::kBlocks
+                          ? block_scores(parameter.tensor.detach(), type.block)
+                          : parameter.tensor.detach();
+    total += static_cast<double>(kept.numel());
+    pruned += static_cast<double>(count_zeros(kept));
+  }
+  const double wanted = std::round(sparsity * total);
+  if (pruned >= wanted) return;
+  const auto percent = [&](double n) { return std::to_string(100 * n / total); };
+  throw Error((parameters.size() == 1 ? parameters.front().name : "all selected weights") + " ended " +
+              percent(pruned) + " % sparse instead of " + percent(wanted) + " %" +
+              (state.masks.empty() ? ": no mask is in force"
+                                   : ": something wrote to pruned weights after the last step"));
 }
 
 inline void check_sparsity(const char* field, const Value& value) {
@@ -83,8 +108,10 @@ class GradualPruning : public Modifier {
     check(options.window, true);
     if (options.init_sparsity != Value("__FROM_PARAM__"))
       detail::check_sparsity("init_sparsity", options.init_sparsity);
-    read_tiers();
+    choose_tiers();
     check_update_frequency(options.update_frequency);
+    options.eligible.check();
+    check_fits_pattern();
   }
 
   void attach(Binding& binding) override {
@@ -96,16 +123,18 @@ class GradualPruning : public Modifier {
                            [&](const auto& other) { return other.name == parameter.name; });
       };
       selected.erase(std::remove_if(selected.begin(), selected.end(), earlier), selected.end());
+      if (selected.empty())
+        throw InvalidField("final_sparsity", "earlier entries have all parameters that this one selects");
+      if (mask_type_.kind == MaskType::Kind::kNofM) leave_out_ineligible(binding.state(), selected);
       selected_.insert(selected_.end(), selected.begin(), selected.end());
-      for (const auto& parameter : selected) check_fits(parameter);
       for (const auto& parameter : selected)
         binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
-      const double last = tier.final_sparsity;
+      const double last = tier.number;
       binding.schedule({scope(), plan_, names_of(selected), [this, last](std::int64_t step) {
                           return target(step, options_.init_sparsity.number, last);
                         }});
       for (auto& parameters : competing_sets(selected)) {
-        check_can_compete(parameters);
+        if (parameters.size() > 1) mask_type_.check_can_compete();
         sets_.push_back({std::move(parameters), options_.init_sparsity.number, last});
       }
     }
@@ -114,7 +143,7 @@ class GradualPruning : public Modifier {
   void begin_step(State& state) override {
     if (state.step == plan_.start && options_.init_sparsity.is(Value::Kind::kText))
       for (auto& set : sets_) set.init_sparsity = set.zeros() / set.elements();
-    if (state.step == plan_.start) note_odd_weights(state, selected());
+    if (state.step == plan_.start) note_odd_weights(state, selected(), mask_type_);
     if (plan_.updates_at(state.step) && ready()) update(state);
   }
 
@@ -126,7 +155,9 @@ class GradualPruning : public Modifier {
   void finish(State& state) override {
     detail::check_reached_end(state, plan_, window());
     if (!options_.leave_enabled) return;
-    for (const auto& set : sets_) verify(state, set);
+    for (const auto& set : sets_)
+      detail::check_sparsity_holds(state, set.parameters, mask_type_, set.final_sparsity);
+    note_emptied(state, selected());
   }
 
   void save(StateDict& state) const override {
@@ -181,10 +212,6 @@ class GradualPruning : public Modifier {
 
  private:
   /// Parameters that end at one sparsity.
-  struct Tier {
-    std::vector<std::string> params;
-    double final_sparsity;
-  };
   struct Set {
     Parameters parameters;
     double init_sparsity, final_sparsity;
@@ -201,70 +228,49 @@ class GradualPruning : public Modifier {
     }
   };
 
-  void read_tiers() {
+  void choose_tiers() {
     const auto& value = options_.final_sparsity;
     if (!value.is(Value::Kind::kMapping)) {
       detail::check_sparsity("final_sparsity", value);
-      tiers_.push_back({options_.params, value.number});
+      tiers_ = {{value.number, options_.params}};
       return;
     }
-    if (value.entries.empty()) throw InvalidField("final_sparsity", "the mapping is empty");
-    for (const auto& [key, selectors] : value.entries) {
-      char* end = nullptr;
-      const Value sparsity(std::strtod(key.c_str(), &end));
-      if (key.empty() || *end != '\0')
-        throw InvalidField("final_sparsity", "expected fractions as keys, got '" + key + "'");
-      detail::check_sparsity("final_sparsity", sparsity);
-      tiers_.push_back({texts_of(selectors), sparsity.number});
-    }
-  }
-  static std::vector<std::string> texts_of(const Value& value) {
-    if (value.is(Value::Kind::kText)) return {value.text};
-    std::vector<std::string> texts;
-    for (const auto& item : value.items) {
-      if (!item.is(Value::Kind::kText)) break;
-      texts.push_back(item.text);
-    }
-    if (!value.is(Value::Kind::kList) || texts.size() != value.items.size() || texts.empty())
-      throw InvalidField("final_sparsity", "expected selectors below each fraction, got " + describe(value));
-    return texts;
+    if (options_.params.size() > 1 ||
+        (options_.params.size() == 1 && options_.params[0].rfind("__ALL", 0) != 0))
+      throw InvalidField("params", "the mapping in final_sparsity says which; leave params out");
+    tiers_ = read_tiers("final_sparsity", value);
+    for (const auto& tier : tiers_) detail::check_sparsity("final_sparsity", tier.number);
   }
 
   double target(std::int64_t step, double first, double last) const {
     return interpolate(interpolation_, first, last, plan_.progress(step));
   }
 
-  void check_fits(const Parameter& parameter) const {
-    mask_type_.check_fits(parameter);
+  // N:M ends at its own sparsity, or is not begun.
+  void check_fits_pattern() const {
     if (mask_type_.kind != MaskType::Kind::kNofM) return;
     const double most = mask_type_.pattern.sparsity();
     for (const auto& tier : tiers_)
-      if (tier.final_sparsity != 0 && std::fabs(tier.final_sparsity - most) > 0.01)
+      if (tier.number != 0 && std::fabs(tier.number - most) > 0.01)
         throw InvalidField("final_sparsity", "expected " + std::to_string(most).substr(0, 5) +
                                                  " for this mask_type, got " +
-                                                 std::to_string(tier.final_sparsity).substr(0, 5));
+                                                 std::to_string(tier.number).substr(0, 5));
   }
 
-  static void note_odd_weights(State& state, const Parameters& parameters) {
-    for (const auto& [name, tensor, groups, type] : parameters) {
-      const auto weight = tensor.detach();
-      const auto odd = weight.numel() - weight.isfinite().sum().item<std::int64_t>();
-      if (odd > 0)
-        state.notes.push_back("pruning: " + std::to_string(odd) + " values of " + name +
-                              " are not finite: they count as the largest and stay");
-      if (weight.numel() > 0 && weight.count_nonzero().item<std::int64_t>() == 0)
-        state.notes.push_back("pruning: " + name + " is all zero before it is pruned");
-    }
-  }
-
-  // Sparsity counts what is removed together: it must be as large in one layer as in another.
-  void check_can_compete(const Parameters& parameters) const {
-    const auto& block = mask_type_.block;
-    if (parameters.size() > 1 && mask_type_.kind == MaskType::Kind::kBlocks &&
-        (block.out < 0 || block.in < 0 || block.all_taps))
-      throw InvalidField("mask_type",
-                         "whole filters or channels differ in size from layer to layer and cannot compete; "
-                         "prune each layer by itself, with MagnitudePruningModifier");
+  void leave_out_ineligible(State& state, Parameters& parameters) const {
+    const auto& pattern = mask_type_.pattern;
+    const auto name = std::to_string(pattern.n) + ":" + std::to_string(pattern.m);
+    std::string reason;
+    const auto is_left_out = [&](const Parameter& parameter) {
+      const auto why = options_.eligible.why_not(parameter, pattern);
+      if (why.empty()) return false;
+      state.notes.push_back(name + ": " + parameter.name + " stays dense: " + why);
+      reason = parameter.name + ": " + why;
+      return true;
+    };
+    parameters.erase(std::remove_if(parameters.begin(), parameters.end(), is_left_out), parameters.end());
+    if (parameters.empty())
+      throw InvalidField("mask_type", "no selected weight can be pruned " + name + " (" + reason + ")");
   }
 
   void update(State& state) {
@@ -288,25 +294,6 @@ class GradualPruning : public Modifier {
         prune(state, parameter, mask_type_.mask(kept[s][i], parameter.tensor));
       }
     updated(state);
-  }
-
-  // Counted in units: blocks at the edges are smaller than others.
-  void verify(const State& state, const Set& set) const {
-    double pruned = 0, total = 0;
-    for (const auto& parameter : set.parameters) {
-      const auto kept = mask_type_.kind == MaskType::Kind::kBlocks
-                            ? block_scores(parameter.tensor.detach(), mask_type_.block)
-                            : parameter.tensor.detach();
-      total += static_cast<double>(kept.numel());
-      pruned += static_cast<double>(count_zeros(kept));
-    }
-    const double wanted = std::round(set.final_sparsity * total);
-    if (pruned >= wanted) return;
-    const auto percent = [&](double n) { return std::to_string(100 * n / total); };
-    throw Error((set.parameters.size() == 1 ? set.parameters.front().name : "all selected weights") +
-                " ended " + percent(pruned) + " % sparse instead of " + percent(wanted) + " %" +
-                (state.masks.empty() ? ": no mask is in force"
-                                     : ": something wrote to pruned weights after the last step"));
   }
 
   Options options_;

@@ -67,8 +67,7 @@ class LayerPruning : public Modifier {
     if (state.step != plan_.start) return;
     for (const auto& parameter : selected_) {
       values_.try_emplace(parameter.name, parameter.tensor.detach().clone());
-      const auto nothing = at::zeros_like(parameter.tensor.detach(), at::kBool);
-      state.set_mask(parameter, nothing);
+      state.set_mask(parameter, at::zeros_like(parameter.tensor.detach(), at::kBool));
     }
     // Batch norm sees nothing but zeros until then.
     for (const auto& buffer : statistics_) values_.try_emplace(buffer.name, buffer.tensor.detach().clone());
@@ -76,9 +75,9 @@ class LayerPruning : public Modifier {
 
   void finish(State& state) override {
     if (state.step <= plan_.start) throw Error("training stopped before start_epoch: nothing was removed");
-    if (state.step >= plan_.end) return;
+    if (state.step > plan_.end) return;  // it is back
     for (const auto& parameter : selected_)
-      if (parameter.tensor.detach().count_nonzero().item<std::int64_t>() > 0)
+      if (count_zeros(parameter.tensor) < parameter.tensor.numel())
         throw Error(parameter.name + " is not zero at the end");
   }
 

@@ -74,7 +74,9 @@ class MFACPruning : public SecondOrderPruning {
   struct Inverse {
     Inverse(const std::vector<at::Tensor>& rows, double damp) : damp(damp), g(at::stack(rows)) {
       const auto m = static_cast<double>(rows.size());
-      middle = g.mm(g.t()).to(at::kDouble) + at::eye(g.size(0), g.options().dtype(at::kDouble)) * (damp * m);
+      const auto products = g.mm(g.t()).to(at::kDouble);
+      const double rounding = 1e-6 * products.diagonal().mean().item<double>();  // of float sums
+      middle = products + at::eye(g.size(0), products.options()) * (damp * m + rounding);
     }
     at::Tensor times(const at::Tensor& vector) const {
       const auto inner = at::linalg_solve(middle, g.mv(vector).to(at::kDouble)).to(at::kFloat);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -69,7 +70,11 @@ class MovementPruning : public GradualPruning {
   std::vector<Parameters> competing_sets(const Parameters& parameters) const override {
     return one_set_each(parameters);
   }
-  at::Tensor scores(const State&, const Parameter& parameter) override { return moved_.at(parameter.name); }
+  // What is not finite counts as the largest, as with other methods.
+  at::Tensor scores(const State&, const Parameter& parameter) override {
+    const auto& moved = moved_.at(parameter.name);
+    return at::where(at::isfinite(moved), moved, std::numeric_limits<float>::infinity());
+  }
   bool signed_scores() const override { return true; }
   bool ready() const override { return scored_; }
 

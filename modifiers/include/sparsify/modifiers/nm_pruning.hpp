@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "sparsify/graph/channel_spaces.hpp"
-#include "sparsify/masks/n_of_m.hpp"
+#include "sparsify/masks/n_of_m_eligibility.hpp"
+#include "sparsify/odd_weights.hpp"
 #include "sparsify/permute_for_n_of_m.hpp"
 #include "sparsify/registry.hpp"
 
@@ -28,8 +29,7 @@ class NMPruning : public Modifier {
     double start_epoch = 0;
     std::string mask_type = "2:4";
     std::vector<std::string> params = {"__ALL_PRUNABLE__"};
-    bool exclude_grouped = true;
-    std::int64_t min_channels = 16;
+    NofMEligibility eligible{};
     std::vector<std::string> exclude{};
     bool permute = false;
     template <class Visitor>
@@ -38,9 +38,7 @@ class NMPruning : public Modifier {
             "epoch at which the masks are made; usually when the dense model has converged");
       visit("mask_type", mask_type, "N:M, such as 2:4");
       visit_selection(visit, params, exclude);
-      visit("exclude_grouped", exclude_grouped,
-            "leave grouped convolutions dense: GPUs have no sparse kernel for them");
-      visit("min_channels", min_channels, "leave layers with fewer input channels dense: too narrow to gain");
+      eligible.fields(visit);
       visit(
           "permute", permute,
           "first put channels into an order in which more magnitude is kept, in all layers they go through; "
@@ -50,13 +48,13 @@ class NMPruning : public Modifier {
   explicit NMPruning(const Options& options)
       : Modifier({options.start_epoch, -1}), options_(options), pattern_(parse_n_of_m(options.mask_type)) {
     check(window());
-    if (options.min_channels < 1) throw InvalidField("min_channels", "expected at least 1");
+    options.eligible.check();
   }
 
   void attach(Binding& binding) override {
     plan_ = binding.plan(window());
     for (auto& parameter : binding.select(options_.params, options_.exclude)) {
-      const auto reason = why_not(parameter);
+      const auto reason = options_.eligible.why_not(parameter, pattern_);
       if (!reason.empty()) {
         binding.state().notes.push_back(options_.mask_type + ": " + parameter.name +
                                         " stays dense: " + reason);
@@ -72,8 +70,10 @@ class NMPruning : public Modifier {
     if (selected_.empty())
       throw InvalidField("params", "no selected weight can be pruned " + options_.mask_type +
                                        "; see min_channels and exclude_grouped");
+    auto once = plan_;
+    once.every = 1e15;  // steps: there is one update
     binding.schedule(
-        {"sparsity", plan_, names_of(selected_), [this](std::int64_t) { return pattern_.sparsity(); }});
+        {"sparsity", once, names_of(selected_), [this](std::int64_t) { return pattern_.sparsity(); }});
   }
 
   void begin_step(State& state) override {
@@ -120,21 +120,9 @@ class NMPruning : public Modifier {
   }
 
   void make_masks(State& state) const {
-    for (const auto& parameter : selected_) {
-      const auto mask = n_of_m_mask(parameter.tensor, pattern_);
-      state.set_mask(parameter, mask);
-    }
-  }
-
-  std::string why_not(const Parameter& parameter) const {
-    const auto channels = parameter.tensor.dim() >= 2 ? parameter.tensor.size(1) : 0;
-    if (channels == 0) return "it has no input channels";
-    if (options_.exclude_grouped && parameter.groups > 1) return "a grouped convolution";
-    if (channels % pattern_.m != 0)
-      return std::to_string(channels) + " input channels are not a multiple of " + std::to_string(pattern_.m);
-    if (channels < options_.min_channels)
-      return "fewer than " + std::to_string(options_.min_channels) + " input channels";
-    return "";
+    note_odd_weights(state, selected_);
+    for (const auto& parameter : selected_)
+      state.set_mask(parameter, n_of_m_mask(parameter.tensor, pattern_));
   }
 
   Options options_;

@@ -8,6 +8,7 @@
 #include <ATen/ops/linalg_inv.h>
 #include <ATen/ops/linalg_solve.h>
 #include <ATen/ops/maximum.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
@@ -86,7 +87,8 @@ class OBSPruning : public SecondOrderPruning {
     const auto keep = in_blocks(kept.to(at::kFloat));
     const auto weight = in_blocks(parameter.tensor.detach().to(at::kFloat).contiguous().reshape(-1));
     const auto matrix = damped(parameter);
-    const auto right = matrix.bmm((weight * (1 - keep)).unsqueeze(2)).squeeze(2) * keep;
+    const auto removed = at::where(keep > 0, 0.0F, weight);  // a product would spread what is not finite
+    const auto right = matrix.bmm(removed.unsqueeze(2)).squeeze(2) * keep;
     const auto change = at::linalg_solve(restricted(matrix, keep), right.unsqueeze(2)).squeeze(2) * keep;
     return change.reshape(-1).slice(0, 0, parameter.tensor.numel());
   }

@@ -10,6 +10,7 @@
 #include "sparsify/graph/recorder.hpp"
 #include "sparsify/quantization/make_plan.hpp"
 #include "sparsify/quantization/mode.hpp"
+#include "sparsify/quantization/observers.hpp"
 #include "sparsify/quantization/plan_text.hpp"
 #include "sparsify/registry.hpp"
 
@@ -29,10 +30,14 @@ class Quantization : public Modifier {
     double freeze_bn_stats_epoch = -1;
     double averaging_constant = 0.05;
     std::vector<std::string> submodules{};
+    Value weight_bits{};
+    std::string observer = "moving_average_minmax";
     template <class Visitor>
     void fields(Visitor& visit) {
       visit("start_epoch", start_epoch, "epoch at which rounding begins");
-      visit("scheme", scheme, "target: cpu (also default, deepsparse) or gpu (also tensorrt)");
+      visit("scheme", scheme,
+            "target: cpu (also default, deepsparse), cpu-legacy (for x86 without VNNI: 7-bit weights, whose "
+            "products do not saturate there) or gpu (also tensorrt)");
       visit("ignore", ignore,
             "layers left in floating point: selectors as for pruning (module names, __FIRST__, Conv2d)");
       visit("submodules", submodules, "when given, layers outside these modules stay in floating point");
@@ -42,16 +47,26 @@ class Quantization : public Modifier {
             "epoch at which batch-norm statistics stop moving; -1: never");
       visit("averaging_constant", averaging_constant,
             "weight of each new batch in the moving average of a range");
+      visit("weight_bits", weight_bits,
+            "bits of weights, 2 to 8, or a mapping from bits to selectors, the first match wins; default: 8, "
+            "or 7 for cpu-legacy. Fewer than 8 are stored in 8");
+      visit("observer", observer,
+            "how activation ranges are found: moving_average_minmax; for calibration without training also "
+            "minmax, percentile (99.99 %), mse or entropy");
     }
   };
 
   explicit Quantization(const Options& options)
-      : Modifier({options.start_epoch, -1}), options_(options), scheme_(scheme_of(options.scheme)) {
+      : Modifier({options.start_epoch, -1}),
+        options_(options),
+        scheme_(scheme_of(options.scheme)),
+        observer_(parse_observer(options.observer)) {
     check(window());
     check_later("disable_quantization_observer_epoch", options.disable_quantization_observer_epoch);
     check_later("freeze_bn_stats_epoch", options.freeze_bn_stats_epoch);
     if (!(options.averaging_constant > 0 && options.averaging_constant <= 1))
       throw InvalidField("averaging_constant", "expected a number above 0, at most 1");
+    choose_bits();
   }
 
   void attach(Binding& binding) override {
@@ -66,7 +81,6 @@ class Quantization : public Modifier {
                          "must lie a step or more after start_epoch: no range would be observed");
     binding.claim("quantizers", start_, StepPlan::kNever);
     binding.claim("what operators see", start_, StepPlan::kNever);
-    binding.schedule({"quantization", binding.plan(window()), {}});
     if (frozen_ranges_ != StepPlan::kNever)
       binding.schedule({"ranges fixed", {frozen_ranges_, StepPlan::kNever}, {}});
     if (frozen_statistics_ != StepPlan::kNever)
@@ -74,13 +88,18 @@ class Quantization : public Modifier {
     owner_ = binding.owner();
     ignore_ = layers("ignore", options_.ignore, binding.state().parameters);
     submodules_ = layers("submodules", options_.submodules, binding.state().parameters);
+    for (auto& tier : bits_.layers)
+      tier.params = layers("weight_bits", tier.params, binding.state().parameters);
+    binding.schedule({"quantization", binding.plan(window()), candidates(binding.state().parameters)});
   }
 
   void forward(State& state, const std::function<void()>& run) override {
     if (!planned_ && state.training) return record_and_plan(state, run);
     if (!planned_ || (state.training ? state.step < start_ : !quantizers_.saw_data())) return run();
-    const QuantizationMode::Settings settings{state.training, state.step < frozen_ranges_,
-                                              state.step >= frozen_statistics_};
+    const QuantizationMode::Settings settings{.training = state.training,
+                                              .observe = state.step < frozen_ranges_,
+                                              .histograms = histograms_.empty() ? nullptr : &histograms_,
+                                              .freeze_batch_norm = state.step >= frozen_statistics_};
     QuantizationMode mode(quantizers_, state.parameters, state.buffers, settings);
     {
       const ModeGuard guard(mode);
@@ -89,7 +108,7 @@ class Quantization : public Modifier {
     const auto& seen = mode.finish();
     if (!settings.training || !settings.observe) return;
     for (std::size_t i = 0; i < seen.size(); ++i)
-      quantizers_.ranges()[i].update(seen[i], options_.averaging_constant);
+      if (!seen[i].empty()) observe(state, i, seen[i]);
   }
 
   void finish(State&) override {
@@ -111,6 +130,16 @@ class Quantization : public Modifier {
     }
     state["plan"] = text_tensor(to_text(quantizers_.plan())), state["ranges"] = extents,
     state["batches"] = batches;
+    if (histograms_.empty()) return;
+    auto reaches = at::empty({count}, at::kDouble);
+    auto counts = at::empty({count, Histogram::kBins}, at::kLong);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto& histogram = histograms_[static_cast<std::size_t>(i)];
+      reaches.mutable_data_ptr<double>()[i] = histogram.reach();
+      std::copy(histogram.counts().begin(), histogram.counts().end(),
+                counts.mutable_data_ptr<std::int64_t>() + i * Histogram::kBins);
+    }
+    state["histogram_reaches"] = reaches, state["histogram_counts"] = counts;
   }
 
   void load(const StateDict& state) override {
@@ -131,6 +160,8 @@ class Quantization : public Modifier {
           {extents.const_data_ptr<float>()[2 * i], extents.const_data_ptr<float>()[2 * i + 1]},
           batches.const_data_ptr<std::int64_t>()[i]};
     quantizers_ = std::move(loaded);
+    make_histograms();
+    load_histograms(state);
     planned_ = true;
   }
 
@@ -175,15 +206,78 @@ class Quantization : public Modifier {
 
   /// "cpu" or "gpu" for any name of a scheme. Throws InvalidField.
   static std::string scheme_of(const std::string& name) {
-    if (name == "cpu" || name == "default" || name == "deepsparse") return "cpu";
+    if (name == "cpu" || name == "default" || name == "deepsparse" || name == kLegacy) return "cpu";
     if (name == "gpu" || name == "tensorrt") return "gpu";
-    throw InvalidField("scheme",
-                       "expected cpu (also default, deepsparse) or gpu (also tensorrt), got '" + name + "'");
+    throw InvalidField(
+        "scheme",
+        "expected cpu (also default, deepsparse), cpu-legacy or gpu (also tensorrt), got '" + name + "'");
   }
 
  private:
+  static constexpr const char* kLegacy = "cpu-legacy";
+
+  void choose_bits() {
+    const auto& value = options_.weight_bits;
+    bits_.all = options_.scheme == kLegacy ? 7 : 8;
+    if (value.is(Value::Kind::kMapping))
+      bits_.layers = read_tiers("weight_bits", value);
+    else if (!value.is(Value::Kind::kNone))
+      bits_.all = checked_bits(value);
+    for (const auto& tier : bits_.layers) checked_bits(tier.number);
+  }
+
+  static int checked_bits(const Value& value) {
+    const double bits = value.number;
+    if (!value.is(Value::Kind::kNumber) || !(bits >= 2 && bits <= 8) || bits != std::floor(bits))
+      throw InvalidField("weight_bits", "expected 2 to 8 bits, got " + describe(value));
+    return static_cast<int>(bits);
+  }
+
+  // A batch with infinite values says nothing of the range.
+  void observe(State& state, std::size_t quantizer, const Extent& batch) {
+    const auto& entry = quantizers_.plan().activations[quantizer];
+    if (!std::isfinite(batch.low) || !std::isfinite(batch.high)) {
+      const auto note = "quantization: " + entry.site + " had infinite values; such batches do not count";
+      if (std::find(state.notes.begin(), state.notes.end(), note) == state.notes.end())
+        state.notes.push_back(note);
+      return;
+    }
+    auto& range = quantizers_.ranges()[quantizer];
+    if (observer_ == Observer::kMovingAverageMinMax) {
+      range.move_towards(batch, options_.averaging_constant);
+    } else if (observer_ == Observer::kMinMax) {
+      auto whole = range.extent;
+      whole.merge(batch);
+      range.set(whole);
+    } else {
+      range.set(range_of(observer_, histograms_[quantizer], entry));
+    }
+  }
+
+  void make_histograms() {
+    histograms_.clear();
+    if (needs_histogram(observer_)) histograms_.resize(quantizers_.ranges().size());
+  }
+
+  void load_histograms(const StateDict& state) {
+    if (histograms_.empty()) return;
+    const auto count = static_cast<std::int64_t>(histograms_.size());
+    if (!state.count("histogram_reaches") || !state.count("histogram_counts") ||
+        state.at("histogram_reaches").numel() != count ||
+        state.at("histogram_counts").numel() != count * Histogram::kBins)
+      throw Error("the saved session has no histograms, as the recipe's observer needs");
+    const auto reaches = state.at("histogram_reaches").cpu().contiguous(),
+               counts = state.at("histogram_counts").cpu().contiguous();
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto* of_one = counts.const_data_ptr<std::int64_t>() + i * Histogram::kBins;
+      histograms_[static_cast<std::size_t>(i)] = {reaches.const_data_ptr<double>()[i],
+                                                  {of_one, of_one + Histogram::kBins}};
+    }
+  }
+
   void check_later(const char* field, double epoch) const {
     if (epoch == -1) return;
+    check_epoch(field, epoch);
     if (!(epoch >= 0)) throw InvalidField(field, "expected an epoch >= 0, or -1");
     if (epoch < options_.start_epoch) throw InvalidField(field, "must not lie before start_epoch");
   }
@@ -206,10 +300,24 @@ class Quantization : public Modifier {
     return result;
   }
 
+  // The weights that are rounded if data flow and target permit.
+  std::vector<std::string> candidates(const Parameters& parameters) const {
+    const auto is_any_of = [](const std::vector<std::string>& targets, const Parameter& parameter) {
+      return std::any_of(targets.begin(), targets.end(),
+                         [&](const auto& target) { return Selector(target).matches(parameter); });
+    };
+    std::vector<std::string> names;
+    for (const auto& parameter : parameters)
+      if (parameter.prunable() && !is_any_of(ignore_, parameter) &&
+          (submodules_.empty() || is_any_of(submodules_, parameter)))
+        names.push_back(parameter.name);
+    return names;
+  }
+
   void record_and_plan(State& state, const std::function<void()>& run) {
     const auto graph = record(state.parameters, state.buffers, run);
     try {
-      quantizers_ = Quantizers(make_plan(graph, scheme_, ignore_, submodules_));
+      quantizers_ = Quantizers(make_plan(graph, scheme_, ignore_, submodules_, bits_));
     } catch (const Error& error) {
       throw Error(owner_ + ": " + error.what());
     }
@@ -220,6 +328,7 @@ class Quantization : public Modifier {
       throw Error("no layer of the model can be quantized: " +
                   (reasons.empty() ? std::string("the forward pass used none of its weights") : reasons));
     }
+    make_histograms();
     for (const auto& layer : quantizers_.plan().unquantized)
       state.notes.push_back("quantization: " + layer.site + " stays float: " + layer.reason);
     planned_ = true;
@@ -227,10 +336,13 @@ class Quantization : public Modifier {
 
   Options options_;
   std::string scheme_, owner_;
+  Observer observer_;
   std::vector<std::string> ignore_, submodules_;
+  WeightBits bits_;
   std::int64_t start_ = 0, frozen_ranges_ = StepPlan::kNever, frozen_statistics_ = StepPlan::kNever;
   bool planned_ = false;
   Quantizers quantizers_;
+  std::vector<Histogram> histograms_;  ///< as quantizers_' ranges; empty: the observer needs none
 };
 
 }  // namespace sparsify

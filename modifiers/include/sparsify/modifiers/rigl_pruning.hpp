@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <ATen/ops/nan_to_num.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -13,6 +14,7 @@
 #include "sparsify/masks/erdos_renyi.hpp"
 #include "sparsify/masks/smallest.hpp"
 #include "sparsify/modifiers/gradual_pruning.hpp"
+#include "sparsify/odd_weights.hpp"
 #include "sparsify/registry.hpp"
 
 namespace sparsify {
@@ -74,6 +76,7 @@ class RigLPruning : public Modifier {
   }
 
   void begin_step(State& state) override {
+    if (state.step == plan_.start) note_odd_weights(state, selected_);
     if (state.step == plan_.start)
       for (std::size_t i = 0; i < selected_.size(); ++i) {
         const auto& tensor = selected_[i].tensor;
@@ -154,7 +157,7 @@ class RigLPruning : public Modifier {
     const auto out_of_play = -std::numeric_limits<float>::infinity(), untouchable = -out_of_play;
     const auto magnitude = at::where(mask, weight.abs(), out_of_play);
     const auto remaining = smallest_value_masks({{magnitude}}, {pruned(i) + replaced}).front().front();
-    const auto worth = at::where(remaining, untouchable, sums_.at(parameter.name).abs());
+    const auto worth = at::where(remaining, untouchable, at::nan_to_num(sums_.at(parameter.name).abs()));
     const auto grown = smallest_value_masks({{worth}}, {pruned(i)}).front().front();
     weight.masked_fill_(mask.logical_not(), 0);
     set(state, i, grown, options_.momentum_buffer_reset ? remaining : grown);

@@ -173,10 +173,7 @@ class StructuredPruning : public Modifier {
         channels_of(mask, member, set.size).index_fill_(0, gone.to(mask.device()), false);
       }
     }
-    for (const auto& [name, mask] : masks) {
-      const auto& parameter = *find_named(state.parameters, name);
-      state.set_mask(parameter, mask);
-    }
+    for (const auto& [name, mask] : masks) state.set_mask(*find_named(state.parameters, name), mask);
     is_due_ = false;
   }
 

@@ -10,6 +10,7 @@
 
 #include "sparsify/masks/magnitude_masks.hpp"
 #include "sparsify/modifiers/gradual_pruning.hpp"
+#include "sparsify/odd_weights.hpp"
 #include "sparsify/registry.hpp"
 
 namespace sparsify {
@@ -75,6 +76,7 @@ class TopKASTPruning : public Modifier {
   }
 
   void begin_step(State& state) override {
+    if (state.step == plan_.start) note_odd_weights(state, selected_);
     if (plan_.updates_at(state.step)) {
       show();
       in_use_ = magnitude_masks(selected_, options_.forward_sparsity.number, options_.global_sparsity);
@@ -84,9 +86,8 @@ class TopKASTPruning : public Modifier {
       hide();  // the step before did not come to its end
     }
     if (state.step != plan_.last()) return;
-    for (std::size_t i = 0; i < selected_.size(); ++i) {  // the last step trains with ordinary masks
-      state.set_mask(selected_[i], in_use_[i]);
-    }
+    // The last step trains with ordinary masks.
+    for (std::size_t i = 0; i < selected_.size(); ++i) state.set_mask(selected_[i], in_use_[i]);
     in_use_.clear(), moved_.clear(), values_.clear();
   }
 

@@ -12,8 +12,16 @@
 #include "sparsify/quantization/node_kinds.hpp"
 #include "sparsify/quantization/plan.hpp"
 #include "sparsify/selectors.hpp"
+#include "sparsify/tiers.hpp"
 
 namespace sparsify {
+
+/// How many bits the weights of quantized layers have, 2 to 8.
+struct WeightBits {
+  int all = 8;
+  std::vector<Tier> layers{};  ///< others for these; the first match wins
+};
+
 namespace detail {
 
 /// Layers named by selectors as for pruning, or by kind (Conv2d, Linear).
@@ -50,11 +58,14 @@ class LayerTargets {
 class PlanMaker {
  public:
   PlanMaker(const Graph& graph, const std::string& scheme, const std::vector<std::string>& ignore,
-            const std::vector<std::string>& submodules)
+            const std::vector<std::string>& submodules, const WeightBits& bits)
       : graph_(graph),
         is_cpu_(scheme == "cpu"),
         ignore_("ignore", ignore),
-        submodules_("submodules", submodules) {
+        submodules_("submodules", submodules),
+        bits_of_all_(bits.all) {
+    for (const auto& tier : bits.layers)
+      bits_.emplace_back(static_cast<int>(tier.number), LayerTargets("weight_bits", tier.params));
     if (scheme != "cpu" && scheme != "gpu")
       throw InvalidField("scheme", "expected cpu or gpu, got '" + scheme + "'");
     plan_.scheme = scheme;
@@ -77,6 +88,7 @@ class PlanMaker {
     find_layers();
     ignore_.check_used();
     submodules_.check_used();
+    for (const auto& tier : bits_) tier.second.check_used();
     for (const auto& layer : layers_) {
       demand(graph_.nodes[layer.node].value("input"));
       // On the CPU a convolution is integer only when its output is rounded as well; a linear layer needs no
@@ -99,6 +111,7 @@ class PlanMaker {
     int node = -1;
     int batch_norm = -1;  ///< the node that is folded into it
     int end = -1;         ///< the value after batch-norm and activation
+    int bits = 8;         ///< of the weight
   };
 
   // --- layers ---
@@ -107,7 +120,8 @@ class PlanMaker {
     for (int i = 0; i < static_cast<int>(graph_.nodes.size()); ++i) {
       const auto& node = graph_.nodes[i];
       if (!is_weighted(node) && !is_product_with_parameter(node)) continue;
-      const auto layer = follow(i);
+      auto layer = follow(i);
+      layer.bits = bits_of(node);
       const auto reason = why_float(node, layer);
       if (reason.empty())
         layers_.push_back(layer);
@@ -120,6 +134,14 @@ class PlanMaker {
     if (!op_is(node, {"matmul", "mm", "addmm"})) return false;
     const int right = node.value(node.op == "aten::matmul" ? "other" : "mat2");
     return right >= 0 && graph_.values[right].is_parameter;
+  }
+
+  int bits_of(const GraphNode& node) {
+    const int weight = node.value("weight");
+    int bits = 0;
+    for (auto& [number, targets] : bits_)  // all are asked: each must match something
+      if (weight >= 0 && targets.match(node, graph_.values[weight]) && bits == 0) bits = number;
+    return bits == 0 ? bits_of_all_ : bits;
   }
 
   // The node that alone reads a value, or -1.
@@ -331,6 +353,7 @@ class PlanMaker {
     const auto& node = graph_.nodes[layer.node];
     WeightQuantizer weight;
     weight.site = node.site;
+    weight.bits = layer.bits;
     weight.input = quantizer_of(node.value("input"));
     weight.output = quantizer_of(layer.end);
     if (layer.batch_norm >= 0) {
@@ -344,6 +367,8 @@ class PlanMaker {
   const Graph& graph_;
   const bool is_cpu_;
   LayerTargets ignore_, submodules_;
+  std::vector<std::pair<int, LayerTargets>> bits_;
+  int bits_of_all_;
   QuantizationPlan plan_;
   std::vector<Layer> layers_;
   std::vector<std::vector<int>> readers_;
@@ -361,8 +386,9 @@ class PlanMaker {
 /// layer.
 inline QuantizationPlan make_plan(const Graph& graph, const std::string& scheme,
                                   const std::vector<std::string>& ignore = {},
-                                  const std::vector<std::string>& submodules = {}) {
-  return detail::PlanMaker(graph, scheme, ignore, submodules).make();
+                                  const std::vector<std::string>& submodules = {},
+                                  const WeightBits& bits = {}) {
+  return detail::PlanMaker(graph, scheme, ignore, submodules, bits).make();
 }
 
 }  // namespace sparsify

@@ -12,6 +12,7 @@
 
 #include "sparsify/graph/forward_mode.hpp"
 #include "sparsify/graph/sites.hpp"
+#include "sparsify/quantization/histogram.hpp"
 #include "sparsify/quantization/quantizers.hpp"
 
 namespace sparsify {
@@ -23,7 +24,8 @@ class QuantizationMode : public ForwardMode {
  public:
   struct Settings {
     bool training = true;
-    bool observe = true;             ///< ranges go on moving
+    bool observe = true;                           ///< ranges go on moving
+    std::vector<Histogram>* histograms = nullptr;  ///< of the plan's activations: counts what it observes
     bool freeze_batch_norm = false;  ///< batch-norms use and keep their running statistics while training
   };
 
@@ -162,21 +164,23 @@ class QuantizationMode : public ForwardMode {
     const bool stale =
         pending.rounded.defined() && detail::wants_gradient(tensor) != pending.rounded.requires_grad();
     if (!pending.rounded.defined() || stale)
-      pending.rounded = fake_quantize(tensor, grid(pending.quantizer, tensor), observer(pending));
+      pending.rounded = fake_quantize(tensor, grid(pending.quantizer, tensor), observer(pending, tensor));
     return pending.rounded;
   }
 
   void round_in_place(const at::Tensor& tensor, Pending& pending) {
     if (captured_.count(tensor.unsafeGetTensorImpl())) return;  // the caller's own
-    fake_quantize_(tensor, grid(pending.quantizer, tensor), observer(pending));
+    fake_quantize_(tensor, grid(pending.quantizer, tensor), observer(pending, tensor));
   }
 
-  Extent* observer(Pending& pending) {
-    return std::exchange(pending.observed, true) ? nullptr : seen(pending.quantizer);
+  Extent* observer(Pending& pending, const at::Tensor& tensor) {
+    return std::exchange(pending.observed, true) ? nullptr : seen(pending.quantizer, tensor);
   }
 
-  Extent* seen(int quantizer) {
-    return settings_.training && settings_.observe ? &batch_[quantizer] : nullptr;
+  Extent* seen(int quantizer, const at::Tensor& tensor) {
+    if (!settings_.training || !settings_.observe) return nullptr;
+    if (settings_.histograms) (*settings_.histograms)[static_cast<std::size_t>(quantizer)].add(tensor);
+    return &batch_[quantizer];
   }
 
   // The first batch of all is measured before it is rounded; later ones are rounded with what came before.
@@ -210,7 +214,7 @@ class QuantizationMode : public ForwardMode {
     if (quantizer < 0) return false;
     auto x = arguments[0].toTensor();
     const auto gate = x.sigmoid();
-    const auto rounded_gate = fake_quantize(gate, grid(quantizer, gate), seen(quantizer));
+    const auto rounded_gate = fake_quantize(gate, grid(quantizer, gate), seen(quantizer, gate));
     if (facts.in_place)
       x.mul_(rounded_gate);
     else
@@ -232,7 +236,8 @@ class QuantizationMode : public ForwardMode {
     ++visited_;
     const auto& parameter = weight.named->tensor;
     scales_[layer] = layer_scales(quantizers_, layer, parameter, parameters_, buffers_);
-    const auto result = fake_quantize_weight(parameter, scales_[layer]);
+    const auto result =
+        fake_quantize_weight(parameter, scales_[layer], quantizers_.plan().weights[layer].highest());
     arguments[facts.weight_argument] = weight.transposed ? result.t() : result;
     const int bias = facts.short_name == "addmm"                                    ? 0
                      : facts.short_name == "conv2d" || facts.short_name == "linear" ? 2

@@ -9,8 +9,8 @@
 
 namespace sparsify {
 
-/// What one quantizer does: integers in [lowest, highest], real = scale * (integer - zero_point). Weights are
-/// always symmetric per output channel in [-127, 127]; this describes activations.
+/// What one quantizer of activations does: integers in [lowest, highest], real = scale * (integer -
+/// zero_point).
 struct ActivationRange {
   std::int64_t lowest = 0;
   std::int64_t highest = 255;
@@ -30,7 +30,7 @@ struct ActivationQuantizer {
                         ///< flatten, concatenation ...; engines want equal quantizers there
 };
 
-/// One convolution or linear layer whose weight is rounded.
+/// One convolution or linear layer whose weight is rounded: symmetric, with a scale for each output channel.
 struct WeightQuantizer {
   std::string site;  ///< the parameter's name
   int input = -1;    ///< index of the activation quantizer of its input
@@ -40,6 +40,10 @@ struct WeightQuantizer {
       batch_norm{};    ///< name prefix of the batch-norm folded into it, e.g. "layer1.0.bn1"; empty: none
   double eps = 0;      ///< of that batch-norm
   std::string bias{};  ///< parameter name of its own bias; empty: none
+  int bits = 8;        ///< of its weight, 2 to 8
+
+  /// Integers lie in [-highest, highest].
+  std::int64_t highest() const { return (1 << (bits - 1)) - 1; }
 };
 
 /// A layer left in floating point, and the rule that says why.

@@ -51,7 +51,7 @@ inline std::string to_text(const QuantizationPlan& plan) {
          << detail::join(a.carried_sites, ',') << '\n';
   for (const auto& w : plan.weights)
     text << "weight\t" << w.site << '\t' << w.input << '\t' << w.output << '\t' << w.batch_norm << '\t'
-         << detail::exact(w.eps) << '\t' << w.bias << '\n';
+         << detail::exact(w.eps) << '\t' << w.bias << '\t' << w.bits << '\n';
   for (const auto& layer : plan.unquantized)
     text << "unquantized\t" << layer.site << '\t' << layer.reason << '\n';
   return text.str();
@@ -72,9 +72,9 @@ inline QuantizationPlan plan_from_text(const std::string& text) {
                                   integer(5) != 0,
                                   detail::list(f[6]),
                                   detail::list(f[7])});
-    } else if (f[0] == "weight" && f.size() == 7) {
+    } else if (f[0] == "weight" && f.size() == 8) {
       plan.weights.push_back({f[1], static_cast<int>(integer(2)), static_cast<int>(integer(3)), f[4],
-                              std::atof(f[5].c_str()), f[6]});
+                              std::atof(f[5].c_str()), f[6], static_cast<int>(integer(7))});
     } else if (f[0] == "unquantized" && f.size() == 3) {
       plan.unquantized.push_back({f[1], f[2]});
     } else {
@@ -82,6 +82,10 @@ inline QuantizationPlan plan_from_text(const std::string& text) {
     }
   }
   const int count = static_cast<int>(plan.activations.size());
+  for (const auto& weight : plan.weights)
+    if (weight.bits < 2 || weight.bits > 8)
+      throw Error("saved quantization plan: the weights of " + weight.site + " have " +
+                  std::to_string(weight.bits) + " bits");
   for (const auto& weight : plan.weights)
     if (weight.input < 0 || weight.input >= count || weight.output >= count)
       throw Error("saved quantization plan: " + weight.site + " refers to a quantizer that is not there");

@@ -14,13 +14,13 @@
 
 namespace sparsify {
 
-/// The range of one activation quantizer: a moving average over the batches that it saw.
-struct MovingRange {
+/// The range of one activation quantizer, from the batches that it saw.
+struct ObservedRange {
   Extent extent;
   std::int64_t batches = 0;
 
-  void update(const Extent& batch, double averaging_constant) {
-    if (batch.empty()) return;
+  /// A moving average.
+  void move_towards(const Extent& batch, double averaging_constant) {
     const auto move = [&](float old, float seen) {
       return batches == 0 ? seen
                           : static_cast<float>(old + averaging_constant * (static_cast<double>(seen) - old));
@@ -28,6 +28,7 @@ struct MovingRange {
     extent = {move(extent.low, batch.low), move(extent.high, batch.high)};
     ++batches;
   }
+  void set(const Extent& whole) { extent = whole, ++batches; }
 };
 
 /// A plan at work: the range of every activation, and where each quantizer is found during a forward pass.
@@ -51,8 +52,8 @@ class Quantizers {
   }
 
   const QuantizationPlan& plan() const { return plan_; }
-  std::vector<MovingRange>& ranges() { return ranges_; }
-  const std::vector<MovingRange>& ranges() const { return ranges_; }
+  std::vector<ObservedRange>& ranges() { return ranges_; }
+  const std::vector<ObservedRange>& ranges() const { return ranges_; }
 
   int activation_at(const std::string& site) const { return at(activations_, site); }
   int weight_at(const std::string& site) const { return at(weights_, site); }
@@ -67,7 +68,7 @@ class Quantizers {
     const auto& quantizer = plan_.activations[activation];
     if (ranges_[activation].batches == 0)
       throw Error("the quantizer of " + quantizer.site +
-                  " has seen no data: run training steps with step.forward first");
+                  " has seen no finite data: run training steps with step.forward first");
     return make_grid(ranges_[activation].extent, quantizer.range, quantizer.non_negative);
   }
 
@@ -91,7 +92,7 @@ class Quantizers {
   }
 
   QuantizationPlan plan_;
-  std::vector<MovingRange> ranges_;
+  std::vector<ObservedRange> ranges_;
   std::unordered_map<std::string, int> activations_, weights_, batch_norms_, biases_;
   std::unordered_set<std::string> left_alone_;
 };
@@ -121,9 +122,9 @@ inline at::Tensor layer_scales(const Quantizers& quantizers, int layer, const at
                                const Parameters& parameters, const Parameters& buffers) {
   const auto& entry = quantizers.plan().weights[layer];
   const bool integer_bias = quantizers.plan().scheme == "cpu" && quantizers.ranges()[entry.input].batches > 0;
-  if (!integer_bias) return weight_scales(weight, nullptr, 0);
+  if (!integer_bias) return weight_scales(weight, nullptr, 0, entry.highest());
   const auto folded = fold(entry, weight.size(0), parameters, buffers);
-  return weight_scales(weight, &folded, quantizers.grid(entry.input).scale);
+  return weight_scales(weight, &folded, quantizers.grid(entry.input).scale, entry.highest());
 }
 
 }  // namespace sparsify

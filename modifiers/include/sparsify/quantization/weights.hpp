@@ -38,21 +38,22 @@ void over_channels(const at::Tensor& weight, const Act& act) {
 
 struct RoundWeight : torch::autograd::Function<RoundWeight> {
   static at::Tensor forward(torch::autograd::AutogradContext*, const at::Tensor& weight,
-                            const at::Tensor& scale) {
+                            const at::Tensor& scale, std::int64_t highest) {
+    const auto end = static_cast<float>(highest);
     auto out = at::empty_like(weight);
     const auto* in = weight.const_data_ptr<float>();
     auto* result = out.mutable_data_ptr<float>();
     const auto* scales = scale.const_data_ptr<float>();
     over_channels(weight, [&](std::int64_t c, std::int64_t begin, std::int64_t count) {
       Extent unused;
-      const RoundTo to{scales[c], 1.0f / scales[c], -127, 127};
+      const RoundTo to{scales[c], 1.0f / scales[c], -end, end};
       round_best<false, false>(in + begin, result + begin, nullptr, count, to, unused);
     });
     return out;
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext*,
                                                  torch::autograd::variable_list gradients) {
-    return {gradients[0], {}};  // scales are never smaller than max|w| / 127: nothing was clipped
+    return {gradients[0], {}, {}};  // scales are never smaller than max|w| / highest: nothing was clipped
   }
 };
 
@@ -73,11 +74,12 @@ inline at::Tensor channel_maxima(const at::Tensor& weight) {
   return maxima;
 }
 
-/// Scales of the weight's output channels, float32 on the CPU: max|w| / 127, raised where the folded bias
+/// Scales of the weight's output channels, float32 on the CPU: max|w| / highest, raised where the folded bias
 /// would not fit its 32-bit integer, |b| <= 2^30 * input_scale * scale * |k|, as in channels that pruning has
 /// nearly emptied. The scale of a channel of zeros is free: it gives the bias 20 bits. `folded` null: the
 /// bias stays in floating point.
-inline at::Tensor weight_scales(const at::Tensor& weight, const Folded* folded, double input_scale) {
+inline at::Tensor weight_scales(const at::Tensor& weight, const Folded* folded, double input_scale,
+                                std::int64_t highest = 127) {
   constexpr double kFinest = 1.0 / (1 << 20), kSmallest = 1.0 / (1 << 30);
   auto scales = channel_maxima(weight);
   auto* scale = scales.mutable_data_ptr<float>();
@@ -86,21 +88,22 @@ inline at::Tensor weight_scales(const at::Tensor& weight, const Folded* folded, 
     const double multiplier = folded ? input_scale * std::fabs(folded->k[c]) : 0;
     const double bias =
         multiplier > 0 ? std::fabs(folded->b[c]) / multiplier : 0;  // in units of the weight's scale
-    double chosen = std::max(largest / 127, bias * kSmallest);
+    double chosen = std::max(largest / static_cast<double>(highest), bias * kSmallest);
     if (largest == 0) chosen = bias * kFinest;
     scale[c] = chosen > 1e-30 && std::isfinite(chosen) ? static_cast<float>(chosen) : 1.0f;
   }
   return scales;
 }
 
-/// The weight on the grid of each output channel, integers in [-127, 127] (zeros stay zeros); the gradient is
-/// the identity. `scales` as from weight_scales.
-inline at::Tensor fake_quantize_weight(const at::Tensor& weight, const at::Tensor& scales) {
-  if (detail::has_channel_blocks(weight)) return detail::RoundWeight::apply(weight, scales);
+/// The weight on the grid of each output channel, integers in [-highest, highest] (zeros stay zeros); the
+/// gradient is the identity. `scales` as from weight_scales.
+inline at::Tensor fake_quantize_weight(const at::Tensor& weight, const at::Tensor& scales,
+                                       std::int64_t highest = 127) {
+  if (detail::has_channel_blocks(weight)) return detail::RoundWeight::apply(weight, scales, highest);
   const auto wide = weight.to(at::kFloat);
   const auto on_device = scales.to(weight.device());
   const auto zero_points = at::zeros_like(on_device, at::kInt);
-  return at::fake_quantize_per_channel_affine(wide, on_device, zero_points, 0, -127, 127)
+  return at::fake_quantize_per_channel_affine(wide, on_device, zero_points, 0, -highest, highest)
       .to(weight.scalar_type());
 }
 

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+// sparsify recipe: what check, plan and list say of recipes that are wrong, and what the schema takes.
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "json_schema.hpp"
+#include "run_program.hpp"
+
+using Catch::Matchers::ContainsSubstring;
+using cli::Folder;
+using cli::sparsify;
+using nlohmann::json;
+
+namespace {
+
+/// A recipe for a small network with these lines below `run:` and these modifiers.
+std::string recipe(const std::string& run, const std::string& modifiers) {
+  return "version: 1\nrun:\n  model: resnet8_cifar\n" + run + "modifiers:\n" + modifiers;
+}
+
+/// The recipes of the library whose names begin so.
+std::vector<std::string> shipped(const std::string& family) {
+  std::vector<std::string> names;
+  for (const auto& file : cli::fs::directory_iterator(cli::fs::path(SPARSIFY_SOURCE) / "recipes"))
+    if (const auto name = file.path().filename().string();
+        name.starts_with(family) && name.ends_with(".yaml"))
+      names.push_back(name);
+  return names;
+}
+
+void must_bind(const std::string& family, const std::string& model) {
+  const Folder folder;
+  std::vector<std::string> check = {"recipe", "check", "--model", model};
+  for (const auto& name : shipped(family)) check.push_back(name);
+  REQUIRE(check.size() == 10);
+  const auto checked = sparsify(folder.path(), check);
+  INFO(model << "\n" << checked.err);
+  CHECK(checked.code == 0);
+  CHECK_THAT(checked.out, ContainsSubstring("binds to " + model));
+}
+
+/// The flags of `train` that are settings, with the words that stand for their values.
+std::map<std::string, std::string> setting_flags(const std::string& help) {
+  std::map<std::string, std::string> flags;
+  std::istringstream lines(help);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string flag, word;
+    words >> flag >> word;
+    if (flag.ends_with(",")) words >> word;  // "--image-size, --imgsz N"
+    while (flag.ends_with(",")) flag.pop_back();
+    if (!flag.starts_with("--") || (word != "N" && word != "X" && word != "TEXT" && word != "true|false"))
+      continue;
+    flag.erase(0, 2);
+    for (auto& c : flag) c = c == '-' ? '_' : c;
+    flags[flag] = word;
+  }
+  return flags;
+}
+
+/// The word for the values that the schema takes for a key of `run:`.
+std::string kind_of(const json& schema) {
+  if (!cli::fits("text", schema))
+    return cli::fits(1.5, schema) ? "X" : cli::fits(1, schema) ? "N" : "true|false";
+  return "TEXT";
+}
+
+json schema_of(const Folder& folder) {
+  const auto schema = sparsify(folder.path(), {"recipe", "schema"});
+  REQUIRE(schema.code == 0);
+  return json::parse(schema.out);
+}
+
+}  // namespace
+
+TEST_CASE("recipe check finds every wrong value of run:, with its place, and what does not bind") {
+  const Folder folder;
+  cli::write(
+      folder / "bad.yaml",
+      recipe("  optimizer: sgdd\n  lr: -1\n  lr_schedule: foo\n  precision: fp17\n  device: xpu\n"
+             "  momentum: 3\n  target: tpu\n  epochs: 5\n  batch_size: 0\n  workers: 257\n"
+             "  warmup_epochs: 6\n  label_smoothing: 1\n  augment: some\n  distill_teacher: runs/dense\n",
+             "  - EpochRangeModifier: {end_epoch: 8}\n  - ConstantPruningModifier: {params: [layer9]}\n"));
+  const auto checked = sparsify(folder.path(), {"recipe", "check", "bad.yaml", "dense"});
+  INFO(checked.err);
+  CHECK(checked.code == 2);
+  CHECK_THAT(checked.out, ContainsSubstring("dense.yaml: ok") && !ContainsSubstring("bad.yaml"));
+  for (const std::string message :
+       {"bad.yaml:4:14: run: optimizer: expected sgd or adamw, got 'sgdd'\n",
+        "bad.yaml:5:7: run: lr: expected a number above 0, got -1\n",
+        "bad.yaml:6:16: run: lr_schedule: expected cosine, linear or constant, got 'foo'\n",
+        "bad.yaml:7:14: run: precision: expected auto, fp32, bf16 or fp16, got 'fp17'\n",
+        "bad.yaml:8:11: run: device: expected auto, cpu, cuda or cuda:<i>, got 'xpu'\n",
+        "bad.yaml:9:13: run: momentum: expected a number from 0 to below 1, got 3\n",
+        "bad.yaml:10:11: run: target: expected cpu or gpu, got 'tpu'\n",
+        "bad.yaml:11:11: run: epochs: got 5, the recipe needs 8\n",
+        "bad.yaml:12:15: run: batch_size: expected at least 1, got 0\n",
+        "bad.yaml:13:12: run: workers: expected at most 256, got 257\n",
+        "bad.yaml:14:18: run: warmup_epochs: expected a number from 0 to the number of epochs, got 6\n",
+        "bad.yaml:15:20: run: label_smoothing: expected a number from 0 to below 1, got 1\n",
+        "bad.yaml:16:12: run: augment: expected auto or none, got 'some'\n",
+        "bad.yaml:17:20: run: distill_teacher: the recipe has no DistillationModifier",
+        "bad.yaml:20:5: ConstantPruningModifier: params: 'layer9' matches no parameter"})
+    CHECK_THAT(checked.err, ContainsSubstring(message));
+
+  // `train` says the same before it reads data; flags have their own names, and what they replace is not
+  // judged.
+  const auto trained =
+      sparsify(folder.path(), {"train", "--recipe", "bad.yaml", "--weights", "w.pth", "--data", "nowhere",
+                               "--optimizer", "sgd", "--momentum", "2"});
+  CHECK(trained.code == 2);
+  CHECK_THAT(trained.err, ContainsSubstring("bad.yaml:5:7: run: lr: expected a number above 0, got -1"));
+  CHECK_THAT(trained.err, ContainsSubstring("--momentum: expected a number from 0 to below 1, got 2"));
+  CHECK_THAT(trained.err, !ContainsSubstring("run: optimizer") && !ContainsSubstring("run: momentum"));
+}
+
+TEST_CASE("recipe check compares run: with the recipe, and leaves to each machine which devices it has") {
+  const Folder folder;
+  cli::write(folder / "a.yaml",
+             "version: 1\nrun:\n  model: resnet8_cifra\n  target: gpu\n  device: 'cuda:40'\n  weights: ''\n"
+             "modifiers:\n  - QuantizationModifier: {scheme: cpu, start_epoch: 1}\n");
+  const auto checked = sparsify(folder.path(), {"recipe", "check", "a.yaml"});
+  CHECK(checked.code == 2);
+  CHECK_THAT(checked.err, ContainsSubstring("a.yaml:3:10: run: model: model 'resnet8_cifra' is not known"));
+  CHECK_THAT(checked.err,
+             ContainsSubstring("a.yaml:4:11: run: target: expected cpu, which the recipe quantizes"));
+  CHECK_THAT(checked.err, ContainsSubstring("a.yaml:6:12: run: weights: is empty, expected text"));
+  CHECK_THAT(checked.err, !ContainsSubstring("run: device: expected"));
+  cli::write(folder / "base.yaml", recipe("  device: cuda\n", "  - EpochRangeModifier: {end_epoch: 2}\n"));
+  cli::write(folder / "b.yaml", "extends: base.yaml\nversion: 1\nrun: {seed: -1}\n");
+  const auto extended = sparsify(folder.path(), {"recipe", "check", "b.yaml", "base.yaml"});
+  CHECK(extended.code == 2);
+  CHECK_THAT(extended.err, ContainsSubstring("b.yaml:3:13: run: seed: expected at least 0, got -1"));
+  CHECK_THAT(extended.out, ContainsSubstring("base.yaml: ok"));
+}
+
+TEST_CASE("recipe plan refuses fewer epochs than the recipe needs, and plans very long ones") {
+  const Folder folder;
+  cli::write(folder / "short.yaml", recipe("  epochs: 5\n", "  - EpochRangeModifier: {end_epoch: 8}\n"));
+  for (const std::string action : {"check", "plan", "plot"}) {
+    const auto refused = sparsify(folder.path(), {"recipe", action, "short.yaml"});
+    INFO(action);
+    CHECK(refused.code == 2);
+    CHECK_THAT(refused.err, ContainsSubstring("short.yaml:4:11: run: epochs: got 5, the recipe needs 8"));
+  }
+  // A loop over all steps would not end.
+  cli::write(folder / "long.yaml",
+             recipe("",
+                    "  - MagnitudePruningModifier: {params: [fc], final_sparsity: 0.5, start_epoch: 0, "
+                    "end_epoch: 1000000, update_frequency: 1000}\n"
+                    "  - LearningRateFunctionModifier: {init_lr: 0.1, final_lr: 0, end_epoch: 1000000}\n"));
+  for (const std::string action : {"check", "plan", "plot"}) {
+    const auto planned =
+        sparsify(folder.path(), {"recipe", action, "long.yaml", "--steps-per-epoch", "1000000"});
+    INFO(action << planned.err);
+    CHECK(planned.code == 0);
+  }
+}
+
+TEST_CASE("recipe plan tells modifiers of one type apart by their lines") {
+  const Folder folder;
+  cli::write(folder / "base.yaml",
+             "version: 1\nrun: {model: resnet8_cifar}\nlr_modifiers:\n"
+             "  - LearningRateFunctionModifier: {init_lr: 0.1, final_lr: 0, end_epoch: 2}\n");
+  cli::write(folder / "my.yaml",
+             "extends: base.yaml\nversion: 1\nmodifiers:\n"
+             "  - ConstantPruningModifier: {params: [fc]}\n"
+             "  - ConstantPruningModifier: {params: [conv1]}\n");
+  const auto plan = sparsify(folder.path(), {"recipe", "plan", "my.yaml"});
+  INFO(plan.out << plan.err);
+  REQUIRE(plan.code == 0);
+  std::map<std::string, std::string> modifiers;  // by line of the recipe
+  std::istringstream rows(plan.out);
+  for (std::string row; std::getline(rows, row);) {
+    std::istringstream cells(row);
+    std::string modifier, line;
+    cells >> modifier >> line;
+    if (modifier.ends_with("Modifier")) modifiers[line] = modifier;
+  }
+  CHECK(modifiers == std::map<std::string, std::string>{{"4", "ConstantPruningModifier"},
+                                                        {"5", "ConstantPruningModifier"},
+                                                        {"base.yaml:4", "LearningRateFunctionModifier"}});
+}
+
+TEST_CASE("recipe list goes on after a bad file, and knows all containers of recipes") {
+  const Folder folder;
+  const std::string modifiers = "modifiers:\n  - !EpochRangeModifier {end_epoch: 1}\n";
+  cli::write(folder / "mine/a.yaml", "version: 1\ndescription: first of mine\n" + modifiers);
+  cli::write(folder / "mine/b.yml", "version: 1\ndescription: second of mine\n" + modifiers);
+  cli::write(folder / "mine/c.md",
+             "---\nversion: 1\ndescription: third of mine\n" + modifiers + "---\n# Text\n");
+  cli::write(folder / "mine/d.json", R"({"version": 1, "description": "fourth of mine",
+                                         "modifiers": [{"EpochRangeModifier": {"end_epoch": 1}}]})");
+  cli::write(folder / "mine/bad.yaml", "version: 1\nmodifiers:\n  - EpochRangeModifier: {end_epoc: 3}\n");
+  cli::write(folder / "mine/README.md", "# What is here\n\nRecipes.\n");
+  const auto list = cli::run(
+      folder.path(), "env", {"SPARSIFY_RECIPES=" + (folder / "mine").string(), "sparsify", "recipe", "list"});
+  INFO(list.out << list.err);
+  CHECK(list.code == 0);
+  CHECK_THAT(list.out, ContainsSubstring("first of mine") && ContainsSubstring("second of mine") &&
+                           ContainsSubstring("third of mine") && ContainsSubstring("fourth of mine"));
+  CHECK_THAT(list.err, ContainsSubstring("warning: ") &&
+                           ContainsSubstring("bad.yaml:3:26: unknown field 'end_epoc'") &&
+                           !ContainsSubstring("README.md"));
+  CHECK_THAT(list.out, ContainsSubstring("pruned_quant.yaml") && !ContainsSubstring("bad.yaml"));
+}
+
+TEST_CASE("every ready-made recipe says what to expect") {
+  const Folder folder;
+  const auto list = sparsify(folder.path(), {"recipe", "list"});
+  std::istringstream rows(list.out);
+  std::string header;
+  std::getline(rows, header);
+  const auto column = header.find("expected");
+  REQUIRE(column != std::string::npos);
+  int recipes = 0;
+  for (std::string row; std::getline(rows, row);) {
+    INFO(row);
+    CHECK(row.size() > column);
+    if (!row.starts_with("-")) ++recipes;
+    if (row.starts_with("resnet_two_four_quant") || row.starts_with("resnet_transfer_quant"))
+      CHECK(row.substr(column) == "not measured here");
+  }
+  CHECK(recipes >= 16);
+}
+
+TEST_CASE("the recipes for ResNets bind to ResNet-18 and ResNet-34") {
+  for (const std::string model : {"resnet18", "resnet34"}) must_bind("resnet_", model);
+}
+
+TEST_CASE("the recipes for ResNeXts bind to ResNeXt-101", "[long]") {
+  must_bind("resnext_", "resnext101_32x8d");
+}
+
+TEST_CASE("run: has a key for every setting of train, of the same kind, and it reaches the run") {
+  const Folder folder;
+  const auto flags = setting_flags(sparsify(folder.path(), {"train", "--help"}).out);
+  std::map<std::string, std::string> keys;
+  const auto schema = schema_of(folder);
+  for (const auto& [name, key] : schema.at("properties").at("run").at("anyOf")[0].at("properties").items())
+    keys[name] = kind_of(key);
+  CHECK(keys == flags);
+
+  // None of these is the default.
+  json run = {{"model", "resnet8_cifar"},
+              {"data", "generated:train=32,val=16"},
+              {"image_size", 32},
+              {"epochs", 1},
+              {"batch_size", 16},
+              {"optimizer", "adamw"},
+              {"lr", 0.25},
+              {"lr_schedule", "linear"},
+              {"warmup_epochs", 0.5},
+              {"momentum", 0.5},
+              {"nesterov", false},
+              {"weight_decay", 0.125},
+              {"label_smoothing", 0.25},
+              {"ema_decay", 0.5},
+              {"augment", "none"},
+              {"seed", 7},
+              {"device", "cpu"},
+              {"precision", "fp32"},
+              {"workers", 1},
+              {"target", "gpu"},
+              {"output", "there"}};
+  const json rest = {{"modifiers", {{{"ConstantPruningModifier", {{"params", "fc"}}}}}}, {"version", 1}};
+  const auto write = [&](json recipe) {
+    recipe.update(rest);
+    cli::write(folder / "all.json", recipe.dump());
+  };
+  write({{"run", run}});
+  const auto trained = sparsify(folder.path(), {"train", "--recipe", "all.json", "--no-export"});
+  INFO(trained.err);
+  REQUIRE(trained.code == 0);
+  const auto settings = json::parse(cli::read(folder / "there" / "config.json")).at("settings");
+  for (const auto& [name, value] : run.items()) {
+    INFO(name);
+    CHECK(settings.at(name) == value);
+  }
+  for (const auto& [name, word] : flags) CHECK(settings.contains(name));
+
+  // The others name files, which are looked for.
+  run["output"] = "elsewhere";
+  const std::vector<std::string> files = {"weights", "baseline", "distill_teacher"};
+  for (const auto& name : files) {
+    auto with = run;
+    with[name] = "nowhere";
+    write({{"run", with}});
+    const auto refused = sparsify(folder.path(), {"train", "--recipe", "all.json"});
+    CHECK(refused.code == 2);
+    CHECK_THAT(refused.err, ContainsSubstring("nowhere"));
+  }
+  CHECK(run.size() + files.size() == flags.size());
+}
+
+TEST_CASE("the schema takes what the loader takes, and refuses what it refuses") {
+  const Folder folder;
+  const auto schema = schema_of(folder);
+  const std::string end = R"_("modifiers": [{"EpochRangeModifier": {"end_epoch": 1}}])_";
+  const std::vector<std::string> good = {
+      end,
+      R"_("n": 1, "modifiers": [{"EpochRangeModifier": {"end_epoch": "eval(n)"}}])_",
+      R"_("which": "fc", "modifiers": [{"ConstantPruningModifier": {"params": ["eval(which)"]}}])_",
+      R"_("which": ["fc"], "modifiers": [{"ConstantPruningModifier": {"params": "eval(which)"}}])_",
+      R"_("__metadata__": {"author": "me"}, )_" + end,
+      R"_("modifiers": {"EpochRangeModifier": {"end_epoch": 1}, "TrainableParamsModifier": null})_",
+      R"_("first": {)_" + end + R"_(}, "second": {"after": "first", )_" + end + "}",
+      R"_("warm_stage": {"n": 2, "start_epoch": "eval(n)", )_" + end + "}",
+      R"_("extends": "base.json", "pruning_modifiers": null)_",
+      R"_("extends": "base.json", "run": {"target": null}, "description": null)_",
+      R"_("run": {"lr": "eval(2 / 10)", "epochs": 3, "nesterov": false}, )_" + end};
+  const std::vector<std::string> wrong = {
+      R"_("modifiers": [{"EpochRangeModifier": {"end_epoc": 1}}])_",
+      R"_("modifiers": [{"EpochRangeModifier": {"end_epoch": "late"}}])_",
+      R"_("modifiers": [{"EpochRangeModifer": {"end_epoch": 1}}])_",
+      R"_("modifiers": [{"EpochRangeModifier": null, "TrainableParamsModifier": null}])_",
+      R"_("modifiers": {"EpochRangeModifier": {"end_epoch": true}})_",
+      R"_("modifiers": [])_",
+      R"_("pruning_modifiers": null, )_" + end,
+      R"_("run": {"target": null}, )_" + end,
+      R"_("run": {"epochs": 1.5}, )_" + end,
+      R"_("run": {"epoch": 1}, )_" + end,
+      R"_("list": [[1]], )_" + end,
+      R"_("warm_stage": {"run_type": "oneshot", )_" + end + "}"};
+  const auto whole = [](const std::string& text) { return "{\"version\": 1, " + text + "}"; };
+  const std::string base = R"_("description": "base", "run": {"target": "cpu"},
+                               "pruning_modifiers": [{"ConstantPruningModifier": {"params": "fc"}}], )_";
+  cli::write(folder / "base.json", whole(base + end));
+  const auto name = [](bool is_good, std::size_t i) {
+    return (is_good ? "good" : "wrong") + std::to_string(i) + ".json";
+  };
+  std::vector<std::string> check = {"recipe", "check"};
+  for (const bool is_good : {true, false})
+    for (std::size_t i = 0; i < (is_good ? good : wrong).size(); ++i) {
+      const auto text = whole((is_good ? good : wrong)[i]);
+      INFO(text);
+      CHECK(cli::fits(json::parse(text), schema) == is_good);
+      cli::write(folder / name(is_good, i), text);
+      check.push_back(name(is_good, i));
+    }
+  const auto checked = sparsify(folder.path(), check);
+  INFO(checked.err);
+  for (std::size_t i = 0; i < good.size(); ++i)
+    CHECK_THAT(checked.out, ContainsSubstring(name(true, i) + ": ok"));
+  for (std::size_t i = 0; i < wrong.size(); ++i)
+    CHECK_THAT(checked.err, ContainsSubstring(name(false, i) + ":"));
+  CHECK_THAT(checked.out, !ContainsSubstring("wrong"));
+
+  // Editors drop tags: fields that are of one kind in all modifiers keep it.
+  const auto tagged = [&](const char* fields) {
+    return cli::fits({{"version", 1}, {"modifiers", json::array({json::parse(fields)})}}, schema);
+  };
+  CHECK(tagged(R"_({"params": ["fc", "eval(which)"], "start_epoch": "eval(n)", "leave_enabled": true})_"));
+  CHECK(tagged(R"_({"params": "fc", "final_sparsity": {"0.5": ["fc"]}})_"));
+  CHECK_FALSE(tagged(R"_({"params": {"fc": 1}})_"));
+  CHECK_FALSE(tagged(R"_({"start_epoch": "soon"})_"));
+  CHECK_FALSE(tagged(R"_({"leave_enabled": 3})_"));
+  CHECK_FALSE(tagged(R"_({"end_epoc": 3})_"));
+}
