@@ -5,6 +5,9 @@
 #include <set>
 
 #include "sparsify/error.hpp"
+#include "sparsify/graph/channel_spaces.hpp"
+#include "sparsify/permute_for_n_of_m.hpp"
+#include "sparsify/session.hpp"
 #include "sparsify/trainers/model.hpp"
 #include "sparsify/trainers/weights.hpp"
 
@@ -171,4 +174,30 @@ TEST_CASE("unknown names and impossible options are errors that help", "[models]
   const auto names = sparsify::model_names();
   CHECK(std::set<std::string>(names.begin(), names.end()).size() == names.size());
   CHECK(sparsify::model_info("resnext50_32x4d").image_size == 224);
+}
+
+TEST_CASE("channels of large networks change places: more is kept, the network computes the same",
+          "[models][long]") {
+  const std::string name = GENERATE("resnet50", "resnext50_32x4d");
+  torch::manual_seed(0);
+  const auto model = build_model(name);
+  model->eval();
+  const torch::NoGradGuard no_grad;
+  for (const auto& buffer : model->named_buffers())  // fresh statistics would hide what moves
+    if (buffer.value().is_floating_point()) buffer.value().uniform_(0.5, 1.5);
+  torch::optim::SGD optimizer(model->parameters(), 0.1);
+  sparsify::Session session({}, *model, optimizer, 1);
+  auto state = session.state();  // shares the weights
+  const auto images = torch::randn({2, 3, 64, 64});
+  const auto before = model->forward(images);
+  sparsify::Parameters weights;
+  for (const auto& parameter : state.parameters)
+    if (parameter.prunable() && parameter.groups == 1 && parameter.tensor.size(1) % 4 == 0)
+      weights.push_back(parameter);
+  const auto spaces = sparsify::channel_spaces(sparsify::record(*model, images), state.parameters);
+  const auto gain = sparsify::permute_for_n_of_m(state, spaces, weights, {2, 4}, 1e10);
+  WARN(name << ": " << gain.text());
+  CHECK(gain.spaces >= 5);  // grouped convolutions fix the order on both sides
+  CHECK(gain.kept_after > 1.001 * gain.kept_before);
+  CHECK(torch::allclose(model->forward(images), before, 1e-3, 1e-3 * before.abs().max().item<double>()));
 }
