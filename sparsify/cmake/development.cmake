@@ -7,7 +7,8 @@ if(PROJECT_IS_TOP_LEVEL)
 endif()
 if(SPARSIFY_SANITIZE)
   target_compile_options(sparsify_development INTERFACE
-    -fsanitize=${SPARSIFY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+    -fsanitize=${SPARSIFY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)   # sees default arguments of sanitized calls as uninitialised
   target_link_options(sparsify_development INTERFACE -fsanitize=${SPARSIFY_SANITIZE})
 endif()
 
