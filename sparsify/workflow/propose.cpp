@@ -63,6 +63,7 @@ bool raise_the_cheapest(std::vector<Curve>& curves, const Sensitivity& sensitivi
 
 Proposal propose(const Sensitivity& sensitivity, Size size, double wanted, const std::string& target) {
   std::vector<Curve> curves;
+  curves.reserve(sensitivity.layers.size());
   for (const auto& layer : sensitivity.layers) curves.emplace_back(layer, sensitivity);
   while (removed(curves, sensitivity, size) < wanted)
     if (!raise_the_cheapest(curves, sensitivity, size))
