@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/multiply_adds.hpp"
 
-#include <functional>
-#include <numeric>
+#include <c10/util/accumulate.h>
 
 namespace sparsify {
 namespace {
-
-std::int64_t product(const std::vector<std::int64_t>& sizes) {
-  return std::accumulate(sizes.begin(), sizes.end(), std::int64_t{1}, std::multiplies<>());
-}
 
 // How often each weight is multiplied: once for each position of the result, or of the input if transposed.
 std::int64_t uses_of_each_weight(const Graph& graph, const GraphNode& node) {
   const auto& weight = graph.values[node.value("weight")].sizes;
   const bool transposed = node.op.rfind("aten::conv_transpose", 0) == 0;
   const auto& at = graph.values[transposed ? node.value("input") : node.outputs.front()].sizes;
-  return product(at) / weight.front();
+  return c10::multiply_integers(at) / weight.front();
 }
 
 }  // namespace
@@ -27,7 +22,8 @@ std::map<std::string, std::int64_t> multiply_adds(const Graph& graph) {
     if (node.op != "aten::linear" && node.op.rfind("aten::conv", 0) != 0) continue;
     const int weight = node.value("weight");
     if (weight < 0 || graph.values[weight].name.empty()) continue;
-    all[graph.values[weight].name] += product(graph.values[weight].sizes) * uses_of_each_weight(graph, node);
+    all[graph.values[weight].name] +=
+        c10::multiply_integers(graph.values[weight].sizes) * uses_of_each_weight(graph, node);
   }
   return all;
 }

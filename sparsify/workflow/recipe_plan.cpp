@@ -17,12 +17,6 @@ namespace {
 
 const char* const kColours[] = {"#2f6fd6", "#c0392b", "#27864a", "#8e44ad", "#d9a400", "#16808a"};
 
-std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g", value);
-  return text;
-}
-
 bool is_sparsity(const Schedule& schedule) { return schedule.what.rfind("sparsity", 0) == 0; }
 
 std::int64_t count_updates(const Schedule& schedule, std::int64_t end) {
@@ -42,7 +36,7 @@ std::string value_text(const Schedule& schedule, std::int64_t end) {
   if (!schedule.value) return "";
   const auto text = [&](std::int64_t step) {
     const double value = schedule.value(step);
-    return is_sparsity(schedule) ? format_percent(value, 1) : number(value);
+    return is_sparsity(schedule) ? format_percent(value, 1) : format_number(value);
   };
   const auto first = text(schedule.plan.start), last = text(std::max(schedule.plan.start, end - 1));
   return first == last ? first : first + " to " + last;
@@ -79,7 +73,7 @@ std::string plan_table(const RecipePlan& plan) {
   for (const auto& [modifier, line, schedule, updates] : plan.lines()) {
     const auto start = schedule.plan.start, end = plan.end_of(schedule.plan);
     rows.push_back({modifier, line, schedule.what,
-                    number(plan.epoch_of(start)) + " to " + number(plan.epoch_of(end)),
+                    format_number(plan.epoch_of(start)) + " to " + format_number(plan.epoch_of(end)),
                     std::to_string(start) + " to " + std::to_string(end - 1), std::to_string(updates),
                     value_text(schedule, end),
                     schedule.parameters.empty() ? "" : std::to_string(schedule.parameters.size())});

@@ -10,6 +10,8 @@
 
 #include "sparsify/window.hpp"
 #include "workflow/input_error.hpp"
+#include "workflow/problems.hpp"
+#include "workflow/table.hpp"
 
 namespace sparsify {
 namespace {
@@ -19,21 +21,6 @@ bool parse(const std::string& text, Number& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return !text.empty() && error == std::errc{} && end == text.data() + text.size();
 }
-
-std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g", value);
-  return text;
-}
-
-/// All that is wrong, so that one run reports all of it.
-struct Problems {
-  std::string text;
-  void add(const std::string& problem) { text += (text.empty() ? "" : "\n") + problem; }
-  void raise() const {
-    if (!text.empty()) throw InputError(text);
-  }
-};
 
 class TextReader : public FieldVisitor {
  public:
@@ -126,7 +113,7 @@ class RangeCheck {
   }
   /// From 0 to below 1.
   void fraction(const char* name, double value) {
-    expect(value >= 0 && value < 1, name, "a number from 0 to below 1", number(value));
+    expect(value >= 0 && value < 1, name, "a number from 0 to below 1", format_number(value));
   }
   void one_of(const char* name, const std::string& value, const std::vector<std::string>& names) {
     std::string list;
@@ -148,13 +135,16 @@ void read_texts(Settings& settings, const std::map<std::string, RunDefault>& val
   reader.raise();
 }
 
+std::string flag_of(std::string name) {
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
 std::string place_of(const Settings& settings, const std::string& name) {
   const auto place = settings.places.find(name);
   if (place != settings.places.end() && place->second.starts_with("--")) return place->second;
   if (place != settings.places.end()) return place->second + ": run: " + name;
-  auto flag = "--" + name;
-  std::replace(flag.begin(), flag.end(), '_', '-');
-  return flag;
+  return "--" + flag_of(name);
 }
 
 nlohmann::json to_json(Settings settings) {
@@ -178,14 +168,16 @@ void check_ranges(const Settings& settings) {
   check.at_least("batch_size", settings.batch_size, 1);
   check.at_least("image_size", settings.image_size, 0);
   check.one_of("optimizer", settings.optimizer, {"sgd", "adamw"});
-  check.expect(settings.lr > 0 && std::isfinite(settings.lr), "lr", "a number above 0", number(settings.lr));
+  check.expect(settings.lr > 0 && std::isfinite(settings.lr), "lr", "a number above 0",
+               format_number(settings.lr));
   check.one_of("lr_schedule", settings.lr_schedule, {"cosine", "linear", "constant"});
   const auto longest = settings.epochs > 0 ? settings.epochs : most_epochs;
   check.expect(settings.warmup_epochs >= 0 && settings.warmup_epochs <= static_cast<double>(longest),
-               "warmup_epochs", "a number from 0 to the number of epochs", number(settings.warmup_epochs));
+               "warmup_epochs", "a number from 0 to the number of epochs",
+               format_number(settings.warmup_epochs));
   check.fraction("momentum", settings.momentum);
   check.expect(settings.weight_decay >= 0 && std::isfinite(settings.weight_decay), "weight_decay",
-               "a number, 0 or more", number(settings.weight_decay));
+               "a number, 0 or more", format_number(settings.weight_decay));
   check.fraction("label_smoothing", settings.label_smoothing);
   check.fraction("ema_decay", settings.ema_decay);
   check.one_of("augment", settings.augment, {"auto", "none"});

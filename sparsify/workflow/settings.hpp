@@ -65,6 +65,9 @@ nlohmann::json to_json(Settings settings);
 /// Throws InputError naming `where` for entries that are missing or of another type.
 Settings settings_from_json(const nlohmann::json& entries, const std::string& where);
 
+/// The flag of a setting, without its dashes: "batch-size" for batch_size.
+std::string flag_of(std::string name);
+
 /// For messages about a setting: "my.yaml:3:7: run: lr" for a value of a recipe, else its flag, "--lr".
 std::string place_of(const Settings& settings, const std::string& name);
 

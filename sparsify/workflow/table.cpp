@@ -50,6 +50,8 @@ std::string format_table(const std::vector<std::vector<std::string>>& rows) {
   return text;
 }
 
+std::string format_number(double value) { return print("%g", value); }
+
 std::string format_fixed(double value, int digits) { return print("%.*f", digits, value); }
 
 std::string format_change(double value, int digits) { return print("%+.*f", digits, value); }

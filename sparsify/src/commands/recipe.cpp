@@ -15,6 +15,7 @@
 #include "sparsify/load_recipe.hpp"
 #include "sparsify/suggest.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
+#include "workflow/problems.hpp"
 #include "workflow/recipe_plan.hpp"
 #include "workflow/recipe_reference.hpp"
 #include "workflow/settings.hpp"
@@ -40,23 +41,6 @@ RecipeFile load(const CommandLine& line, const std::string& name) {
   for (const auto& warning : file.warnings) std::cerr << "warning: " << warning << "\n";
   return file;
 }
-
-/// Collects what several checks find, so that one run reports all of it.
-class Problems {
- public:
-  template <class Check>
-  void of(Check&& check) {
-    try {
-      check();
-    } catch (const Error& error) {
-      text_ += (text_.empty() ? "" : "\n") + std::string(error.what());
-    }
-  }
-  const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
 
 void check_model(const CommandLine& line, const RecipeFile& file, const std::string& model) {
   const auto run = file.run.find("model");
@@ -112,15 +96,14 @@ void bind_recipe(const CommandLine& line, const RecipeFile& file, Problems& prob
               << file.recipe.epochs() << " epochs, " << binding << "\n";
   };
   if (model.empty()) {
-    if (problems.text().empty())
-      ok("no model is named, so its parameter patterns were not tried; see --model");
+    if (problems.empty()) ok("no model is named, so its parameter patterns were not tried; see --model");
     return;
   }
   problems.of([&] {
     check_model(line, file, model);
     const RecipePlan plan(file, model, steps_per_epoch(line));
     if (file.recipe.epochs() > 0) plan.session().check_length(plan.epochs() * steps_per_epoch(line));
-    if (!problems.text().empty()) return;
+    if (!problems.empty()) return;
     ok("binds to " + model);
     for (const auto& note : plan.session().state().notes) std::cout << "note: " << note << "\n";
     std::cout << plan_table(plan);
@@ -135,8 +118,8 @@ bool check_recipe(const CommandLine& line, const std::string& name) {
     check_run_defaults(file, problems);
     bind_recipe(line, file, problems);
   });
-  if (!problems.text().empty()) std::cerr << problems.text() << "\n";
-  return problems.text().empty();
+  if (!problems.empty()) std::cerr << problems.text() << "\n";
+  return problems.empty();
 }
 
 int check_recipes(const CommandLine& line, const std::vector<std::string>& names) {
@@ -159,7 +142,7 @@ Planned plan_recipe(const CommandLine& line, const std::vector<std::string>& nam
   Problems problems;
   check_run_defaults(file, problems);
   problems.of([&] { check_model(line, file, model); });
-  if (!problems.text().empty()) throw InputError(problems.text());
+  problems.raise();
   return {file, std::make_unique<RecipePlan>(file, model, steps_per_epoch(line))};
 }
 

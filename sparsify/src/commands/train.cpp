@@ -53,11 +53,6 @@ std::string group_of(const std::string& name) {
   return "optimization";
 }
 
-std::string flag_of(std::string name) {
-  std::replace(name.begin(), name.end(), '_', '-');
-  return name;
-}
-
 std::string network_names() {
   std::string text, line;
   for (const auto& name : model_names()) {
@@ -87,9 +82,7 @@ struct DeclareOptions {
     add(name, meaning, std::to_string(value), "N");
   }
   void operator()(const char* name, double& value, const char* meaning) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%g", value);
-    add(name, meaning, text, "X");
+    add(name, meaning, format_number(value), "X");
   }
   void operator()(const char* name, std::string& value, const char* meaning) {
     add(name, meaning, value, "TEXT");

@@ -81,16 +81,16 @@ class Quantization : public Modifier {
                          "must lie a step or more after start_epoch: no range would be observed");
     binding.claim("quantizers", start_, StepPlan::kNever);
     binding.claim("what operators see", start_, StepPlan::kNever);
-    if (frozen_ranges_ != StepPlan::kNever)
-      binding.schedule({"ranges fixed", {frozen_ranges_, StepPlan::kNever}, {}});
-    if (frozen_statistics_ != StepPlan::kNever)
-      binding.schedule({"batch norm fixed", {frozen_statistics_, StepPlan::kNever}, {}});
     owner_ = binding.owner();
     ignore_ = layers("ignore", options_.ignore, binding.state().parameters);
     submodules_ = layers("submodules", options_.submodules, binding.state().parameters);
     for (auto& tier : bits_.layers)
       tier.params = layers("weight_bits", tier.params, binding.state().parameters);
     binding.schedule({"quantization", binding.plan(window()), candidates(binding.state().parameters)});
+    if (frozen_ranges_ != StepPlan::kNever)
+      binding.schedule({"ranges fixed", {frozen_ranges_, StepPlan::kNever}, {}});
+    if (frozen_statistics_ != StepPlan::kNever)
+      binding.schedule({"batch norm fixed", {frozen_statistics_, StepPlan::kNever}, {}});
   }
 
   void forward(State& state, const std::function<void()>& run) override {
@@ -302,15 +302,19 @@ class Quantization : public Modifier {
 
   // The weights that are rounded if data flow and target permit.
   std::vector<std::string> candidates(const Parameters& parameters) const {
-    const auto is_any_of = [](const std::vector<std::string>& targets, const Parameter& parameter) {
-      return std::any_of(targets.begin(), targets.end(),
-                         [&](const auto& target) { return Selector(target).matches(parameter); });
+    const auto chosen_by = [&](const std::vector<std::string>& targets) {
+      std::vector<bool> any(parameters.size(), false);
+      for (const auto& target : targets) {
+        const auto chosen = Selector(target).choose(parameters);
+        for (std::size_t i = 0; i < chosen.size(); ++i) any[i] = any[i] || chosen[i];
+      }
+      return any;
     };
+    const auto ignored = chosen_by(ignore_), inside = chosen_by(submodules_);
     std::vector<std::string> names;
-    for (const auto& parameter : parameters)
-      if (parameter.prunable() && !is_any_of(ignore_, parameter) &&
-          (submodules_.empty() || is_any_of(submodules_, parameter)))
-        names.push_back(parameter.name);
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      if (parameters[i].prunable() && !ignored[i] && (submodules_.empty() || inside[i]))
+        names.push_back(parameters[i].name);
     return names;
   }
 

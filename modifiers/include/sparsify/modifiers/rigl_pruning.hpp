@@ -76,12 +76,10 @@ class RigLPruning : public Modifier {
   }
 
   void begin_step(State& state) override {
-    if (state.step == plan_.start) note_odd_weights(state, selected_);
-    if (state.step == plan_.start)
-      for (std::size_t i = 0; i < selected_.size(); ++i) {
-        const auto& tensor = selected_[i].tensor;
-        set(state, i, smallest_magnitude_masks({{tensor}}, {pruned(i)}).front().front());
-      }
+    if (state.step != plan_.start) return;
+    note_odd_weights(state, selected_);
+    for (std::size_t i = 0; i < selected_.size(); ++i)
+      set(state, i, smallest_magnitude_masks({{selected_[i].tensor}}, {pruned(i)}).front().front());
   }
 
   void release(State& state) override {

@@ -29,19 +29,21 @@ class Histogram {
     const double largest = std::max(-extent.low, extent.high);
     if (reach_ == 0) reach_ = largest > 0 ? std::exp2(std::floor(std::log2(largest)) + 1) : 1;
     while (largest >= reach_) widen();
-    const double to_bin = kBins / (2 * reach_);
+    const double to_bin = kHalf / reach_;
     const auto* data = values.const_data_ptr<float>();
     for (std::int64_t i = 0; i < values.numel(); ++i)
-      if (!std::isnan(data[i])) ++counts_[static_cast<std::size_t>(data[i] * to_bin + kBins / 2)];
+      if (!std::isnan(data[i])) ++counts_[static_cast<std::size_t>(data[i] * to_bin + kHalf)];
   }
 
   double reach() const { return reach_; }
-  double width() const { return 2 * reach_ / kBins; }
+  double width() const { return reach_ / kHalf; }
   const std::vector<std::int64_t>& counts() const { return counts_; }
   /// The middle of a bin.
-  double value(std::int64_t bin) const { return (static_cast<double>(bin - kBins / 2) + 0.5) * width(); }
+  double value(std::int64_t bin) const { return (static_cast<double>(bin) - kHalf + 0.5) * width(); }
 
  private:
+  static constexpr double kHalf = kBins / 2.0;
+
   void widen() {
     std::vector<std::int64_t> merged(kBins, 0);
     for (std::int64_t i = 0; i < kBins; ++i) merged[kBins / 4 + i / 2] += counts_[i];

@@ -40,11 +40,10 @@ inline Extent percentile_range(const Histogram& seen, double percentile = 0.9999
   double all = 0;
   for (const auto count : seen.counts()) all += static_cast<double>(count);
   const double outside = (1 - percentile) * all;
+  const auto count = [&](std::int64_t bin) { return static_cast<double>(seen.counts()[bin]); };
   std::int64_t first = 0, last = Histogram::kBins - 1;
-  for (double sum = 0; first < last; ++first)
-    if ((sum += static_cast<double>(seen.counts()[first])) > outside) break;
-  for (double sum = 0; last > first; --last)
-    if ((sum += static_cast<double>(seen.counts()[last])) > outside) break;
+  for (double sum = count(first); first < last && sum <= outside; sum += count(first)) ++first;
+  for (double sum = count(last); last > first && sum <= outside; sum += count(last)) --last;
   const double half = seen.width() / 2;
   return {static_cast<float>(seen.value(first) - half), static_cast<float>(seen.value(last) + half)};
 }
