@@ -96,10 +96,37 @@ Record fused() {
       });
 }
 
+// The same activation through batch norm, ReLU and rounding, forward and backward.
+Record fused_norm() {
+  torch::manual_seed(0);
+  const auto x = torch::randn({8, 256, 56, 56}).contiguous(at::MemoryFormat::ChannelsLast).requires_grad_();
+  const auto gradient = torch::randn_like(x);
+  const auto gamma = torch::ones({256}).requires_grad_(), beta = torch::zeros({256}).requires_grad_();
+  NormCall call;
+  call.running_mean = torch::zeros({256}), call.running_var = torch::ones({256});
+  call.relu = call.rounds = true;
+  call.grid = {3.0f / 255, 0, 0, 255};
+  const auto norm = [&] {
+    return torch::batch_norm(x, gamma, beta, call.running_mean, call.running_var, true, 0.1, 1e-5, false);
+  };
+  return compare(
+      "quant/norm",
+      "batch norm, ReLU and rounding at once, against LibTorch's batch norm and relu_ without rounding", 15,
+      [&] {
+        Extent seen;
+        call.seen = &seen;
+        torch::autograd::grad({fused_batch_norm(x, gamma, beta, call)}, {x, gamma, beta}, {gradient});
+      },
+      [&] { torch::autograd::grad({norm().relu_()}, {x, gamma, beta}, {gradient}); });
+}
+
 }  // namespace
 
 std::vector<Comparison> quantization_comparisons() {
-  return {{"step/qat", resnet_step}, {"step/qat-darknet", darknet_step}, {"quant/fused", fused}};
+  return {{"step/qat", resnet_step},
+          {"step/qat-darknet", darknet_step},
+          {"quant/fused", fused},
+          {"quant/norm", fused_norm}};
 }
 
 }  // namespace sparsify::bench

@@ -167,8 +167,8 @@ TEMPLATE_TEST_CASE("the wide kernels equal the plain loops bit for bit, whatever
                    std::uint16_t) {
   using T = TestType;
   const int count = GENERATE(0, 1, 15, 16, 17, 33, 1000);
-  std::vector<T> in(count + 1), wide(count + 1), plain(count + 1);  // never without memory
-  std::vector<std::uint8_t> wide_mask(count), plain_mask(count);
+  std::vector<T> in(count + 1), wide(count + 1), plain(count + 1);                    // never without memory
+  std::vector<std::uint8_t> wide_mask((count + 7) / 8), plain_mask((count + 7) / 8);  // a bit each
   const at::Tensor random = torch::randn({count});
   for (int i = 0; i < count; ++i) sparsify::detail::narrow(random[i].item<float>(), in[i]);
   if (count > 20)
@@ -184,16 +184,17 @@ TEMPLATE_TEST_CASE("the wide kernels equal the plain loops bit for bit, whatever
   CHECK((wide_seen.low == plain_seen.low && wide_seen.high == plain_seen.high));
   CHECK((extent.low == plain_seen.low && extent.high == plain_seen.high));
   std::vector<T> kept(count + 1), plain_kept(count + 1);
-  sparsify::detail::keep_best(in.data(), wide_mask.data(), kept.data(), count);
-  sparsify::detail::keep_span(in.data(), wide_mask.data(), plain_kept.data(), count);
+  sparsify::detail::keep_best(in.data(), wide_mask.data(), kept.data(), count, 0.5f);
+  sparsify::detail::keep_span(in.data(), wide_mask.data(), plain_kept.data(), count, 0.5f);
   CHECK((std::memcmp(kept.data(), plain_kept.data(), count * sizeof(T)) == 0));
   for (int i = 0; i < count; ++i) {  // and both equal the definition
     const float value = sparsify::detail::widen(in[i]);
     if (std::isnan(value)) continue;
     const float integer = std::nearbyint(value * 16);
     CHECK(sparsify::detail::widen(plain[i]) == std::clamp(integer, -8.0f, 7.0f) / 16);
-    CHECK(plain_mask[i] == (integer >= -8 && integer <= 7));
-    CHECK(sparsify::detail::widen(kept[i]) == (plain_mask[i] ? value : 0.0f));
+    const bool inside = (plain_mask[i / 8] >> (i % 8)) & 1;
+    CHECK(inside == (integer >= -8 && integer <= 7));
+    CHECK(sparsify::detail::widen(kept[i]) == (inside ? value * 0.5f : 0.0f));
   }
 }
 
@@ -533,8 +534,8 @@ TEST_CASE("plans survive their text form; damaged text is refused") {
   CHECK(to_text(plan_from_text(text)) == text);
   CHECK(plan_from_text(text).weights[2].eps == 1e-5);
   CHECK_THROWS_WITH(plan_from_text("activation\tx"), ContainsSubstring("activation"));
-  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t8\n"), ContainsSubstring("not there"));
-  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t64\n"), ContainsSubstring("have 64 bits"));
+  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t8\t0\n"), ContainsSubstring("not there"));
+  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t64\t0\n"), ContainsSubstring("have 64 bits"));
 }
 
 TEST_CASE("options out of range are named") {

@@ -96,17 +96,17 @@ class Quantization : public Modifier {
   void forward(State& state, const std::function<void()>& run) override {
     if (!planned_ && state.training) return record_and_plan(state, run);
     if (!planned_ || (state.training ? state.step < start_ : !quantizers_.saw_data())) return run();
-    const QuantizationMode::Settings settings{.training = state.training,
-                                              .observe = state.step < frozen_ranges_,
-                                              .histograms = histograms_.empty() ? nullptr : &histograms_,
-                                              .freeze_batch_norm = state.step >= frozen_statistics_};
+    QuantizationMode::Settings settings;
+    settings.activations = {state.training, state.step < frozen_ranges_,
+                            histograms_.empty() ? nullptr : &histograms_};
+    settings.freeze_batch_norm = state.step >= frozen_statistics_;
     QuantizationMode mode(quantizers_, state.parameters, state.buffers, settings);
     {
       const ModeGuard guard(mode);
       run();
     }
     const auto& seen = mode.finish();
-    if (!settings.training || !settings.observe) return;
+    if (!settings.activations.training || !settings.activations.observe) return;
     for (std::size_t i = 0; i < seen.size(); ++i)
       if (!seen[i].empty()) observe(state, i, seen[i]);
   }

@@ -4,7 +4,9 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/aminmax.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/empty_strided.h>
 #include <ATen/ops/fake_quantize_per_channel_affine.h>
 #include <ATen/ops/fake_quantize_per_tensor_affine.h>
 #include <ATen/ops/zeros_like.h>
@@ -43,10 +45,15 @@ inline Grid make_grid(const Extent& extent, const ActivationRange& range, bool n
   return grid;
 }
 
+/// What a rounded tensor holds: values on the grid, or the integers less the zero point (value / scale),
+/// which bfloat16 holds exactly up to 256.
+enum class Holds { kValues, kIntegers };
+
 namespace detail {
 
-inline RoundTo round_to(const Grid& grid) {
-  return {grid.scale, 1.0f / grid.scale, static_cast<float>(grid.lowest - grid.zero_point),
+inline RoundTo round_to(const Grid& grid, Holds holds) {
+  return {holds == Holds::kIntegers ? 1.0f : grid.scale, 1.0f / grid.scale,
+          static_cast<float>(grid.lowest - grid.zero_point),
           static_cast<float>(grid.highest - grid.zero_point)};
 }
 
@@ -70,10 +77,9 @@ T* mutable_elements(const at::Tensor& x) {
   return static_cast<T*>(x.mutable_data_ptr());
 }
 
-// `mask`: bytes in the layout of x, or undefined when no gradient is wanted.
-inline void round_plain(const at::Tensor& x, const at::Tensor& out, const at::Tensor& mask, const Grid& grid,
+// `mask`: a bit for each element in the memory order of x, or undefined when no gradient is wanted.
+inline void round_plain(const at::Tensor& x, const at::Tensor& out, const at::Tensor& mask, const RoundTo& to,
                         Extent* seen) {
-  const auto to = round_to(grid);
   auto* inside = mask.defined() ? mask.mutable_data_ptr<std::uint8_t>() : nullptr;
   with_elements(x, [&](auto kind) {
     using T = decltype(kind);
@@ -89,33 +95,42 @@ inline void round_plain(const at::Tensor& x, const at::Tensor& out, const at::Te
   });
 }
 
-// The gradient where the mask is set, in the memory order of the mask: the incoming one may have another.
-inline at::Tensor keep_inside(const at::Tensor& gradient, const at::Tensor& mask) {
-  const bool same = same_layout(gradient, mask) && is_plain(gradient);
-  auto out = at::empty_like(mask, gradient.options());
-  if (!same) out.copy_(gradient);
-  if (!is_plain(out)) return out.mul_(mask);
-  with_elements(out, [&](auto kind) {
-    using T = decltype(kind);
-    keep_all(elements<T>(same ? gradient : out), mask.const_data_ptr<std::uint8_t>(),
-             mutable_elements<T>(out), out.numel());
-  });
-  return out;
+inline at::Tensor empty_bits(const at::Tensor& x) {
+  return at::empty({bytes_of_bits(x.numel())}, x.options().dtype(at::kByte).requires_grad(false));
+}
+
+// A gradient as it lies in memory as `sizes` and `strides` say: the incoming one may have another order.
+inline at::Tensor in_order(const at::Tensor& gradient, at::IntArrayRef sizes, at::IntArrayRef strides) {
+  auto out = at::empty_strided(sizes, strides, gradient.options());
+  return same_layout(gradient, out) ? gradient : out.copy_(gradient);
 }
 
 struct RoundActivation : torch::autograd::Function<RoundActivation> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, Grid grid,
-                            Extent* seen, bool in_place) {
-    const auto mask = at::empty_like(x, x.options().dtype(at::kByte));
+                            Holds holds, Extent* seen, bool in_place) {
+    const auto mask = empty_bits(x);
     const auto out = in_place ? x : at::empty_like(x);
-    round_plain(x, out, mask, grid, seen);
+    round_plain(x, out, mask, round_to(grid, holds), seen);
     if (in_place) context->mark_dirty({x});
     context->save_for_backward({mask});
+    context->saved_data["sizes"] = x.sizes();
+    context->saved_data["strides"] = x.strides();
+    context->saved_data["factor"] = holds == Holds::kIntegers ? 1.0 / grid.scale : 1.0;
     return out;
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
-    return {keep_inside(gradients[0], context->get_saved_variables()[0]), {}, {}, {}};
+    const auto gradient = in_order(gradients[0], context->saved_data["sizes"].toIntVector(),
+                                   context->saved_data["strides"].toIntVector());
+    const auto mask = context->get_saved_variables()[0];
+    const auto factor = static_cast<float>(context->saved_data["factor"].toDouble());
+    const auto out = at::empty_like(gradient);
+    with_elements(gradient, [&](auto kind) {
+      using T = decltype(kind);
+      keep_all(elements<T>(gradient), mask.const_data_ptr<std::uint8_t>(), mutable_elements<T>(out),
+               out.numel(), factor);
+    });
+    return {out, {}, {}, {}, {}};
   }
 };
 
@@ -135,18 +150,21 @@ inline Extent extent_of(const at::Tensor& x) {
 
 /// x rounded to a grid (half to even) and clipped to it; the gradient passes where nothing was clipped (Jacob
 /// et al. 2018, arXiv 1712.05877). float32 and bfloat16 in any dense layout take one pass over memory, which
-/// also merges the extent of x into `seen` when given. A bfloat16 result is the grid's value rounded to 8
-/// bits.
-inline at::Tensor fake_quantize(const at::Tensor& x, const Grid& grid, Extent* seen = nullptr) {
+/// also merges the extent of x into `seen` when given. A bfloat16 value is the grid's rounded to 8 bits;
+/// `holds` asks for the integers instead, which are exact.
+inline at::Tensor fake_quantize(const at::Tensor& x, const Grid& grid, Extent* seen = nullptr,
+                                Holds holds = Holds::kValues) {
   if (x.numel() == 0) return x;
   if (detail::is_plain(x)) {
-    if (detail::wants_gradient(x)) return detail::RoundActivation::apply(x, grid, seen, false);
+    if (detail::wants_gradient(x)) return detail::RoundActivation::apply(x, grid, holds, seen, false);
     auto out = at::empty_like(x);
-    detail::round_plain(x, out, {}, grid, seen);
+    detail::round_plain(x, out, {}, detail::round_to(grid, holds), seen);
     return out;
   }
   if (seen) seen->merge(extent_of(x));
-  return at::fake_quantize_per_tensor_affine(x.to(at::kFloat), grid.scale, grid.zero_point, grid.lowest,
+  const bool integers = holds == Holds::kIntegers;
+  const auto wide = integers ? x.to(at::kFloat).mul(1.0f / grid.scale) : x.to(at::kFloat);
+  return at::fake_quantize_per_tensor_affine(wide, integers ? 1.0 : grid.scale, grid.zero_point, grid.lowest,
                                              grid.highest)
       .to(x.scalar_type());
 }
@@ -157,9 +175,9 @@ inline void fake_quantize_(at::Tensor x, const Grid& grid, Extent* seen = nullpt
   if (!detail::is_plain(x))
     x.copy_(fake_quantize(x, grid, seen));
   else if (detail::wants_gradient(x))
-    detail::RoundActivation::apply(x, grid, seen, true);
+    detail::RoundActivation::apply(x, grid, Holds::kValues, seen, true);
   else
-    detail::round_plain(x, x, {}, grid, seen);
+    detail::round_plain(x, x, {}, detail::round_to(grid, Holds::kValues), seen);
 }
 
 }  // namespace sparsify

@@ -1,43 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <ATen/ops/alias.h>
 #include <ATen/ops/tensor.h>
-#include <c10/util/intrusive_ptr.h>
 
+#include <optional>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "sparsify/graph/forward_mode.hpp"
 #include "sparsify/graph/sites.hpp"
-#include "sparsify/quantization/histogram.hpp"
-#include "sparsify/quantization/quantizers.hpp"
+#include "sparsify/quantization/compute_type.hpp"
+#include "sparsify/quantization/fused_batch_norm.hpp"
+#include "sparsify/quantization/integer_products.hpp"
+#include "sparsify/quantization/rounded_activations.hpp"
 
 namespace sparsify {
 
 /// Fake-quantizes one forward pass as the plan says, without touching the model. A planned tensor is rounded
 /// when its first reader asks for it, so that in-place activations need no copy; every reader of the pass
-/// gets the rounded one.
+/// gets the rounded one. In training a batch norm, the ReLU behind it and the rounding are computed at once,
+/// and layers that compute in bfloat16 multiply the integers themselves, which it holds exactly: the scales
+/// follow.
 class QuantizationMode : public ForwardMode {
  public:
   struct Settings {
-    bool training = true;
-    bool observe = true;                           ///< ranges go on moving
-    std::vector<Histogram>* histograms = nullptr;  ///< of the plan's activations: counts what it observes
+    RoundedActivations::Settings activations{};
     bool freeze_batch_norm = false;  ///< batch-norms use and keep their running statistics while training
   };
 
   QuantizationMode(const Quantizers& quantizers, const Parameters& parameters, const Parameters& buffers,
-                   Settings settings)
+                   const Settings& settings)
       : quantizers_(quantizers),
         parameters_(parameters),
         buffers_(buffers),
         settings_(settings),
         names_(parameters, buffers),
         sites_(names_),
-        batch_(quantizers.plan().activations.size()),
+        activations_(quantizers, settings.activations),
         scales_(quantizers.plan().weights.size()) {}
 
   void call(const c10::OperatorHandle& op, c10::DispatchKeySet keys, c10::Stack* stack) override {
@@ -48,18 +50,25 @@ class QuantizationMode : public ForwardMode {
     auto* arguments = stack->data() + (stack->size() - count);
     const auto weight = sites_.enter(facts, arguments);
     note_inputs(facts, arguments, count);
+    IntegerProduct product;
+    int carried = -1;
+    std::optional<at::Tensor> result;
     if (!sites_.is_foreign()) {
-      round_inputs(op, facts, arguments, count);
-      if (weight) round_weight(facts, weight, arguments);
+      if (weight) product = enter_layer(facts, weight, arguments);
       if (facts.short_name == "batch_norm") adjust_batch_norm(arguments);
       if (facts.short_name == "add") adjust_added_bias(arguments[1]);
+      result = computed_here(facts, arguments);
+      if (!result) carried = carry_integers(facts, arguments, count);
+      if (!result && carried < 0) round_inputs(op, facts, arguments, count, static_cast<bool>(product));
     }
-    if (facts.short_name == "silu" && silu_in_two_steps(facts, arguments)) {
-      stack->resize(stack->size() - count + 1);  // the result lies where the input was
+    if (result) {
+      stack->resize(stack->size() - count);
+      stack->emplace_back(std::move(*result));
     } else {
       run_below(op, stack);
+      if (product) finish(product, facts, stack->back());
     }
-    note_outputs(facts, *stack, op.schema().returns().size());
+    note_outputs(facts, *stack, op.schema().returns().size(), carried);
   }
 
   /// After the pass: what every quantizer saw. Throws when the pass met no quantized layer at all.
@@ -69,18 +78,10 @@ class QuantizationMode : public ForwardMode {
           "the forward pass used none of the quantized layers: it must run in the thread that called "
           "step.forward, "
           "with the model that the session was given");
-    return batch_;
+    return activations_.seen();
   }
 
  private:
-  using Owner = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
-  struct Pending {
-    Owner owner;  // keeps the address from being reused
-    int quantizer;
-    at::Tensor rounded;  // undefined until somebody reads
-    bool observed;
-  };
-
   // --- activations ---
 
   static const void* storage_of(const at::Tensor& tensor) {
@@ -94,106 +95,92 @@ class QuantizationMode : public ForwardMode {
         if (!tensor.defined()) return;
         input_storages_.push_back(storage_of(tensor));
         const int number = sites_.number_input(facts, tensor);
-        if (number < 0 || pending_.count(tensor.unsafeGetTensorImpl())) return;
+        if (number < 0 || activations_.knows(tensor)) return;
         const int quantizer = quantizers_.activation_at("input#" + std::to_string(number));
-        if (quantizer >= 0) make_pending(tensor, quantizer), captured_.insert(tensor.unsafeGetTensorImpl());
+        if (quantizer >= 0) activations_.add_captured(tensor, quantizer);
       });
   }
 
-  void make_pending(const at::Tensor& tensor, int quantizer) {
-    for (auto entry = pending_.begin();
-         entry != pending_.end();)  // nobody can read these any more: give their memory back
-      entry = entry->second.owner.expired() ? pending_.erase(entry) : std::next(entry);
-    last_pending_[storage_of(tensor)] = tensor.unsafeGetTensorImpl();
-    pending_.insert_or_assign(tensor.unsafeGetTensorImpl(),
-                              Pending{Owner(tensor.getIntrusivePtr()), quantizer, {}, false});
-  }
-
-  using PendingMap = std::unordered_map<const c10::TensorImpl*, Pending>;
-
-  // Also through a TensorImpl made without an operator, as by `tensor.data()`.
-  PendingMap::iterator find_pending(const at::Tensor& tensor) {
-    if (!tensor.defined() || pending_.empty()) return pending_.end();
-    const auto found = pending_.find(tensor.unsafeGetTensorImpl());
-    if (found != pending_.end()) return found;
-    const auto last = last_pending_.find(storage_of(tensor));
-    if (last == last_pending_.end()) return pending_.end();
-    const auto alias = pending_.find(last->second);
-    if (alias == pending_.end()) return alias;
-    const auto owner = alias->second.owner.lock();
-    const bool same = owner && owner->storage().unsafeGetStorageImpl() == storage_of(tensor) &&
-                      same_view(*owner, *tensor.unsafeGetTensorImpl());
-    return same ? alias : pending_.end();
+  // What needs no operator any more: none, or the result.
+  std::optional<at::Tensor> computed_here(const OperatorFacts& facts, c10::IValue* arguments) {
+    if (facts.short_name == "relu") return awaited_relu(facts, arguments[0].toTensor());
+    if (facts.short_name == "batch_norm") return fused_norm(facts, arguments);
+    if (facts.short_name == "silu") return silu_in_two_steps(facts, arguments);
+    return std::nullopt;
   }
 
   void round_inputs(const c10::OperatorHandle& op, const OperatorFacts& facts, c10::IValue* arguments,
-                    std::size_t count) {
+                    std::size_t count, bool input_is_ready) {
     for (std::size_t i = 0; i < count; ++i) {
       auto& value = arguments[i];
+      if (input_is_ready && static_cast<int>(i) == input_argument(facts)) continue;
       if (value.isTensor()) {
-        const auto found = find_pending(value.toTensor());
-        if (found == pending_.end()) continue;
+        auto* entry = find(value.toTensor());
+        if (!entry) continue;
         const auto* alias = op.schema().arguments()[i].alias_info();
-        if (alias && alias->isWrite()) {
-          if (i == 0 && facts.in_place && facts.short_name != "copy")
-            round_in_place(value.toTensor(), found->second);
-          pending_.erase(found);
-        } else {
-          value = rounded(value.toTensor(), found->second);
-        }
+        if (alias && alias->isWrite())
+          activations_.settle(value.toTensor(), *entry,
+                              i == 0 && facts.in_place && facts.short_name != "copy");
+        else
+          value = activations_.values(value.toTensor(), *entry);
       } else if (value.isTensorList()) {
-        round_list(value);
+        change_list(value, [&](const at::Tensor& tensor, RoundedActivations::Entry& entry) {
+          return activations_.values(tensor, entry);
+        });
       }
     }
   }
 
-  void round_list(c10::IValue& value) {
+  // Nothing but the batch norm, or the ReLU, that the recorded pass had there may read what is half computed.
+  RoundedActivations::Entry* find(const at::Tensor& tensor) {
+    auto* entry = activations_.find(tensor);
+    const bool unscaled = unscaled_.has(tensor);
+    if (unscaled || (entry && entry->awaits_relu))
+      throw Error(sites_.here() + ": what " + (unscaled ? "this layer" : "its batch norm") +
+                  " gives is read by an operator that did not read it in the forward pass that was recorded "
+                  "first");
+    return entry;
+  }
+
+  template <class Change>
+  void change_list(c10::IValue& value, const Change& change) {
     auto tensors = value.toTensorVector();
     bool changed = false;
-    for (auto& tensor : tensors) {
-      const auto found = find_pending(tensor);
-      if (found == pending_.end()) continue;
-      tensor = rounded(tensor, found->second);
-      changed = true;
-    }
+    for (auto& tensor : tensors)
+      if (auto* entry = tensor.defined() ? find(tensor) : nullptr)
+        tensor = change(tensor, *entry), changed = true;
     if (changed) value = c10::IValue(std::move(tensors));
   }
 
-  const at::Tensor& rounded(const at::Tensor& tensor, Pending& pending) {
-    // A reader without gradients must not leave its copy to one that wants them.
-    const bool stale =
-        pending.rounded.defined() && detail::wants_gradient(tensor) != pending.rounded.requires_grad();
-    if (!pending.rounded.defined() || stale)
-      pending.rounded = fake_quantize(tensor, grid(pending.quantizer, tensor), observer(pending, tensor));
-    return pending.rounded;
+  // Operators that only give values on (max-pool, flatten, concatenation) may as well give integers on, when
+  // a layer behind them multiplies integers. Gives their quantizer, or -1.
+  int carry_integers(const OperatorFacts& facts, c10::IValue* arguments, std::size_t count) {
+    const int quantizer = facts.in_place ? -1 : quantizers_.carried_at(sites_.peek(facts));
+    if (quantizer < 0 || !training() || !quantizers_.feeds_layer(quantizer) ||
+        !activations_.has_range(quantizer))
+      return -1;
+    bool all = true;
+    for (std::size_t i = 0; i < count; ++i)
+      each_tensor(arguments[i], [&](const at::Tensor& tensor) {
+        const auto* entry = tensor.defined() ? activations_.find(tensor) : nullptr;
+        all = all && entry && entry->quantizer == quantizer && entry->holds != Holds::kValues &&
+              computes_in_bfloat16(tensor);
+      });
+    if (!all) return -1;
+    const auto integers = [&](const at::Tensor& tensor, RoundedActivations::Entry& entry) {
+      return activations_.integers(tensor, entry);
+    };
+    for (std::size_t i = 0; i < count; ++i) {
+      auto& value = arguments[i];
+      if (value.isTensor() && value.toTensor().defined())
+        value = integers(value.toTensor(), *find(value.toTensor()));
+      else if (value.isTensorList())
+        change_list(value, integers);
+    }
+    return quantizer;
   }
 
-  void round_in_place(const at::Tensor& tensor, Pending& pending) {
-    if (captured_.count(tensor.unsafeGetTensorImpl())) return;  // the caller's own
-    fake_quantize_(tensor, grid(pending.quantizer, tensor), observer(pending, tensor));
-  }
-
-  Extent* observer(Pending& pending, const at::Tensor& tensor) {
-    return std::exchange(pending.observed, true) ? nullptr : seen(pending.quantizer, tensor);
-  }
-
-  Extent* seen(int quantizer, const at::Tensor& tensor) {
-    if (!settings_.training || !settings_.observe) return nullptr;
-    if (settings_.histograms) (*settings_.histograms)[static_cast<std::size_t>(quantizer)].add(tensor);
-    return &batch_[quantizer];
-  }
-
-  // The first batch of all is measured before it is rounded; later ones are rounded with what came before.
-  Grid grid(int quantizer, const at::Tensor& tensor) {
-    if (quantizers_.ranges()[quantizer].batches > 0 || !settings_.training)
-      return quantizers_.grid(quantizer);
-    Extent first = batch_[quantizer];
-    first.merge(extent_of(tensor));
-    const auto& entry = quantizers_.plan().activations[quantizer];
-    return make_grid(first, entry.range, entry.non_negative);
-  }
-
-  void note_outputs(const OperatorFacts& facts, const c10::Stack& stack, std::size_t count) {
+  void note_outputs(const OperatorFacts& facts, const c10::Stack& stack, std::size_t count, int carried) {
     std::string site;
     for (std::size_t i = stack.size() - count; i < stack.size(); ++i)
       each_tensor(stack[i], [&](const at::Tensor& output) {
@@ -202,33 +189,96 @@ class QuantizationMode : public ForwardMode {
         if (std::find(input_storages_.begin(), input_storages_.end(), storage) == input_storages_.end())
           sites_.note_computed(output);
         if (site.empty()) site = sites_.leave(facts, output);
+        if (carried >= 0) activations_.add(output, carried, Holds::kIntegers);
         const int quantizer = sites_.is_foreign() ? -1 : quantizers_.activation_at(site);
-        if (quantizer >= 0 && output.is_floating_point()) make_pending(output, quantizer);
+        if (quantizer >= 0 && output.is_floating_point() && !activations_.knows(output))
+          activations_.add(output, quantizer);
       });
   }
 
   // Integer engines round sigmoid(x) before they multiply by x.
-  bool silu_in_two_steps(const OperatorFacts& facts, c10::IValue* arguments) {
-    const int quantizer =
-        sites_.is_foreign() ? -1 : quantizers_.activation_at(sites_.peek(facts) + ".sigmoid");
-    if (quantizer < 0) return false;
+  std::optional<at::Tensor> silu_in_two_steps(const OperatorFacts& facts, c10::IValue* arguments) {
+    const int quantizer = quantizers_.activation_at(sites_.peek(facts) + ".sigmoid");
+    if (quantizer < 0) return std::nullopt;
     auto x = arguments[0].toTensor();
+    if (auto* entry = find(x)) {
+      if (facts.in_place)
+        activations_.settle(x, *entry, true);
+      else
+        x = activations_.values(x, *entry);
+    }
     const auto gate = x.sigmoid();
-    const auto rounded_gate = fake_quantize(gate, grid(quantizer, gate), seen(quantizer, gate));
-    if (facts.in_place)
-      x.mul_(rounded_gate);
-    else
-      arguments[0] = x.mul(rounded_gate);
-    return true;
+    const auto rounded_gate =
+        fake_quantize(gate, activations_.grid(quantizer, gate), activations_.seen(quantizer, gate));
+    return facts.in_place ? x.mul_(rounded_gate) : x.mul(rounded_gate);
+  }
+
+  // --- batch norm, ReLU and rounding at once ---
+
+  // Arguments: input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled.
+  std::optional<at::Tensor> fused_norm(const OperatorFacts& facts, c10::IValue* arguments) {
+    const auto x = arguments[0].toTensor();
+    const int layer = layer_of_norm(arguments);
+    if (!training() || layer < 0) return std::nullopt;
+    NormCall call;
+    const auto tensor = [&](int i) {
+      return arguments[i].isTensor() ? arguments[i].toTensor() : at::Tensor();
+    };
+    call.running_mean = tensor(3), call.running_var = tensor(4);
+    call.training = arguments[5].toBool();
+    call.momentum = arguments[6].toDouble(), call.eps = arguments[7].toDouble();
+    const auto product = unscaled_.take(x);
+    call.factor = product.factor;
+    const auto& entry = quantizers_.plan().weights[layer];
+    int quantizer = quantizers_.activation_at(sites_.peek(facts));
+    if (quantizer < 0 && entry.relu) quantizer = entry.output, call.relu = true;
+    if (quantizer >= 0 && (!activations_.has_range(quantizer) || activations_.counts_values()))
+      quantizer = -1, call.relu = false;
+    if (!can_fuse(x, tensor(1), tensor(2), call)) {
+      if (product) arguments[0] = scale_product(x, product, 1);
+      return std::nullopt;
+    }
+    if (quantizer < 0 && !product) return std::nullopt;
+    if (quantizer >= 0) {
+      call.rounds = true;
+      call.grid = quantizers_.grid(quantizer);
+      call.holds =
+          computes_in_bfloat16(x) && quantizers_.feeds_layer(quantizer) ? Holds::kIntegers : Holds::kValues;
+      call.seen = activations_.seen(quantizer, x);
+    }
+    auto result = fused_batch_norm(x, tensor(1), tensor(2), call);
+    if (quantizer >= 0) activations_.add(result, quantizer, call.holds).awaits_relu = call.relu;
+    return result;
+  }
+
+  // The result of a ReLU that was computed with its batch norm. What the batch norm itself gives is not there
+  // any more: the other name is for noticing who reads it.
+  std::optional<at::Tensor> awaited_relu(const OperatorFacts& facts, const at::Tensor& tensor) {
+    auto* entry = activations_.find(tensor);
+    if (!entry || !entry->awaits_relu) return std::nullopt;
+    if (!facts.in_place) {
+      const auto result = at::alias(tensor);
+      activations_.add(result, entry->quantizer, entry->holds);
+      return result;
+    }
+    entry->awaits_relu = false;
+    return tensor;
   }
 
   // --- weights and biases ---
 
-  void round_weight(const OperatorFacts& facts, const TensorNames::Found& weight, c10::IValue* arguments) {
+  static int input_argument(const OperatorFacts& facts) { return facts.short_name == "addmm" ? 1 : 0; }
+  static int bias_argument(const OperatorFacts& facts) {
+    if (facts.short_name == "addmm") return 0;
+    return facts.short_name == "conv2d" || facts.short_name == "linear" ? 2 : -1;
+  }
+
+  IntegerProduct enter_layer(const OperatorFacts& facts, const TensorNames::Found& weight,
+                             c10::IValue* arguments) {
     const auto& site = sites_.here();
     const int layer = quantizers_.weight_at(site);
     if (layer < 0) {
-      if (quantizers_.leaves_alone(weight.named->name)) return;
+      if (quantizers_.leaves_alone(weight.named->name)) return {};
       throw Error(site +
                   " is not in the quantization plan: the forward pass that was recorded first did not make "
                   "this call");
@@ -236,17 +286,50 @@ class QuantizationMode : public ForwardMode {
     ++visited_;
     const auto& parameter = weight.named->tensor;
     scales_[layer] = layer_scales(quantizers_, layer, parameter, parameters_, buffers_);
-    const auto result =
-        fake_quantize_weight(parameter, scales_[layer], quantizers_.plan().weights[layer].highest());
-    arguments[facts.weight_argument] = weight.transposed ? result.t() : result;
-    const int bias = facts.short_name == "addmm"                                    ? 0
-                     : facts.short_name == "conv2d" || facts.short_name == "linear" ? 2
-                                                                                    : -1;
+    auto product = take_integers(facts, layer, arguments);
+    const auto rounded =
+        fake_quantize_weight(parameter, scales_[layer], quantizers_.plan().weights[layer].highest(),
+                             product ? Holds::kIntegers : Holds::kValues);
+    arguments[facts.weight_argument] = weight.transposed ? rounded.t() : rounded;
+    const int bias = bias_argument(facts);
     if (bias >= 0 && quantizers_.plan().weights[layer].batch_norm.empty())
       adjust_bias(layer, arguments[bias]);
+    return product;
   }
 
-  bool moves_biases() const { return !settings_.training && quantizers_.plan().scheme == "cpu"; }
+  // In bfloat16, which holds them exactly, layers multiply integers; what is real about the numbers follows.
+  IntegerProduct take_integers(const OperatorFacts& facts, int layer, c10::IValue* arguments) {
+    auto& input = arguments[input_argument(facts)];
+    const int quantizer = quantizers_.plan().weights[layer].input;
+    if (!training() || !computes_in_bfloat16(input.toTensor()) || !activations_.has_range(quantizer))
+      return {};
+    auto* entry = find(input.toTensor());
+    if (!entry || entry->quantizer != quantizer) return {};
+    if (facts.short_name == "addmm" && arguments[3].toScalar().toDouble() != 1) return {};
+    input = activations_.integers(input.toTensor(), *entry);
+    IntegerProduct product{
+        layer, scales_[layer] * static_cast<double>(quantizers_.grid(quantizer).scale), {}};
+    const int bias = bias_argument(facts);
+    if (bias < 0 || !arguments[bias].isTensor()) return product;
+    product.bias = arguments[bias].toTensor();
+    if (facts.short_name == "addmm")
+      arguments[3] = 0;  // its factor: the bias is left out
+    else
+      arguments[bias] = c10::IValue();
+    return product;
+  }
+
+  void finish(const IntegerProduct& product, const OperatorFacts& facts, c10::IValue& result) {
+    const auto output = result.toTensor();
+    const bool has_norm = !quantizers_.plan().weights[product.layer].batch_norm.empty();
+    if (has_norm && !product.bias.defined())
+      unscaled_.add(output, product);
+    else
+      result = scale_product(output, product, facts.short_name == "conv2d" ? 1 : output.dim() - 1);
+  }
+
+  bool training() const { return settings_.activations.training; }
+  bool moves_biases() const { return !training() && quantizers_.plan().scheme == "cpu"; }
 
   void adjust_bias(int layer, c10::IValue& argument) {
     if (!moves_biases() || !argument.isTensor() || !argument.toTensor().defined()) return;
@@ -267,13 +350,17 @@ class QuantizationMode : public ForwardMode {
     if (layer >= 0 && scales_[layer].defined()) adjust_bias(layer, other);
   }
 
-  // Arguments: input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled.
-  void adjust_batch_norm(c10::IValue* arguments) {
-    if (!arguments[3].isTensor()) return;
+  // The layer whose batch norm is called, or -1.
+  int layer_of_norm(const c10::IValue* arguments) const {
+    if (!arguments[3].isTensor()) return -1;
     const auto mean = names_.find(arguments[3].toTensor());
-    if (!mean) return;
-    if (settings_.freeze_batch_norm && settings_.training) arguments[5] = false;
-    const int layer = quantizers_.layer_of_batch_norm(mean.named->name);
+    return mean ? quantizers_.layer_of_batch_norm(mean.named->name) : -1;
+  }
+
+  void adjust_batch_norm(c10::IValue* arguments) {
+    if (!arguments[3].isTensor() || !names_.find(arguments[3].toTensor())) return;
+    if (settings_.freeze_batch_norm && training()) arguments[5] = false;
+    const int layer = layer_of_norm(arguments);
     if (layer < 0 || !scales_[layer].defined() || !moves_biases() || arguments[5].toBool()) return;
     arguments[2] = moved_beta(layer, arguments[2]);
   }
@@ -301,11 +388,9 @@ class QuantizationMode : public ForwardMode {
   TensorNames names_;
   SiteNames sites_;
   Operators operators_;
-  std::vector<Extent> batch_;
-  std::vector<at::Tensor> scales_;
-  PendingMap pending_;
-  std::unordered_map<const void*, const c10::TensorImpl*> last_pending_;  ///< by storage
-  std::unordered_set<const void*> captured_;
+  RoundedActivations activations_;
+  UnscaledProducts unscaled_;
+  std::vector<at::Tensor> scales_;  ///< of weights
   std::vector<const void*> input_storages_;
   int visited_ = 0;
 };

@@ -41,6 +41,7 @@ struct WeightQuantizer {
   double eps = 0;      ///< of that batch-norm
   std::string bias{};  ///< parameter name of its own bias; empty: none
   int bits = 8;        ///< of its weight, 2 to 8
+  bool relu = false;  ///< what its batch-norm gives goes through a ReLU and nowhere else, and is rounded then
 
   /// Integers lie in [-highest, highest].
   std::int64_t highest() const { return (1 << (bits - 1)) - 1; }

@@ -39,10 +39,12 @@ class Quantizers {
     for (int i = 0; i < static_cast<int>(plan_.activations.size()); ++i) {
       activations_[plan_.activations[i].site] = i;
       for (const auto& site : plan_.activations[i].shared_sites) activations_[site] = i;
+      for (const auto& site : plan_.activations[i].carried_sites) carried_[site] = i;
     }
     for (int i = 0; i < static_cast<int>(plan_.weights.size()); ++i) {
       const auto& weight = plan_.weights[i];
       weights_[weight.site] = i;
+      fed_.insert(weight.input);
       if (!weight.batch_norm.empty())
         batch_norms_[batch_norm_tensor(weight, "running_mean")] = i;
       else if (!weight.bias.empty())
@@ -56,6 +58,10 @@ class Quantizers {
   const std::vector<ObservedRange>& ranges() const { return ranges_; }
 
   int activation_at(const std::string& site) const { return at(activations_, site); }
+  /// Where values on a quantizer's grid are given on without rounding.
+  int carried_at(const std::string& site) const { return at(carried_, site); }
+  /// Whether a layer reads what the quantizer rounds.
+  bool feeds_layer(int activation) const { return fed_.count(activation) > 0; }
   int weight_at(const std::string& site) const { return at(weights_, site); }
   /// The layer into which the batch-norm with this running mean is folded, or -1.
   int layer_of_batch_norm(const std::string& running_mean) const { return at(batch_norms_, running_mean); }
@@ -93,7 +99,8 @@ class Quantizers {
 
   QuantizationPlan plan_;
   std::vector<ObservedRange> ranges_;
-  std::unordered_map<std::string, int> activations_, weights_, batch_norms_, biases_;
+  std::unordered_map<std::string, int> activations_, carried_, weights_, batch_norms_, biases_;
+  std::unordered_set<int> fed_;
   std::unordered_set<std::string> left_alone_;
 };
 

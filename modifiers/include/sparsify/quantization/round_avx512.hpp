@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "sparsify/quantization/round_span.hpp"
 
@@ -50,12 +51,12 @@ __attribute__((target("avx512f,avx512bw,avx512vl"))) void round_avx512(const T* 
     if (kMark) {
       const auto above = _mm512_cmp_ps_mask(integer, first, _CMP_GE_OQ);
       const auto both = _mm512_mask_cmp_ps_mask(above, integer, last, _CMP_LE_OQ);
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(inside + i), _mm_maskz_set1_epi8(both, 1));
+      std::memcpy(inside + i / 8, &both, sizeof both);
     }
     store16(_mm512_mul_ps(_mm512_min_ps(last, _mm512_max_ps(first, integer)), scale), out + i);
   }
   seen.merge({_mm512_reduce_min_ps(low), _mm512_reduce_max_ps(high)});
-  round_span<kObserve, kMark>(in + i, out + i, kMark ? inside + i : nullptr, count - i, to, seen);
+  round_span<kObserve, kMark>(in + i, out + i, kMark ? inside + i / 8 : nullptr, count - i, to, seen);
 }
 
 template <class T>
@@ -71,24 +72,18 @@ __attribute__((target("avx512f,avx512bw,avx512vl"))) void extent_avx512(const T*
   extent_span(in + i, count - i, seen);
 }
 
-__attribute__((target("avx512f,avx512bw,avx512vl"))) inline void keep16(const float* in, __mmask16 keep,
-                                                                        float* out) {
-  _mm512_storeu_ps(out, _mm512_maskz_loadu_ps(keep, in));
-}
-__attribute__((target("avx512f,avx512bw,avx512vl"))) inline void keep16(const std::uint16_t* in,
-                                                                        __mmask16 keep, std::uint16_t* out) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_maskz_loadu_epi16(keep, in));
-}
-
 template <class T>
 __attribute__((target("avx512f,avx512bw,avx512vl"))) void keep_avx512(const T* in, const std::uint8_t* inside,
-                                                                      T* out, std::int64_t count) {
+                                                                      T* out, std::int64_t count,
+                                                                      float factor) {
+  const auto factors = _mm512_set1_ps(factor);
   std::int64_t i = 0;
   for (; i + 16 <= count; i += 16) {
-    const auto bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(inside + i));
-    keep16(in + i, _mm_test_epi8_mask(bytes, bytes), out + i);
+    __mmask16 keep;
+    std::memcpy(&keep, inside + i / 8, sizeof keep);
+    store16(_mm512_maskz_mul_ps(keep, load16(in + i), factors), out + i);
   }
-  keep_span(in + i, inside + i, out + i, count - i);
+  keep_span(in + i, inside + i / 8, out + i, count - i, factor);
 }
 
 }  // namespace detail

@@ -31,11 +31,11 @@ void extent_best(const T* in, std::int64_t count, Extent& seen) {
 }
 
 template <class T>
-void keep_best(const T* in, const std::uint8_t* inside, T* out, std::int64_t count) {
+void keep_best(const T* in, const std::uint8_t* inside, T* out, std::int64_t count, float factor) {
 #if defined(__x86_64__)
-  if (best_isa() == Isa::kAvx512) return keep_avx512(in, inside, out, count);
+  if (best_isa() == Isa::kAvx512) return keep_avx512(in, inside, out, count, factor);
 #endif
-  run_best([&]() __attribute__((always_inline)) { keep_span(in, inside, out, count); });
+  run_best([&]() __attribute__((always_inline)) { keep_span(in, inside, out, count, factor); });
 }
 
 template <bool kObserve, bool kMark, class T>
@@ -43,8 +43,8 @@ Extent round_all(const T* in, T* out, std::uint8_t* inside, std::int64_t count, 
   Extent all;
   over_threads(count, [&](std::int64_t begin, std::int64_t end) {
     Extent seen;
-    round_best<kObserve, kMark>(in + begin, out + begin, kMark ? inside + begin : nullptr, end - begin, to,
-                                seen);
+    round_best<kObserve, kMark>(in + begin, out + begin, kMark ? inside + begin / 8 : nullptr, end - begin,
+                                to, seen);
 #pragma omp critical(sparsify_extent)
     all.merge(seen);
   });
@@ -64,9 +64,9 @@ Extent extent_all(const T* in, std::int64_t count) {
 }
 
 template <class T>
-void keep_all(const T* in, const std::uint8_t* inside, T* out, std::int64_t count) {
+void keep_all(const T* in, const std::uint8_t* inside, T* out, std::int64_t count, float factor) {
   over_threads(count, [&](std::int64_t begin, std::int64_t end) {
-    keep_best(in + begin, inside + begin, out + begin, end - begin);
+    keep_best(in + begin, inside + begin / 8, out + begin, end - begin, factor);
   });
 }
 

@@ -22,10 +22,10 @@ struct Extent {
 
 namespace detail {
 
-/// Multiples of `scale` from `first` to `last`: the integers of a grid, less its zero point.
+/// Integers of a grid less its zero point, from `first` to `last`, `scale` apart in the result.
 struct RoundTo {
   float scale;
-  float inverse;
+  float inverse;  ///< integers for a unit of what is rounded
   float first;
   float last;
 };
@@ -46,26 +46,50 @@ inline __attribute__((always_inline)) void narrow(float value, std::uint16_t& ou
   out = static_cast<std::uint16_t>((wide & 0x7fffffffu) > 0x7f800000u ? (wide >> 16) | 0x40u : rounded);
 }
 
-// One pass: notes the extent, rounds half to even, and marks what was inside the grid (for the gradient). A
-// NaN stays one.
+// Eight flags of a byte each, 0 or 1, as the bits of one byte, the first one lowest.
+inline __attribute__((always_inline)) std::uint8_t pack(const std::uint8_t* flags) {
+  std::uint64_t eight;
+  std::memcpy(&eight, flags, sizeof eight);
+  return static_cast<std::uint8_t>((eight * 0x0102040810204080u) >> 56);
+}
+
+// The bits of a byte as eight flags, 0 or 1.
+inline __attribute__((always_inline)) void unpack(std::uint8_t bits, std::uint8_t* flags) {
+  const std::uint64_t spread = (bits * 0x0101010101010101u) & 0x8040201008040201u;
+  const std::uint64_t eight = ((spread + 0x7f7f7f7f7f7f7f7fu) >> 7) & 0x0101010101010101u;
+  std::memcpy(flags, &eight, sizeof eight);
+}
+
+/// Bytes that hold a bit for each of `count` elements.
+inline std::int64_t bytes_of_bits(std::int64_t count) { return (count + 7) / 8; }
+
+// One pass: notes the extent, rounds half to even, and marks by a bit what was inside the grid (for the
+// gradient). A NaN stays one.
 template <bool kObserve, bool kMark, class T>
 inline __attribute__((always_inline)) void round_span(const T* in, T* out, std::uint8_t* inside,
                                                       std::int64_t count, const RoundTo& to, Extent& seen) {
-  float low = seen.low, high = seen.high;
+  constexpr std::int64_t kBlock = 512;
   const float scale = to.scale, inverse = to.inverse, first = to.first, last = to.last;
+  for (std::int64_t begin = 0; begin < count; begin += kBlock) {
+    const std::int64_t size = std::min(kBlock, count - begin);
+    float low = seen.low, high = seen.high;
+    std::uint8_t flags[kBlock] = {};
 #pragma omp simd reduction(min : low) reduction(max : high)
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float value = widen(in[i]);
-    if (kObserve) {
-      low = value < low ? value : low;
-      high = value > high ? value : high;
+    for (std::int64_t i = 0; i < size; ++i) {
+      const float value = widen(in[begin + i]);
+      if (kObserve) {
+        low = value < low ? value : low;
+        high = value > high ? value : high;
+      }
+      const float integer = __builtin_rintf(value * inverse);
+      if (kMark) flags[i] = static_cast<std::uint8_t>((integer >= first) & (integer <= last));
+      const float raised = integer < first ? first : integer;
+      narrow((raised > last ? last : raised) * scale, out[begin + i]);
     }
-    const float integer = __builtin_rintf(value * inverse);
-    if (kMark) inside[i] = static_cast<std::uint8_t>((integer >= first) & (integer <= last));
-    const float raised = integer < first ? first : integer;
-    narrow((raised > last ? last : raised) * scale, out[i]);
+    seen.low = low, seen.high = high;
+    if (kMark)
+      for (std::int64_t i = 0; i < size; i += 8) inside[(begin + i) / 8] = pack(flags + i);
   }
-  seen.low = low, seen.high = high;
 }
 
 template <class T>
@@ -80,12 +104,13 @@ inline __attribute__((always_inline)) void extent_span(const T* in, std::int64_t
   seen.low = low, seen.high = high;
 }
 
+// `factor` times what is marked, 0 elsewhere.
 template <class T>
 inline __attribute__((always_inline)) void keep_span(const T* in, const std::uint8_t* inside, T* out,
-                                                     std::int64_t count) {
-  constexpr T kNothing = 0;
+                                                     std::int64_t count, float factor) {
 #pragma omp simd
-  for (std::int64_t i = 0; i < count; ++i) out[i] = inside[i] ? in[i] : kNothing;
+  for (std::int64_t i = 0; i < count; ++i)
+    narrow((inside[i >> 3] >> (i & 7)) & 1 ? widen(in[i]) * factor : 0.0f, out[i]);
 }
 
 }  // namespace detail

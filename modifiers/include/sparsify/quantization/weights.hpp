@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <ATen/ops/ones_like.h>
+
 #include <cmath>
+#include <vector>
 
 #include "sparsify/quantization/fake_quantize.hpp"
 
@@ -36,9 +39,18 @@ void over_channels(const at::Tensor& weight, const Act& act) {
   for (std::int64_t c = 0; c < channels; ++c) act(c, c * block, block);
 }
 
+// Numbers of output channels (dimension 0), shaped to multiply a weight of `dims` dimensions.
+inline at::Tensor along_channels(const at::Tensor& values, std::int64_t dims) {
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(dims), 1);
+  sizes[0] = -1;
+  return values.view(sizes);
+}
+
 struct RoundWeight : torch::autograd::Function<RoundWeight> {
-  static at::Tensor forward(torch::autograd::AutogradContext*, const at::Tensor& weight,
-                            const at::Tensor& scale, std::int64_t highest) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& weight,
+                            const at::Tensor& scale, std::int64_t highest, Holds holds) {
+    const bool integers = holds == Holds::kIntegers;
+    if (integers) context->save_for_backward({scale});
     const auto end = static_cast<float>(highest);
     auto out = at::empty_like(weight);
     const auto* in = weight.const_data_ptr<float>();
@@ -46,14 +58,19 @@ struct RoundWeight : torch::autograd::Function<RoundWeight> {
     const auto* scales = scale.const_data_ptr<float>();
     over_channels(weight, [&](std::int64_t c, std::int64_t begin, std::int64_t count) {
       Extent unused;
-      const RoundTo to{scales[c], 1.0f / scales[c], -end, end};
+      const RoundTo to{integers ? 1.0f : scales[c], 1.0f / scales[c], -end, end};
       round_best<false, false>(in + begin, result + begin, nullptr, count, to, unused);
     });
     return out;
   }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext*,
+  // Scales are never smaller than max|w| / highest: nothing was clipped.
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
-    return {gradients[0], {}, {}};  // scales are never smaller than max|w| / highest: nothing was clipped
+    const auto saved = context->get_saved_variables();
+    return {saved.empty() ? gradients[0] : gradients[0] / along_channels(saved[0], gradients[0].dim()),
+            {},
+            {},
+            {}};
   }
 };
 
@@ -95,16 +112,20 @@ inline at::Tensor weight_scales(const at::Tensor& weight, const Folded* folded, 
   return scales;
 }
 
-/// The weight on the grid of each output channel, integers in [-highest, highest] (zeros stay zeros); the
-/// gradient is the identity. `scales` as from weight_scales.
+/// The weight on the grid of each output channel, integers in [-highest, highest] (zeros stay zeros), or
+/// those integers themselves in float32; the gradient is that of the identity, or of a division by the scale.
+/// `scales` as from weight_scales.
 inline at::Tensor fake_quantize_weight(const at::Tensor& weight, const at::Tensor& scales,
-                                       std::int64_t highest = 127) {
-  if (detail::has_channel_blocks(weight)) return detail::RoundWeight::apply(weight, scales, highest);
-  const auto wide = weight.to(at::kFloat);
+                                       std::int64_t highest = 127, Holds holds = Holds::kValues) {
+  if (detail::has_channel_blocks(weight)) return detail::RoundWeight::apply(weight, scales, highest, holds);
+  const bool integers = holds == Holds::kIntegers;
   const auto on_device = scales.to(weight.device());
-  const auto zero_points = at::zeros_like(on_device, at::kInt);
-  return at::fake_quantize_per_channel_affine(wide, on_device, zero_points, 0, -highest, highest)
-      .to(weight.scalar_type());
+  const auto grid = integers ? at::ones_like(on_device) : on_device;
+  const auto wide = integers ? weight.to(at::kFloat) / detail::along_channels(on_device, weight.dim())
+                             : weight.to(at::kFloat);
+  const auto rounded =
+      at::fake_quantize_per_channel_affine(wide, grid, at::zeros_like(grid, at::kInt), 0, -highest, highest);
+  return integers ? rounded : rounded.to(weight.scalar_type());
 }
 
 /// The bias moved to the grid of its 32-bit integers, `input_scale * scale * |k|` apart, as integer engines

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include <c10/util/intrusive_ptr.h>
+
+#include "sparsify/graph/operators.hpp"
+#include "sparsify/quantization/histogram.hpp"
+#include "sparsify/quantization/quantizers.hpp"
+
+namespace sparsify {
+
+/// The tensors of one forward pass that lie on grids, or will when somebody asks. Each is rounded once.
+class RoundedActivations {
+ public:
+  struct Settings {
+    bool training = true;
+    bool observe = true;                           ///< ranges go on moving
+    std::vector<Histogram>* histograms = nullptr;  ///< of the plan's activations: counts what it observes
+  };
+
+  using Owner = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
+  struct Entry {
+    Owner owner;  ///< keeps the address from being reused
+    int quantizer;
+    std::optional<Holds> holds{};  ///< what the tensor itself holds; none: it has not been rounded
+    bool awaits_relu = false;      ///< the ReLU that follows has been computed already
+    bool observed = false;
+    at::Tensor values{}, integers{};  ///< rounded copies; undefined until somebody reads
+  };
+
+  RoundedActivations(const Quantizers& quantizers, Settings settings)
+      : quantizers_(quantizers), settings_(settings), batch_(quantizers.plan().activations.size()) {}
+
+  /// What every quantizer saw in the pass.
+  const std::vector<Extent>& seen() const { return batch_; }
+
+  /// To be rounded when the first reader asks, unless it `holds` rounded numbers already.
+  Entry& add(const at::Tensor& tensor, int quantizer, std::optional<Holds> holds = std::nullopt) {
+    for (auto entry = entries_.begin(); entry != entries_.end();)  // nobody can read these any more
+      entry = entry->second.owner.expired() ? entries_.erase(entry) : std::next(entry);
+    last_of_storage_[storage_of(tensor)] = tensor.unsafeGetTensorImpl();
+    Entry entry{Owner(tensor.getIntrusivePtr()), quantizer};
+    entry.holds = holds;
+    entry.observed = holds.has_value();
+    return entries_.insert_or_assign(tensor.unsafeGetTensorImpl(), std::move(entry)).first->second;
+  }
+
+  /// A tensor of the caller, which must not be written.
+  void add_captured(const at::Tensor& tensor, int quantizer) {
+    add(tensor, quantizer);
+    captured_.insert(tensor.unsafeGetTensorImpl());
+  }
+
+  bool knows(const at::Tensor& tensor) const { return entries_.count(tensor.unsafeGetTensorImpl()) > 0; }
+
+  /// Null: not one of them. Also through a TensorImpl made without an operator, as by `tensor.data()`.
+  Entry* find(const at::Tensor& tensor) {
+    if (!tensor.defined() || entries_.empty()) return nullptr;
+    const auto found = entries_.find(tensor.unsafeGetTensorImpl());
+    if (found != entries_.end()) return &found->second;
+    const auto last = last_of_storage_.find(storage_of(tensor));
+    if (last == last_of_storage_.end()) return nullptr;
+    const auto alias = entries_.find(last->second);
+    if (alias == entries_.end()) return nullptr;
+    const auto owner = alias->second.owner.lock();
+    const bool same = owner && owner->storage().unsafeGetStorageImpl() == storage_of(tensor) &&
+                      same_view(*owner, *tensor.unsafeGetTensorImpl());
+    return same ? &alias->second : nullptr;
+  }
+
+  /// Its values on the grid.
+  at::Tensor values(const at::Tensor& tensor, Entry& entry) {
+    if (entry.holds == Holds::kValues) return tensor;
+    if (fits(entry.values, tensor)) return entry.values;
+    const bool has_integers = entry.holds == Holds::kIntegers || fits(entry.integers, tensor);
+    entry.values =
+        has_integers ? integers(tensor, entry) * static_cast<double>(quantizers_.grid(entry.quantizer).scale)
+                     : round(tensor, entry, Holds::kValues);
+    return entry.values;
+  }
+
+  /// Its integers less the zero point. The quantizer must have a range.
+  at::Tensor integers(const at::Tensor& tensor, Entry& entry) {
+    if (entry.holds == Holds::kIntegers) return tensor;
+    if (!fits(entry.integers, tensor)) entry.integers = round(tensor, entry, Holds::kIntegers);
+    return entry.integers;
+  }
+
+  /// A tensor is about to be written in place by an operator that reads it: what it holds become the values.
+  /// After that it is an ordinary one.
+  void settle(const at::Tensor& tensor, Entry& entry, bool is_read) {
+    if (is_read && entry.holds == Holds::kIntegers)
+      at::Tensor(tensor).mul_(static_cast<double>(quantizers_.grid(entry.quantizer).scale));
+    else if (is_read && !entry.holds && !captured_.count(tensor.unsafeGetTensorImpl()))
+      fake_quantize_(tensor, grid(entry.quantizer, tensor), observer(entry, tensor));
+    for (auto found = entries_.begin(); found != entries_.end(); ++found)
+      if (&found->second == &entry) return void(entries_.erase(found));
+  }
+
+  /// Where to note the extent of what a quantizer rounds; null: nowhere.
+  Extent* seen(int quantizer, const at::Tensor& tensor) {
+    if (!settings_.training || !settings_.observe) return nullptr;
+    if (settings_.histograms) (*settings_.histograms)[static_cast<std::size_t>(quantizer)].add(tensor);
+    return &batch_[static_cast<std::size_t>(quantizer)];
+  }
+
+  // The first batch of all is measured before it is rounded; later ones are rounded with what came before.
+  Grid grid(int quantizer, const at::Tensor& tensor) const {
+    if (has_range(quantizer) || !settings_.training) return quantizers_.grid(quantizer);
+    Extent first = batch_[static_cast<std::size_t>(quantizer)];
+    first.merge(extent_of(tensor));
+    const auto& entry = quantizers_.plan().activations[static_cast<std::size_t>(quantizer)];
+    return make_grid(first, entry.range, entry.non_negative);
+  }
+
+  bool has_range(int quantizer) const {
+    return quantizers_.ranges()[static_cast<std::size_t>(quantizer)].batches > 0;
+  }
+  /// Whether only a tensor's extent is wanted of what a quantizer sees, which kernels note in passing.
+  bool counts_values() const { return settings_.training && settings_.observe && settings_.histograms; }
+
+ private:
+  static const void* storage_of(const at::Tensor& tensor) {
+    return tensor.has_storage() ? tensor.storage().unsafeGetStorageImpl() : nullptr;
+  }
+
+  // A reader without gradients must not leave its copy to one that wants them.
+  static bool fits(const at::Tensor& copy, const at::Tensor& tensor) {
+    return copy.defined() && detail::wants_gradient(tensor) == copy.requires_grad();
+  }
+
+  at::Tensor round(const at::Tensor& tensor, Entry& entry, Holds holds) {
+    const auto rounds_to = grid(entry.quantizer, tensor);
+    return fake_quantize(tensor, rounds_to, observer(entry, tensor), holds);
+  }
+
+  Extent* observer(Entry& entry, const at::Tensor& tensor) {
+    return std::exchange(entry.observed, true) ? nullptr : seen(entry.quantizer, tensor);
+  }
+
+  const Quantizers& quantizers_;
+  const Settings settings_;
+  std::vector<Extent> batch_;
+  std::unordered_map<const c10::TensorImpl*, Entry> entries_;
+  std::unordered_map<const void*, const c10::TensorImpl*> last_of_storage_;
+  std::unordered_set<const void*> captured_;
+};
+
+}  // namespace sparsify
