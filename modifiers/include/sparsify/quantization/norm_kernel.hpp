@@ -182,9 +182,14 @@ template <class T>
 inline __attribute__((always_inline)) void passed(const T* gradient, const std::uint8_t* marks,
                                                   std::int64_t count, float* out) {
   std::uint8_t flags[kPiece + 8];
+  std::int32_t keep[kPiece];
   for (std::int64_t i = 0; i < count; i += 8) unpack(marks[i / 8], flags + i);
 #pragma omp simd
-  for (std::int64_t i = 0; i < count; ++i) out[i] = flags[i] ? widen(gradient[i]) : 0.0f;
+  for (std::int64_t i = 0; i < count; ++i) keep[i] = flags[i];
+#pragma omp simd
+  for (std::int64_t i = 0; i < count; ++i) out[i] = widen(gradient[i]);
+#pragma omp simd  // elements of one size a loop: compilers make wide code of that
+  for (std::int64_t i = 0; i < count; ++i) out[i] = keep[i] ? out[i] : 0.0f;
 }
 
 template <bool kAlong, class T>
