@@ -102,10 +102,12 @@ TEST_CASE("movement pruning scores by -gradient * weight, and what comes back ha
   Session session(recipe, *one.net, one.sgd, 1);
   const auto shrink = torch::tensor({{10.F, -1.F, 1.F, -10.F}});
   one.step(session, shrink);
-  CHECK(one.weight().ne(0).all().item<bool>());  // no score before the first gradient
+  // Before the first gradient, magnitudes: init_sparsity is in force in the first step.
+  CHECK(torch::allclose(one.weight(), torch::tensor({{7.9F, 0.F, 2.99F, 0.F}})));
   one.step(session, shrink);
-  // scores: -80, 2, -3, 10 -> the first and the third go
+  // scores: -80, 2, -3, 10 -> the first and the third go, the others come back and take their step
   CHECK(torch::equal(session.masks().find("weight"), torch::tensor({{false, true, false, true}})));
+  CHECK(torch::allclose(one.weight(), torch::tensor({{0.F, 2.01F, 0.F, 1.1F}})));
   const auto pruned_value = 8.F - 0.01F * 10;
   // The first now wants to grow: scored with the value it had.
   one.step(session, torch::tensor({{-100.F, 1.F, 0.F, 0.F}}));
