@@ -70,6 +70,38 @@ TEST_CASE("ACDC: dense and compressed phases alternate, the last is compressed a
   CHECK_THROWS_WITH(Session(short_one, *net, *sgd, 10), ContainsSubstring("room for one phase only"));
 }
 
+TEST_CASE("ACDC: the last phase is compressed however phases fall on steps") {
+  const auto phases_of = [](const Window& window, double length, std::int64_t steps) {
+    OneWeight one(torch::tensor({{4.F, 3.F, 2.F, 1.F}}));
+    ACDCPruning::Options options;
+    options.window = window, options.update_frequency = length, options.compression_sparsity = 0.5;
+    Recipe recipe;
+    recipe.add<ACDCPruning>(options);
+    Session session(recipe, *one.net, one.sgd, steps);
+    std::string phases;
+    for (std::int64_t i = 0; i < steps; ++i) {
+      one.step(session, torch::zeros({1, 4}));
+      phases += session.masks().empty() ? 'd' : 's';
+    }
+    session.finish();
+    return phases;
+  };
+  // Five phases of 3.12 steps in a window that is 16 steps long, and begins at step 1.
+  CHECK(phases_of({0.05, 0.7}, 0.13, 24) ==
+        "dddd"
+        "sss"
+        "ddd"
+        "sss"
+        "ssss"
+        "sssssss");
+  // What is left of a fourth phase has no step.
+  CHECK(phases_of({0, 1}, 0.33, 10) ==
+        "ddd"
+        "ssss"
+        "sss");
+  CHECK(phases_of({0, 1}, 0.001, 4) == "dsds");
+}
+
 TEST_CASE("ACDC: momentum is forgotten when a dense phase begins, unless asked to keep it") {
   const bool reset = GENERATE(true, false);
   OneWeight one(torch::tensor({{4.F, 3.F, 2.F, 1.F}}));
