@@ -8,17 +8,17 @@
 #include <numeric>
 #include <sstream>
 
+#include "channel_nets.hpp"
 #include "sparsify/graph/channel_spaces.hpp"
 #include "sparsify/masks/channel_permutation.hpp"
 #include "sparsify/modifiers/magnitude_pruning.hpp"
 #include "sparsify/modifiers/nm_pruning.hpp"
 #include "sparsify/modifiers/quantization.hpp"
-#include "sparsify/modifiers/structured_pruning.hpp"
 #include "sparsify/session.hpp"
 
 using namespace sparsify;
+using namespace sparsify::test;
 using Catch::Matchers::ContainsSubstring;
-namespace nn = torch::nn;
 
 namespace {
 
@@ -28,10 +28,6 @@ struct Lambda : nn::Module {
   auto forward(const at::Tensor& x) { return run(*this, x); }
   Run run;
 };
-
-nn::Conv2d conv(int64_t in, int64_t out, int64_t kernel = 3, int64_t groups = 1, bool bias = false) {
-  return nn::Conv2d(nn::Conv2dOptions(in, out, kernel).padding(kernel / 2).groups(groups).bias(bias));
-}
 
 at::Tensor grouped(const at::Tensor& x, const at::Tensor& weight, int64_t groups) {
   const std::vector<int64_t> padding(2, weight.size(2) / 2);
@@ -55,12 +51,15 @@ std::string text(const ChannelMember& member) {
   auto result = member.name + ":" + std::to_string(member.dim);
   if (member.offset) result += "+" + std::to_string(member.offset);
   if (member.repeat != 1) result += "*" + std::to_string(member.repeat);
+  if (member.groups != 1) result += "/" + std::to_string(member.groups);
   return result;
 }
 
 // "8: conv1.weight:0 bn1.weight:0 > conv2.weight:1 ! an output"; batch norm's four are written as one.
 std::string text(const ChannelSpace& space) {
   auto result = std::to_string(space.size) + ":";
+  if (space.groups != 1)
+    result = std::to_string(space.groups) + " groups of " + std::to_string(space.group_size()) + ":";
   for (const auto& member : space.producers) {
     if (member.name.find(".running_") != std::string::npos) continue;
     result += " " + text(member);
@@ -74,56 +73,6 @@ std::vector<std::string> texts(const std::vector<ChannelSpace>& spaces) {
   std::vector<std::string> all;
   for (const auto& space : spaces) all.push_back(text(space));
   return all;
-}
-
-using Strings = std::vector<std::string>;
-
-// A residual block with a downsampling branch and a gate, then depthwise, concatenation, flatten and linear:
-// all that couples channels.
-struct Coupled : nn::Module {
-  Coupled() {
-    register_module("stem", stem), register_module("bn0", bn0), register_module("conv1", conv1);
-    register_module("bn1", bn1), register_module("conv2", conv2), register_module("bn2", bn2);
-    register_module("down", down), register_module("bnd", bnd), register_module("squeeze", squeeze);
-    register_module("excite", excite), register_module("dw", dw), register_module("bnw", bnw);
-    register_module("join", join), register_module("bnj", bnj), register_module("fc", fc);
-    register_module("head", head);
-    torch::NoGradGuard no_grad;
-    for (auto& entry : named_parameters())
-      if (entry.key().find("bn") == 0) entry.value().uniform_(-1.5, 1.5);
-    for (auto& entry : named_buffers())
-      if (entry.value().is_floating_point()) entry.value().uniform_(0.2, 2);
-  }
-  at::Tensor forward(const at::Tensor& image) {
-    const auto x = bn0(stem(image)).relu_();
-    auto y = bn2(conv2(torch::silu(bn1(conv1(x)))));
-    const auto gate = torch::hardsigmoid(excite(torch::relu(squeeze(torch::adaptive_avg_pool2d(y, {1, 1})))));
-    y = torch::relu(y * gate + bnd(down(x)));
-    auto z = torch::leaky_relu(bnw(dw(torch::max_pool2d(y, 2))), 0.1);
-    z = torch::relu(bnj(join(torch::cat({z, torch::avg_pool2d(x, 2)}, 1))));
-    return head(torch::relu(fc(torch::flatten(torch::dropout(z, 0.1, false), 1))));
-  }
-  nn::Conv2d stem = conv(3, 16), conv1 = conv(16, 24), conv2 = conv(24, 32), down = conv(16, 32, 1),
-             squeeze = conv(32, 8, 1, 1, true), excite = conv(8, 32, 1, 1, true), dw = conv(32, 32, 3, 32),
-             join = conv(48, 16);
-  nn::BatchNorm2d bn0{16}, bn1{24}, bn2{32}, bnd{32}, bnw{32}, bnj{16};
-  nn::Linear fc{16 * 9, 20}, head{20, 4};
-};
-
-at::Tensor images(int64_t n = 8) { return torch::randn({n, 3, 6, 6}); }
-
-void train(Session& session, nn::Module& module, const std::function<at::Tensor(const at::Tensor&)>& forward,
-           torch::optim::Optimizer& optimizer, int steps) {
-  module.train();
-  for (int i = 0; i < steps; ++i) {
-    auto step = session.begin_step();
-    optimizer.zero_grad();
-    const auto x = images();
-    const auto labels = x.slice(1, 0, 1).mean({1, 2, 3}).gt(0).to(torch::kLong);
-    const auto logits = step.forward([&] { return forward(x); });
-    step.loss(torch::nn::functional::cross_entropy(logits, labels)).backward();
-    step.optimize();
-  }
 }
 
 std::vector<std::int64_t> shuffled(std::int64_t size) {
@@ -220,7 +169,6 @@ TEST_CASE("what cannot be followed is fixed, with the reason", "[channels]") {
   CHECK(reason_of([](T x, auto) { return x; }) == "");
   CHECK(reason_of([](T x, auto) { return x * 2; }) == "");
   CHECK(reason_of([](T x, auto) { return x.chunk(2, 0)[0]; }) == "");
-  CHECK(reason_of([](T x, auto of) { return grouped(x, of("c"), 2); }) == "a grouped convolution, c");
   CHECK(reason_of([](T x, auto) { return x.softmax(1); }) ==
         "softmax (a/softmax#0) is not known to keep channels apart");
   CHECK(reason_of([](T x, auto) {
@@ -268,6 +216,133 @@ TEST_CASE("shared weights tie what they read, results that are read again and un
     results = {torch::linear(features, second->weight), features};
   });
   CHECK(texts(*spaces)[1] == "6: first:0 > second:1 ! an output of the network");
+}
+
+namespace {
+
+std::vector<std::int64_t> shuffled_in_groups(const ChannelSpace& space) {
+  std::vector<std::int64_t> order;
+  for (std::int64_t first = 0; first < space.size; first += space.group_size())
+    for (const auto channel : shuffled(space.group_size())) order.push_back(first + channel);
+  return order;
+}
+
+}  // namespace
+
+TEST_CASE("channel spaces on both sides of a grouped convolution fall into its groups", "[channels]") {
+  Grouped net;
+  CHECK(texts(spaces_of(net, images())) ==
+        Strings{"3: > stem.weight:1 ! an input of the network",
+                "16: stem.weight:0 conv3.weight:0 > conv1.weight:1 head.weight:1",
+                "4 groups of 8: conv1.weight:0 bn1.weight:0 bn1.bias:0 > conv2.weight:1/4",
+                "4 groups of 16: conv2.weight:0 conv2.bias:0 bn2.weight:0 bn2.bias:0 > conv3.weight:1",
+                "4: head.weight:0 head.bias:0 ! an output of the network"});
+  CHECK(spaces_of(net, images())[2].grouped == "a grouped convolution, conv2.weight");
+
+  // Added, the outputs of 4 and of 6 groups have only parts of 2 channels in common; a concatenation has no
+  // groups of its own, and neither have channels that a depthwise convolution doubled.
+  Lambda other([](auto& self, const at::Tensor& x) {
+    const auto of = [&](const char* name) { return self.named_parameters()[name]; };
+    const auto a = torch::conv2d(x, of("a"));
+    const auto four = grouped(a, of("four"), 4), sum = four + grouped(a, of("six"), 6);
+    const auto joined = torch::cat({torch::conv2d(sum, of("b")), torch::conv2d(sum, of("c"))}, 1);
+    const auto doubled = grouped(torch::conv2d(sum, of("d")), of("wide"), 4);
+    const auto two = grouped(joined, of("two"), 2);
+    return two + grouped(doubled, of("also"), 2);
+  });
+  other.register_parameter("a", torch::randn({24, 3, 1, 1}));
+  other.register_parameter("four", torch::randn({24, 6, 1, 1}));
+  other.register_parameter("six", torch::randn({24, 4, 1, 1}));
+  for (const auto* name : {"b", "c", "d"}) other.register_parameter(name, torch::randn({4, 24, 1, 1}));
+  other.register_parameter("wide", torch::randn({8, 1, 1, 1}));
+  for (const auto* name : {"two", "also"}) other.register_parameter(name, torch::randn({2, 4, 1, 1}));
+  CHECK(texts(spaces_of(other, images())) ==
+        Strings{"3: > a:1 ! an input of the network", "12 groups of 2: a:0 > four:1/4 six:1/6",
+                "12 groups of 2: four:0 six:0 > b:1 c:1 d:1", "4: b:0 ! a grouped convolution, two",
+                "4: c:0 ! a grouped convolution, two", "4: d:0 wide:0*2 ! a grouped convolution, also",
+                "2: two:0 also:0 ! a grouped convolution, two"});
+}
+
+TEST_CASE("channels change places within the groups of a convolution, never between them", "[channels]") {
+  torch::manual_seed(14);
+  Grouped one, other;
+  for (auto& entry : other.named_parameters()) {
+    const torch::NoGradGuard no_grad;
+    entry.value().copy_(one.named_parameters()[entry.key()]);
+  }
+  const auto options = torch::optim::SGDOptions(0.01).momentum(0.9);
+  torch::optim::SGD one_optimizer(one.parameters(), options), other_optimizer(other.parameters(), options);
+  const auto update = [&](Grouped& net, torch::optim::Optimizer& optimizer, const at::Tensor& x) {
+    optimizer.zero_grad();
+    net.forward(x).square().mean().backward();
+    optimizer.step();
+  };
+  const auto x = images();
+  update(one, one_optimizer, x), update(other, other_optimizer, x);
+  auto state = state_of(one, one_optimizer), plain = state_of(other, other_optimizer);
+  for (auto* each : {&state, &plain}) {
+    const auto& weight = *find_named(each->parameters, "conv2.weight");
+    each->masks.set(weight, n_of_m_mask(weight.tensor, {2, 4}));
+  }
+  const auto spaces = spaces_of(one, x);
+  for (const auto& space : spaces)
+    if (space.fixed.empty()) permute_channels(state, space, shuffled_in_groups(space));
+  CHECK(state.rearrangements == 3);
+  CHECK_FALSE(torch::equal(one.conv2->weight, other.conv2->weight));
+  CHECK(torch::allclose(one.forward(x), other.forward(x), 1e-4, 1e-5));
+  for (int i = 0; i < 3; ++i) {
+    update(one, one_optimizer, x), update(other, other_optimizer, x);
+    state.masks.apply_to_weights(), plain.masks.apply_to_weights();
+  }
+  one.eval(), other.eval();
+  CHECK(torch::allclose(one.forward(x), other.forward(x), 1e-3, 1e-4));
+
+  auto order = shuffled_in_groups(spaces[2]);
+  std::swap(order[7], order[8]);
+  const auto before = one.conv1->weight.clone();
+  CHECK_THROWS_WITH(permute_channels(state, spaces[2], order),
+                    ContainsSubstring("within their groups: a grouped convolution, conv2.weight"));
+  CHECK(torch::equal(before, one.conv1->weight));
+}
+
+TEST_CASE("N:M keeps more behind a grouped convolution, and in it: by hand", "[channels]") {
+  torch::manual_seed(15);
+  Grouped net;
+  net.eval();
+  {
+    // Of the 16 channels of each group, the first four weigh 10 in conv3 and the others 1. In conv2, of the 8
+    // channels of each group the last four weigh 6 and the others 2.
+    const torch::NoGradGuard no_grad;
+    net.conv3->weight.fill_(1);
+    net.conv3->weight.view({16, 4, 16}).slice(2, 0, 4).fill_(10);
+    net.conv2->weight.fill_(2);
+    net.conv2->weight.slice(1, 4, 8).fill_(-6);
+  }
+  torch::optim::SGD sgd(net.parameters(), 0.1);
+  auto state = state_of(net, sgd);
+  const auto x = images();
+  const auto before = net.forward(x);
+  const auto spaces = spaces_of(net, x);
+  const auto weights = [&](std::initializer_list<const char*> names) {
+    Parameters chosen;
+    for (const auto* name : names) chosen.push_back(*find_named(state.parameters, name));
+    return chosen;
+  };
+  const auto gain = permute_for_n_of_m(state, spaces, weights({"conv3.weight"}), {2, 4}, 1e9);
+  CHECK(gain.searched == 1);
+  CHECK(gain.spaces == 1);
+  CHECK(gain.magnitude == 16 * 4 * (4 * 10 + 12));
+  CHECK(gain.kept_before == 16 * 4 * (20 + 3 * 2));
+  CHECK(gain.kept_after == 16 * 4 * (40 + 2 * 2));  // parted two and two, or one in each: as good
+  CHECK(kept_by(net.conv3->weight, {2, 4}) == gain.kept_after);
+  const auto in_conv2 = permute_for_n_of_m(state, spaces, weights({"conv2.weight"}), {2, 4}, 1e9);
+  CHECK(in_conv2.searched == 1);
+  CHECK(in_conv2.kept_before == 64 * 9 * (2 * 2 + 2 * 6));
+  CHECK(in_conv2.kept_after == 64 * 9 * 4 * 6);
+  CHECK(kept_by(net.conv2->weight, {2, 4}) == in_conv2.kept_after);
+  CHECK(torch::allclose(net.forward(x), before, 1e-4, 1e-3));
+  // Groups of 8 hold no group of 16.
+  CHECK(permute_for_n_of_m(state, spaces, weights({"conv2.weight"}), {8, 16}, 1e9).searched == 0);
 }
 
 TEST_CASE("channels in another order compute the same, and optimizer, gradients and masks follow",
@@ -432,181 +507,4 @@ TEST_CASE("permutation and quantization in one recipe: both see a forward pass; 
     session.finish();
     CHECK(session.state().rearrangements > 0);
   }
-}
-
-namespace {
-
-Recipe structured(double final_sparsity, const std::string& type = "filter") {
-  StructuredPruning::Options options;
-  options.window = {0, 2}, options.final_sparsity = final_sparsity, options.mask_type = type;
-  options.params = {"re:(stem|conv1|conv2|join|fc)\\.weight"};
-  Recipe recipe;
-  recipe.add<StructuredPruning>(options);
-  return recipe;
-}
-
-}  // namespace
-
-TEST_CASE("structured pruning: removed channels are zero behind batch norm, in all branches alike",
-          "[channels]") {
-  torch::manual_seed(7);
-  Coupled net;
-  torch::optim::SGD sgd(net.parameters(), torch::optim::SGDOptions(0.05).momentum(0.9).weight_decay(1e-4));
-  Session session(structured(0.5), net, sgd, 4);
-  const auto forward = [&](const at::Tensor& image) { return net.forward(image); };
-  train(session, net, forward, sgd, 7);
-  CHECK_THROWS_WITH(session.finish(), ContainsSubstring("before end_epoch"));
-  train(session, net, forward, sgd, 1);
-  session.finish();
-  const auto* modifier = session.find<StructuredPruning>();
-  REQUIRE(modifier->sets().size() == 5);
-  for (const auto& set : modifier->sets())
-    CHECK(dead_channels(set, session.state().parameters) == set.size / 2);
-  const auto dead = [](const at::Tensor& weight) { return weight.flatten(1).eq(0).all(1); };
-  const auto gone = dead(net.conv2->weight);
-  CHECK(gone.sum().item<int64_t>() == 16);
-  CHECK(torch::equal(gone, dead(net.down->weight)));
-  CHECK(torch::equal(gone, dead(net.excite->weight)));
-  CHECK(torch::equal(gone, dead(net.dw->weight)));
-  CHECK(torch::equal(gone, net.bn2->weight.eq(0)));
-  CHECK(torch::equal(gone, net.bnd->bias.eq(0)));
-  for (const bool training : {true, false}) {
-    net.train(training);
-    const auto x = net.bn0(net.stem(images()));
-    CHECK(torch::equal(x.abs().sum({0, 2, 3}).eq(0), dead(net.stem->weight)));
-    const auto y = net.bnd(net.down(x.relu()));
-    CHECK(torch::equal(y.abs().sum({0, 2, 3}).eq(0), gone));
-  }
-  CHECK(net.head->weight.ne(0).all().item<bool>());
-  {
-    torch::NoGradGuard no_grad;
-    net.bnd->bias.fill_(1);
-  }
-  CHECK_THROWS_WITH(session.finish(), ContainsSubstring("0 of 32 channels of conv2.weight are removed"));
-}
-
-TEST_CASE("structured pruning removes the channels of smallest norm, over all that makes or reads them",
-          "[channels]") {
-  const bool by_filter = GENERATE(true, false);
-  // Two branches with the same channels: a and b are added, c reads the sum. Norms of channel i of a and b
-  // together: sqrt(a_i^2 + b_i^2) = 5, sqrt(2), sqrt(10), 4.1; c reads with norms 1, 3, 2, 4.
-  struct Net : torch::nn::Module {
-    torch::nn::Conv2d a{nullptr}, b{nullptr}, c{nullptr};
-    Net() {
-      const auto make = [&](const char* name, int in, int out) {
-        return register_module(name, torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 1).bias(false)));
-      };
-      a = make("a", 1, 4), b = make("b", 1, 4), c = make("c", 4, 1);
-      const torch::NoGradGuard no_grad;
-      a->weight.copy_(torch::tensor({3.F, 1.F, -3.F, 0.9F}).reshape({4, 1, 1, 1}));
-      b->weight.copy_(torch::tensor({-4.F, 1.F, 1.F, 4.F}).reshape({4, 1, 1, 1}));
-      c->weight.copy_(torch::tensor({1.F, -3.F, 2.F, 4.F}).reshape({1, 4, 1, 1}));
-    }
-    at::Tensor forward(const at::Tensor& x) { return c(torch::relu(a(x) + b(x))).mean({2, 3}); }
-  } net;
-  torch::optim::SGD sgd(net.parameters(), 0.0);
-  StructuredPruning::Options options;
-  options.window = {0, 1}, options.final_sparsity = 0.5, options.mask_type = by_filter ? "filter" : "channel";
-  options.params = {by_filter ? "a.weight" : "c.weight"};
-  Recipe recipe;
-  recipe.add<StructuredPruning>(options);
-  Session session(recipe, net, sgd, 2);
-  for (int i = 0; i < 2; ++i) {
-    const auto step = session.begin_step();
-    step.forward([&] { return net.forward(torch::rand({2, 1, 4, 4})); });
-    step.optimize();
-  }
-  session.finish();
-  const auto kept = [](const at::Tensor& weight) { return weight.detach().flatten().ne(0); };
-  const auto by_norm_of_makers = torch::tensor({true, false, false, true});
-  const auto by_norm_of_readers = torch::tensor({false, true, false, true});
-  if (by_filter) {
-    CHECK(torch::equal(kept(net.a->weight), by_norm_of_makers));
-    CHECK(torch::equal(kept(net.b->weight), by_norm_of_makers));
-    CHECK(kept(net.c->weight).all().item<bool>());
-  } else {
-    CHECK(torch::equal(kept(net.c->weight), by_norm_of_readers));
-    CHECK(kept(net.a->weight).all().item<bool>());
-  }
-}
-
-TEST_CASE("structured pruning by channel removes what reads them, fixed channels stay with a note",
-          "[channels]") {
-  torch::manual_seed(8);
-  Coupled net;
-  torch::optim::SGD sgd(net.parameters(), 0.05);
-  Session session(structured(0.25, "channel"), net, sgd, 2);
-  const auto forward = [&](const at::Tensor& image) { return net.forward(image); };
-  train(session, net, forward, sgd, 4);
-  session.finish();
-  const auto gone = net.conv1->weight.transpose(0, 1).flatten(1).eq(0).all(1);
-  CHECK(gone.sum().item<int64_t>() == 4);
-  CHECK(torch::equal(gone, net.join->weight.slice(1, 32).transpose(0, 1).flatten(1).eq(0).all(1)));
-  CHECK(net.bn0->weight.ne(0).all().item<bool>());
-  const auto columns = net.fc->weight.view({20, 16, 9}).permute({1, 0, 2}).flatten(1).eq(0).all(1);
-  CHECK(columns.sum().item<int64_t>() == 4);
-  const auto& notes = session.state().notes;
-  CHECK(std::find(notes.begin(), notes.end(),
-                  "structured pruning: all channels of stem.weight stay: an input of the network") !=
-        notes.end());
-
-  StructuredPruning::Options options;
-  options.window = {0, 1}, options.final_sparsity = 0.5, options.params = {"head.weight"};
-  Recipe fixed;
-  fixed.add<StructuredPruning>(options);
-  Session nothing(fixed, net, sgd, 2);
-  CHECK_THROWS_WITH(train(nothing, net, forward, sgd, 1),
-                    ContainsSubstring("head.weight: an output of the network"));
-  options.mask_type = "row";
-  CHECK_THROWS_WITH(Recipe().add<StructuredPruning>(options),
-                    ContainsSubstring("expected filter or channel"));
-}
-
-TEST_CASE("structured pruning goes on after an interruption as if there had been none; never removes all",
-          "[channels]") {
-  const auto run = [&](int interruption) {
-    torch::manual_seed(9);
-    auto net = std::make_unique<Coupled>();
-    auto sgd = std::make_unique<torch::optim::SGD>(net->parameters(), 0.05);
-    const auto recipe = structured(1);
-    auto session = std::make_unique<Session>(recipe, *net, *sgd, 4);
-    const auto forward = [&](const at::Tensor& image) { return net->forward(image); };
-    train(*session, *net, forward, *sgd, interruption);
-    if (interruption < 8) {
-      const auto saved = session->state_dict();
-      session = std::make_unique<Session>(recipe, *net, *sgd, 4);
-      session->load_state_dict(saved);
-      train(*session, *net, forward, *sgd, 8 - interruption);
-    }
-    session->finish();
-    CHECK(net->conv1->weight.flatten(1).ne(0).any(1).sum().item<int64_t>() == 1);
-    return net->head->weight.clone();
-  };
-  const auto whole = run(8);
-  CHECK(torch::equal(whole, run(3)));
-}
-
-TEST_CASE("half the channels of a small network are removed and it still learns", "[channels]") {
-  torch::manual_seed(10);
-  Coupled net;
-  torch::optim::SGD sgd(net.parameters(), torch::optim::SGDOptions(0.02).momentum(0.9));
-  StructuredPruning::Options options;
-  options.window = {0.5, 1.5}, options.update_frequency = 0.1, options.final_sparsity = 0.5;
-  Recipe recipe;
-  recipe.add<StructuredPruning>(options);
-  Session session(recipe, net, sgd, 80);
-  const auto forward = [&](const at::Tensor& image) { return net.forward(image); };
-  train(session, net, forward, sgd, 240);
-  session.finish();
-  net.eval();
-  torch::NoGradGuard no_grad;
-  const auto x = images(500);
-  const auto right =
-      net.forward(x).argmax(1).eq(x.slice(1, 0, 1).mean({1, 2, 3}).gt(0)).to(torch::kFloat).mean();
-  CHECK(right.item<float>() > 0.8);
-  std::int64_t zeros = 0, all = 0;
-  for (const auto& entry : net.named_parameters())
-    if (entry.value().dim() == 4)
-      zeros += entry.value().eq(0).sum().item<int64_t>(), all += entry.value().numel();
-  CHECK(static_cast<double>(zeros) / static_cast<double>(all) > 0.49);
 }

@@ -217,6 +217,20 @@ TEST_CASE("N:M masks equal their definition for every kernel shape, layout and t
   }
 }
 
+TEST_CASE("N:M counts what is not finite as the largest, and of zeros keeps the first") {
+  torch::manual_seed(16);
+  const auto pattern = GENERATE(NofM{2, 4}, NofM{1, 4}, NofM{4, 8});
+  for (auto weight : {torch::randn({6, 24}), torch::randn({6, 16, 3, 3}),
+                      torch::randn({6, 16, 3, 3}).contiguous(at::MemoryFormat::ChannelsLast)}) {
+    weight.masked_fill_(torch::rand_like(weight) < 0.3, 0);
+    weight.masked_fill_(torch::rand_like(weight) < 0.1, -std::numeric_limits<float>::infinity());
+    weight.masked_fill_(torch::rand_like(weight) < 0.1, NAN);
+    weight[1].zero_();
+    const auto finite = weight.nan_to_num(1e30, 1e29, -1e29);
+    CHECK(torch::equal(n_of_m_mask(weight, pattern), reference_n_of_m(finite, pattern.n, pattern.m)));
+  }
+}
+
 TEST_CASE("N:M by hand, ties keep the lower channel, odd widths are refused") {
   const auto weight = torch::tensor({{1.f, -3.f, 2.f, 0.5f, 5.f, 5.f, -5.f, 5.f}});
   CHECK(torch::equal(n_of_m_mask(weight, {2, 4}),

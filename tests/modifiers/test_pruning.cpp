@@ -4,6 +4,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
+#include <limits>
 
 #include "sparsify/modifiers/constant_pruning.hpp"
 #include "sparsify/modifiers/global_magnitude_pruning.hpp"
@@ -121,6 +122,23 @@ TEST_CASE("2:4 pruning: one shot, fixed mask, what GPUs cannot use stays dense a
   CHECK(sparsity(net->named_parameters()["3.weight"]) == 0.5);
   CHECK(sparsity(net->named_parameters()["6.weight"]) == 0);
 
+  {
+    const torch::NoGradGuard no_grad;
+    weight_of(net, "3.weight")[0].slice(0, 0, 4).copy_(
+        torch::tensor({1.F, NAN, -std::numeric_limits<float>::infinity(), 9.F}).view({4, 1, 1}));
+    weight_of(net, "9.weight").zero_();
+  }
+  Recipe at_once;
+  at_once.add<NMPruning>();
+  Session odd(at_once, *net, *sgd, 3);
+  odd.begin_step();
+  const auto mask = odd.masks().find("3.weight");
+  CHECK(torch::equal(mask[0].slice(0, 0, 4),
+                     torch::tensor({false, true, true, false}).view({4, 1, 1}).expand({4, 3, 3})));
+  CHECK(odd.state().notes.at(2) ==
+        "pruning: 18 values of 3.weight are not finite: they count as the largest and stay");
+  CHECK(odd.state().notes.at(3) == "pruning: 9.weight is all zero before it is pruned");
+
   Recipe nothing_fits;
   nothing_fits.add<NMPruning>({0, "2:4", {"0.weight"}});
   CHECK_THROWS_WITH(Session(nothing_fits, *net, *sgd, 3),
@@ -143,9 +161,33 @@ TEST_CASE("constant pruning keeps the zeros it finds, and only those") {
   train(session, net, *sgd, 5);
   session.finish();
   CHECK(torch::equal(weight.eq(0), zeros));
+  CHECK(session.state().notes.empty());
   const torch::NoGradGuard no_grad;
   weight.add_(1);
   CHECK_THROWS_WITH(session.finish(), ContainsSubstring("3.weight: something wrote to its zeros"));
+}
+
+TEST_CASE("constant pruning says when there is nothing to keep, and what is odd") {
+  auto net = conv_net();
+  auto sgd = make_optimizer("sgd", net);
+  Recipe recipe;
+  recipe.add<ConstantPruning>();
+  Session dense(recipe, *net, *sgd, 5);
+  dense.begin_step();
+  CHECK(dense.state().notes ==
+        std::vector<std::string>{"constant pruning: no selected weight has a zero to keep"});
+  {
+    const torch::NoGradGuard no_grad;
+    weight_of(net, "9.weight").zero_();
+    weight_of(net, "3.weight").flatten()[7] = NAN;
+  }
+  Session odd(recipe, *net, *sgd, 5);
+  odd.begin_step();
+  CHECK(odd.state().notes ==
+        std::vector<std::string>{
+            "pruning: 1 values of 3.weight are not finite: they count as the largest and stay",
+            "pruning: 9.weight is all zero before it is pruned"});
+  CHECK(odd.masks().find("3.weight").all().item<bool>());
 }
 
 TEST_CASE("a resumed session goes on exactly as the uninterrupted one") {

@@ -70,6 +70,38 @@ TEST_CASE("ACDC: dense and compressed phases alternate, the last is compressed a
   CHECK_THROWS_WITH(Session(short_one, *net, *sgd, 10), ContainsSubstring("room for one phase only"));
 }
 
+TEST_CASE("ACDC: the last phase is compressed however phases fall on steps") {
+  const auto phases_of = [](const Window& window, double length, std::int64_t steps) {
+    OneWeight one(torch::tensor({{4.F, 3.F, 2.F, 1.F}}));
+    ACDCPruning::Options options;
+    options.window = window, options.update_frequency = length, options.compression_sparsity = 0.5;
+    Recipe recipe;
+    recipe.add<ACDCPruning>(options);
+    Session session(recipe, *one.net, one.sgd, steps);
+    std::string phases;
+    for (std::int64_t i = 0; i < steps; ++i) {
+      one.step(session, torch::zeros({1, 4}));
+      phases += session.masks().empty() ? 'd' : 's';
+    }
+    session.finish();
+    return phases;
+  };
+  // Five phases of 3.12 steps in a window that is 16 steps long, and begins at step 1.
+  CHECK(phases_of({0.05, 0.7}, 0.13, 24) ==
+        "dddd"
+        "sss"
+        "ddd"
+        "sss"
+        "ssss"
+        "sssssss");
+  // What is left of a fourth phase has no step.
+  CHECK(phases_of({0, 1}, 0.33, 10) ==
+        "ddd"
+        "ssss"
+        "sss");
+  CHECK(phases_of({0, 1}, 0.001, 4) == "dsds");
+}
+
 TEST_CASE("ACDC: momentum is forgotten when a dense phase begins, unless asked to keep it") {
   const bool reset = GENERATE(true, false);
   OneWeight one(torch::tensor({{4.F, 3.F, 2.F, 1.F}}));
@@ -102,10 +134,12 @@ TEST_CASE("movement pruning scores by -gradient * weight, and what comes back ha
   Session session(recipe, *one.net, one.sgd, 1);
   const auto shrink = torch::tensor({{10.F, -1.F, 1.F, -10.F}});
   one.step(session, shrink);
-  CHECK(one.weight().ne(0).all().item<bool>());  // no score before the first gradient
+  // Before the first gradient, magnitudes: init_sparsity is in force in the first step.
+  CHECK(torch::allclose(one.weight(), torch::tensor({{7.9F, 0.F, 2.99F, 0.F}})));
   one.step(session, shrink);
-  // scores: -80, 2, -3, 10 -> the first and the third go
+  // scores: -80, 2, -3, 10 -> the first and the third go, the others come back and take their step
   CHECK(torch::equal(session.masks().find("weight"), torch::tensor({{false, true, false, true}})));
+  CHECK(torch::allclose(one.weight(), torch::tensor({{0.F, 2.01F, 0.F, 1.1F}})));
   const auto pruned_value = 8.F - 0.01F * 10;
   // The first now wants to grow: scored with the value it had.
   one.step(session, torch::tensor({{-100.F, 1.F, 0.F, 0.F}}));

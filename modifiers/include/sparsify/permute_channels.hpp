@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sparsify/graph/channel_space.hpp"
@@ -24,10 +25,26 @@ inline at::Tensor entries_in_order(const ChannelMember& member, std::int64_t len
   return entries;
 }
 
-inline void put_in_order_(const at::Tensor& tensor, const ChannelMember& member,
+inline void put_in_order_(const at::Tensor& tensor, ChannelMember member,
                           const std::vector<std::int64_t>& order) {
+  if (const auto groups = std::exchange(member.groups, 1); groups > 1) {
+    const auto rows = tensor.size(0) / groups, channels = tensor.size(member.dim);
+    for (std::int64_t group = 0; group < groups; ++group) {
+      const auto first = order.begin() + group * channels;
+      std::vector<std::int64_t> own(first, first + channels);
+      for (auto& channel : own) channel -= group * channels;
+      put_in_order_(tensor.narrow(0, group * rows, rows), member, own);
+    }
+    return;
+  }
   const auto entries = entries_in_order(member, tensor.size(member.dim), order).to(tensor.device());
   tensor.copy_(tensor.index_select(member.dim, entries));
+}
+
+inline bool stays_in_groups(const ChannelSpace& space, const std::vector<std::int64_t>& order) {
+  for (std::int64_t p = 0; p < space.size; ++p)
+    if (order[p] / space.group_size() != p / space.group_size()) return false;
+  return true;
 }
 
 inline std::vector<ChannelMember> members_of(const ChannelSpace& space) {
@@ -56,11 +73,13 @@ inline void permute_member(State& state, const ChannelMember& member,
 
 /// Puts the channels of a space into another order, wherever they go: weights, statistics, gradients, the
 /// optimizer's state, masks. Position p takes channel order[p]. The network computes the same, up to the
-/// order of sums. Throws Error, having changed nothing, when the space is fixed or the optimizer keeps state
-/// of an unknown kind.
+/// order of sums. Throws Error, having changed nothing, when the space is fixed, when a channel leaves its
+/// group, or when the optimizer keeps state of an unknown kind.
 inline void permute_channels(State& state, const ChannelSpace& space,
                              const std::vector<std::int64_t>& order) {
   if (!space.fixed.empty()) throw Error("these channels cannot change places: " + space.fixed);
+  if (!detail::stays_in_groups(space, order))
+    throw Error("these channels change places only within their groups: " + space.grouped);
   const at::NoGradGuard no_grad;
   const auto members = detail::members_of(space);
   for (const auto& member : members) {

@@ -36,19 +36,35 @@ struct PermutationGain {
 namespace detail {
 
 /// The magnitudes [channels, rows] that the order of a space's channels decides on, from those of `weights`
-/// that N:M prunes; undefined when there are none, or when groups reach over the space's ends.
+/// that N:M prunes; undefined when there are none, or when groups of N:M reach over the ends of the space or
+/// of its own groups.
 inline at::Tensor magnitudes_of_readers(const ChannelSpace& space, const Parameters& weights, NofM pattern) {
   std::vector<at::Tensor> rows;
   for (const auto& member : members_of(space)) {
     const auto* weight = member.dim == 1 ? find_named(weights, member.name) : nullptr;
     if (!weight) continue;
-    if (space.size % pattern.m != 0 || member.offset % pattern.m != 0) return {};
+    if (space.group_size() % pattern.m != 0 || member.offset % pattern.m != 0) return {};
     if (member.repeat % pattern.m == 0) continue;  // whole groups move
     if (member.repeat != 1) return {};
-    const auto part = weight->tensor.detach().narrow(1, member.offset, space.size);
-    rows.push_back(part.abs().to(at::kCPU, at::kFloat).transpose(0, 1).reshape({space.size, -1}));
+    const auto part = weight->tensor.detach().narrow(1, member.offset, space.size / member.groups);
+    rows.push_back(part.unflatten(0, {member.groups, -1})
+                       .transpose(1, 2)
+                       .abs()
+                       .to(at::kCPU, at::kFloat)
+                       .reshape({space.size, -1}));
   }
   return rows.empty() ? at::Tensor() : at::cat(rows, 1);
+}
+
+/// An order in which N:M keeps more, every group of the space by itself.
+inline std::vector<std::int64_t> better_order(const ChannelSpace& space, const at::Tensor& magnitudes,
+                                              NofM pattern, double work) {
+  std::vector<std::int64_t> order;
+  for (std::int64_t first = 0; first < space.size; first += space.group_size())
+    for (const auto channel : better_channel_order(magnitudes.narrow(0, first, space.group_size()), pattern,
+                                                   work / static_cast<double>(space.groups)))
+      order.push_back(first + channel);
+  return order;
 }
 
 }  // namespace detail
@@ -58,22 +74,23 @@ inline at::Tensor magnitudes_of_readers(const ChannelSpace& space, const Paramet
 inline PermutationGain permute_for_n_of_m(State& state, const std::vector<ChannelSpace>& spaces,
                                           const Parameters& weights, NofM pattern, double work) {
   const at::NoGradGuard no_grad;
-  const auto cost = [](const at::Tensor& magnitudes) {
-    return static_cast<double>(magnitudes.numel()) * static_cast<double>(magnitudes.size(0));
+  const auto cost = [](const ChannelSpace& space, const at::Tensor& magnitudes) {
+    return static_cast<double>(magnitudes.numel()) * static_cast<double>(space.group_size());
   };
   std::vector<const ChannelSpace*> free;
   double all = 0;
   for (const auto& space : spaces) {
-    if (!space.fixed.empty() || space.size <= pattern.m) continue;
+    if (!space.fixed.empty() || space.group_size() <= pattern.m) continue;
     const auto magnitudes = detail::magnitudes_of_readers(space, weights, pattern);
-    if (magnitudes.defined()) free.push_back(&space), all += cost(magnitudes);
+    if (magnitudes.defined()) free.push_back(&space), all += cost(space, magnitudes);
   }
   PermutationGain gain;
   for (const auto* space : free) {
     const auto magnitudes = detail::magnitudes_of_readers(*space, weights, pattern);
     std::vector<std::int64_t> as_it_is(static_cast<std::size_t>(space->size));
     std::iota(as_it_is.begin(), as_it_is.end(), 0);
-    const auto order = better_channel_order(magnitudes, pattern, work * cost(magnitudes) / all);
+    const auto order =
+        detail::better_order(*space, magnitudes, pattern, work * cost(*space, magnitudes) / all);
     gain.magnitude += magnitudes.sum(at::kDouble).item<double>();
     gain.kept_before += kept_magnitude(magnitudes, as_it_is, pattern);
     gain.kept_after += kept_magnitude(magnitudes, order, pattern);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,8 @@ struct ChannelMember {
   std::int64_t offset = 0;  ///< above 0 behind a concatenation
   std::int64_t repeat = 1;  ///< entries of each channel: H * W in a linear layer that reads a flattened image
   bool makes = false;       ///< the weight of a convolution or linear layer that computes these channels
+  /// Above 1: the weight of a grouped convolution that reads the channels, each one in the rows of its group.
+  std::int64_t groups = 1;
 };
 
 /// Channels that are the same everywhere they go: put into another order in all members, or taken out of all,
@@ -27,6 +30,10 @@ struct ChannelSpace {
   std::vector<ChannelMember> producers;  ///< filters, their biases, and all that works on each channel alone
   std::vector<ChannelMember> consumers;  ///< weights that read the channels
   std::string fixed;                     ///< why the order must stay; empty: it may change
+  std::int64_t groups = 1;               ///< of equal size, in each of which the order may change by itself
+  std::string grouped{};                 ///< why there are groups
+
+  std::int64_t group_size() const { return size / groups; }
 };
 
 namespace detail {
@@ -47,6 +54,13 @@ class SpaceSet {
     if (fixed.empty()) fixed = reason;
   }
 
+  /// From now on channels change places only within each of so many groups.
+  void divide(int space, std::int64_t groups, const std::string& reason) {
+    auto& divided = of(space);
+    divided.groups = std::lcm(divided.groups, groups);
+    if (divided.grouped.empty()) divided.grouped = reason;
+  }
+
   /// Both have the same size.
   void unite(int a, int b) {
     const auto [first, second] = std::minmax({root(a), root(b)});
@@ -57,6 +71,7 @@ class SpaceSet {
     kept.producers.insert(kept.producers.end(), gone.producers.begin(), gone.producers.end());
     kept.consumers.insert(kept.consumers.end(), gone.consumers.begin(), gone.consumers.end());
     if (kept.fixed.empty()) kept.fixed = gone.fixed;
+    divide(first, gone.groups, gone.grouped);
   }
 
   /// Those that have members, in the order in which the forward pass met them.

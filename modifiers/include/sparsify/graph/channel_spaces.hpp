@@ -25,7 +25,8 @@ inline std::string first_unused(const Graph& graph, const Parameters& parameters
 }  // namespace detail
 
 /// The channel spaces of a network, from a recorded pass: which channels are the same ones, across residual
-/// connections, gates, concatenations and depthwise convolutions. `parameters`: all that the model has; when
+/// connections, gates, concatenations and depthwise convolutions; on both sides of a grouped convolution they
+/// fall into its groups. `parameters`: all that the model has; when
 /// the pass left one out (a head of its own for evaluation, a block that was skipped), nobody knows what it
 /// reads, and all spaces are fixed.
 inline std::vector<ChannelSpace> channel_spaces(const Graph& graph, const Parameters& parameters) {

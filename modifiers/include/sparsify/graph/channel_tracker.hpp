@@ -93,9 +93,16 @@ class ChannelTracker {
       for (auto& part : made.parts) part.repeat *= sizes[0] / groups;
     } else {
       const auto reason = "a grouped convolution, " + graph_.values[weight].name;
-      fix(read, reason);
-      made.parts = {{spaces_.add(in == 1 ? sizes[0] : sizes[1] * groups, reason), 1}};
+      const bool in_order = in == 1 && read.parts.size() == 1 && read.parts.front().repeat == 1;
+      if (!in_order) fix(read, reason);
+      made.parts = {{spaces_.add(in == 1 ? sizes[0] : sizes[1] * groups, in_order ? "" : reason), 1}};
       if (in != 1) return give(node, made);
+      if (in_order) {
+        const auto trouble = add_member(read, weight, in, Role::kReads, groups);
+        if (!trouble.empty()) return trouble;
+        for (const int space : {read.parts.front().space, made.parts.front().space})
+          spaces_.divide(space, groups, reason);
+      }
     }
     const auto trouble = add_member(made, weight, out, role);
     return trouble.empty() ? add_optional(node, "bias", made) + give(node, made) : trouble;
@@ -317,10 +324,12 @@ class ChannelTracker {
     return value < 0 ? "" : add_member(layout, value, 0, Role::kActsOnEach);
   }
 
-  std::string add_member(const ChannelLayout& layout, int value, int dim, Role role) {
+  std::string add_member(const ChannelLayout& layout, int value, int dim, Role role,
+                         std::int64_t groups = 1) {
     const auto& named = graph_.values[value];
     if (named.name.empty()) return "computes with a tensor for each channel that is no parameter";
-    if (dim >= rank(value) || named.sizes[dim] != length(layout)) return "does not fit " + named.name;
+    if (dim >= rank(value) || named.sizes[dim] * groups != length(layout))
+      return "does not fit " + named.name;
     const auto [entry, is_new] = members_.emplace(std::make_pair(named.name, dim), layout);
     if (!is_new) {
       unite(entry->second, layout);
@@ -330,7 +339,7 @@ class ChannelTracker {
     for (const auto& part : layout.parts) {
       auto& space = spaces_.of(part.space);
       (role == Role::kReads ? space.consumers : space.producers)
-          .push_back({named.name, dim, offset, part.repeat, role == Role::kMakes});
+          .push_back({named.name, dim, offset, part.repeat, role == Role::kMakes, groups});
       offset += space.size * part.repeat;
     }
     return "";

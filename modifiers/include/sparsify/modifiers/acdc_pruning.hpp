@@ -56,7 +56,8 @@ class ACDCPruning : public Modifier {
 
   void attach(Binding& binding) override {
     plan_ = binding.plan(window(), options_.update_frequency);
-    if (phases() < 2)
+    phases_ = count_phases();
+    if (phases_ < 2)
       throw InvalidField("update_frequency", "the window has room for one phase only; expected two or more");
     selected_ = binding.select(options_.params, options_.exclude);
     if (options_.global_sparsity && selected_.size() > 1) mask_type_.check_can_compete();
@@ -84,7 +85,7 @@ class ACDCPruning : public Modifier {
   void finish(State& state) override {
     if (state.step < plan_.end)
       throw Error("training stopped before end_epoch, in phase " + std::to_string(phase_at(state.step) + 1) +
-                  " of " + std::to_string(phases()));
+                  " of " + std::to_string(phases_));
     if (!options_.leave_enabled) return;
     const double sparsity = options_.compression_sparsity.number;
     if (options_.global_sparsity) return detail::check_sparsity_holds(state, selected_, mask_type_, sparsity);
@@ -93,19 +94,25 @@ class ACDCPruning : public Modifier {
   }
 
  private:
-  std::int64_t phases() const {
-    return static_cast<std::int64_t>(
-        std::ceil(static_cast<double>(plan_.end - plan_.start) / plan_.every - 1e-9));
+  // In epochs: rounded to steps, a window of five phases may be some steps longer than five. A phase without
+  // a step is none.
+  std::int64_t count_phases() const {
+    const double epochs = options_.window.end_epoch - std::max(0.0, options_.window.start_epoch);
+    const double steps = static_cast<double>(plan_.end - plan_.start);
+    auto phases =
+        static_cast<std::int64_t>(std::min(steps, std::ceil(epochs / options_.update_frequency - 1e-9)));
+    while (phases > 1 && first_step(phases - 1) >= plan_.end) --phases;
+    return phases;
   }
   std::int64_t first_step(std::int64_t phase) const {
     return plan_.start + std::llround(static_cast<double>(phase) * plan_.every);
   }
   std::int64_t phase_at(std::int64_t step) const {
     std::int64_t phase = 0;
-    while (phase + 1 < phases() && first_step(phase + 1) <= step) ++phase;
+    while (phase + 1 < phases_ && first_step(phase + 1) <= step) ++phase;
     return phase;
   }
-  bool compressed(std::int64_t phase) const { return phase % 2 == 1 || phase == phases() - 1; }
+  bool compressed(std::int64_t phase) const { return phase % 2 == 1 || phase == phases_ - 1; }
 
   void compress(State& state) {
     const auto masks = magnitude_masks(selected_, options_.compression_sparsity.number,
@@ -124,6 +131,7 @@ class ACDCPruning : public Modifier {
   Options options_;
   MaskType mask_type_;
   StepPlan plan_;
+  std::int64_t phases_ = 0;
   Parameters selected_;
 };
 

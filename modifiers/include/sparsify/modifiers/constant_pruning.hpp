@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "sparsify/odd_weights.hpp"
 #include "sparsify/registry.hpp"
 
 namespace sparsify {
@@ -32,9 +33,14 @@ class ConstantPruning : public Modifier {
   }
 
   void begin_step(State& state) override {
-    if (state.step == plan_.start) {
-      for (const auto& parameter : selected_) state.set_mask(parameter, parameter.tensor.detach().ne(0));
+    if (state.step != plan_.start) return;
+    note_odd_weights(state, selected_);
+    bool any = false;
+    for (const auto& parameter : selected_) {
+      any = any || count_zeros(parameter.tensor) > 0;
+      state.set_mask(parameter, parameter.tensor.detach().ne(0));
     }
+    if (!any) state.notes.emplace_back("constant pruning: no selected weight has a zero to keep");
   }
 
   void release(State& state) override {

@@ -144,7 +144,7 @@ class GradualPruning : public Modifier {
     if (state.step == plan_.start && options_.init_sparsity.is(Value::Kind::kText))
       for (auto& set : sets_) set.init_sparsity = set.zeros() / set.elements();
     if (state.step == plan_.start) note_odd_weights(state, selected(), mask_type_);
-    if (plan_.updates_at(state.step) && ready()) update(state);
+    if (plan_.updates_at(state.step)) update(state);
   }
 
   void release(State& state) override {
@@ -185,8 +185,6 @@ class GradualPruning : public Modifier {
   virtual at::Tensor scores(const State&, const Parameter& parameter) { return parameter.tensor; }
   /// Whether scores count with their sign: what is below zero goes first.
   virtual bool signed_scores() const { return false; }
-  /// Whether there are scores yet; updates are left out until then.
-  virtual bool ready() const { return true; }
   /// Puts a new mask in force.
   virtual void prune(State& state, const Parameter& parameter, const at::Tensor& mask) {
     state.set_mask(parameter, mask);

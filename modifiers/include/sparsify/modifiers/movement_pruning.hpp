@@ -6,8 +6,10 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <limits>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sparsify/modifiers/gradual_pruning.hpp"
@@ -17,7 +19,7 @@ namespace sparsify {
 /// Movement pruning (Sanh et al. 2020, arXiv 2005.07683): weights that training moves towards zero go. The
 /// score of a weight is the sum of -gradient * weight since the window began; the gradient is that of the
 /// weight as the forward pass used it, so pruned weights are scored too, by the value they had, and may come
-/// back with it.
+/// back with it. Before the first gradient it prunes by magnitude.
 class MovementPruning : public GradualPruning {
  public:
   static constexpr const char* kName = "MovementPruningModifier";
@@ -29,11 +31,8 @@ class MovementPruning : public GradualPruning {
   }
 
   void begin_step(State& state) override {
-    if (plan().contains(state.step) && moved_.empty())
-      for (const auto& parameter : selected()) {
-        moved_[parameter.name] = at::zeros_like(parameter.tensor.detach(), at::kFloat);
-        values_[parameter.name] = parameter.tensor.detach().clone();
-      }
+    if (plan().contains(state.step) && values_.empty())
+      for (const auto& parameter : selected()) values_[parameter.name] = parameter.tensor.detach().clone();
     GradualPruning::begin_step(state);
   }
 
@@ -43,8 +42,9 @@ class MovementPruning : public GradualPruning {
     for (const auto& parameter : selected()) {
       const auto& gradient = parameter.tensor.grad();
       if (!gradient.defined()) continue;
-      moved_.at(parameter.name).sub_(gradient.detach() * value_of(state, parameter));
-      scored_ = true;
+      auto& moved = moved_[parameter.name];
+      if (!moved.defined()) moved = at::zeros_like(parameter.tensor.detach(), at::kFloat);
+      moved.sub_(gradient.detach() * value_of(state, parameter));
     }
   }
 
@@ -55,15 +55,11 @@ class MovementPruning : public GradualPruning {
   }
   void load(const StateDict& state) override {
     GradualPruning::load(state);
-    moved_.clear(), values_.clear(), scored_ = false;
-    for (const auto& parameter : selected()) {
-      const auto score = state.find("moved." + parameter.name),
-                 value = state.find("values." + parameter.name);
-      if (score == state.end() || value == state.end()) continue;
-      moved_[parameter.name] = score->second.to(parameter.tensor.device()).clone();
-      values_[parameter.name] = value->second.to(parameter.tensor.device()).clone();
-      scored_ = scored_ || moved_[parameter.name].count_nonzero().item<std::int64_t>() > 0;
-    }
+    moved_.clear(), values_.clear();
+    for (const auto& parameter : selected())
+      for (const auto& [key, tensors] : {std::pair{"moved.", &moved_}, std::pair{"values.", &values_}})
+        if (const auto saved = state.find(key + parameter.name); saved != state.end())
+          (*tensors)[parameter.name] = saved->second.to(parameter.tensor.device()).clone();
   }
 
  protected:
@@ -72,11 +68,11 @@ class MovementPruning : public GradualPruning {
   }
   // What is not finite counts as the largest, as with other methods.
   at::Tensor scores(const State&, const Parameter& parameter) override {
-    const auto& moved = moved_.at(parameter.name);
-    return at::where(at::isfinite(moved), moved, std::numeric_limits<float>::infinity());
+    const auto moved = moved_.find(parameter.name);
+    const auto score = moved == moved_.end() ? parameter.tensor.detach().abs().to(at::kFloat) : moved->second;
+    return at::where(at::isfinite(score), score, std::numeric_limits<float>::infinity());
   }
   bool signed_scores() const override { return true; }
-  bool ready() const override { return scored_; }
 
   void prune(State& state, const Parameter& parameter, const at::Tensor& mask) override {
     at::NoGradGuard no_grad;
@@ -95,7 +91,6 @@ class MovementPruning : public GradualPruning {
   }
 
   std::map<std::string, at::Tensor> moved_, values_;
-  bool scored_ = false;
 };
 
 }  // namespace sparsify

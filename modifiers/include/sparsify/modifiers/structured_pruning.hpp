@@ -13,6 +13,7 @@
 #include "sparsify/graph/channel_spaces.hpp"
 #include "sparsify/interpolate.hpp"
 #include "sparsify/modifiers/gradual_pruning.hpp"
+#include "sparsify/odd_weights.hpp"
 #include "sparsify/registry.hpp"
 
 namespace sparsify {
@@ -22,7 +23,7 @@ namespace sparsify {
 /// channel: filters, their biases, and batch norm's weight and bias, so that nothing comes out of it.
 /// `channel` removes the weights that read it. The first training pass of the session shows how channels are
 /// connected; if masks are due in that same step, they are made at its end. Channels whose way is not known
-/// stay, with a note.
+/// stay, with a note, and so do those on both sides of a grouped convolution, whose groups must remain alike.
 class StructuredPruning : public Modifier {
  public:
   static constexpr const char* kName = "StructuredPruningModifier";
@@ -120,9 +121,13 @@ class StructuredPruning : public Modifier {
                        plan_.progress(step));
   }
 
+  static std::int64_t wanted(const ChannelSet& set, double sparsity) {
+    return std::llround(sparsity * static_cast<double>(set.size));
+  }
+
   // At least one channel stays, or nothing would come through.
   static std::int64_t removed(const ChannelSet& set, double sparsity) {
-    return std::min<std::int64_t>(std::llround(sparsity * static_cast<double>(set.size)), set.size - 1);
+    return std::min(wanted(set, sparsity), set.size - 1);
   }
 
   void plan_sets(State& state, const std::vector<ChannelSpace>& spaces) {
@@ -134,13 +139,17 @@ class StructuredPruning : public Modifier {
       for (const auto& member : set.scored)
         if (is_selected(member.name)) chosen += (chosen.empty() ? "" : ", ") + member.name;
       if (chosen.empty()) continue;
-      if (space.fixed.empty()) {
+      const auto& reason = space.fixed.empty() ? space.grouped : space.fixed;
+      if (reason.empty()) {
         check_masks(state, set);
+        if (wanted(set, options_.final_sparsity.number) == set.size)
+          state.notes.push_back("structured pruning: one channel of " + chosen +
+                                " stays, or nothing would come through");
         sets_.push_back(std::move(set));
         continue;
       }
-      reasons += "\n  " + chosen + ": " + space.fixed;
-      state.notes.push_back("structured pruning: all channels of " + chosen + " stay: " + space.fixed);
+      reasons += "\n  " + chosen + ": " + reason;
+      state.notes.push_back("structured pruning: all channels of " + chosen + " stay: " + reason);
     }
     if (sets_.empty())
       throw Error("no channel can be removed:" + (reasons.empty() ? " none is selected" : reasons));
@@ -158,11 +167,18 @@ class StructuredPruning : public Modifier {
     return std::find(selected_.begin(), selected_.end(), name) != selected_.end();
   }
 
+  void note_odd(State& state) const {
+    Parameters parameters;
+    for (const auto& name : selected_) parameters.push_back(*find_named(state.parameters, name));
+    note_odd_weights(state, parameters);
+  }
+
   static at::Tensor all_kept(const at::Tensor& parameter) {
     return at::ones_like(parameter.detach(), parameter.options().dtype(at::kBool).requires_grad(false));
   }
 
   void update(State& state) {
+    if (!state.masks.find(sets_.front().masked.front().name).defined()) note_odd(state);
     std::map<std::string, at::Tensor> masks;
     for (const auto& set : sets_) {
       const auto count = removed(set, target(state.step));
