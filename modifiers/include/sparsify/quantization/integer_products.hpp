@@ -24,8 +24,8 @@ inline at::Tensor scale_product(const at::Tensor& x, const IntegerProduct& produ
                                 std::int64_t channel_dim) {
   std::vector<std::int64_t> sizes(static_cast<std::size_t>(x.dim()), 1);
   sizes[static_cast<std::size_t>(channel_dim)] = -1;
-  auto real = x * product.factor.to(x.device()).view(sizes);
-  if (product.bias.defined()) real = real + product.bias.to(at::kFloat).view(sizes);
+  auto real = x.mul(product.factor.to(x.device()).view(sizes));
+  if (product.bias.defined()) real = real.add(product.bias.to(at::kFloat).view(sizes));
   return real.to(x.scalar_type());
 }
 

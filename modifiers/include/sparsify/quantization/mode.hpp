@@ -308,7 +308,7 @@ class QuantizationMode : public ForwardMode {
     if (facts.short_name == "addmm" && arguments[3].toScalar().toDouble() != 1) return {};
     input = activations_.integers(input.toTensor(), *entry);
     IntegerProduct product{
-        layer, scales_[layer] * static_cast<double>(quantizers_.grid(quantizer).scale), {}};
+        layer, scales_[layer].mul(static_cast<double>(quantizers_.grid(quantizer).scale)), {}};
     const int bias = bias_argument(facts);
     if (bias < 0 || !arguments[bias].isTensor()) return product;
     product.bias = arguments[bias].toTensor();

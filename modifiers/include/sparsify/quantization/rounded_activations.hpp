@@ -80,8 +80,9 @@ class RoundedActivations {
     if (fits(entry.values, tensor)) return entry.values;
     const bool has_integers = entry.holds == Holds::kIntegers || fits(entry.integers, tensor);
     entry.values =
-        has_integers ? integers(tensor, entry) * static_cast<double>(quantizers_.grid(entry.quantizer).scale)
-                     : round(tensor, entry, Holds::kValues);
+        has_integers
+            ? integers(tensor, entry).mul(static_cast<double>(quantizers_.grid(entry.quantizer).scale))
+            : round(tensor, entry, Holds::kValues);
     return entry.values;
   }
 

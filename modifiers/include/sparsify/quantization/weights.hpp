@@ -67,7 +67,7 @@ struct RoundWeight : torch::autograd::Function<RoundWeight> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
     const auto saved = context->get_saved_variables();
-    return {saved.empty() ? gradients[0] : gradients[0] / along_channels(saved[0], gradients[0].dim()),
+    return {saved.empty() ? gradients[0] : gradients[0].div(along_channels(saved[0], gradients[0].dim())),
             {},
             {},
             {}};
@@ -121,7 +121,7 @@ inline at::Tensor fake_quantize_weight(const at::Tensor& weight, const at::Tenso
   const bool integers = holds == Holds::kIntegers;
   const auto on_device = scales.to(weight.device());
   const auto grid = integers ? at::ones_like(on_device) : on_device;
-  const auto wide = integers ? weight.to(at::kFloat) / detail::along_channels(on_device, weight.dim())
+  const auto wide = integers ? weight.to(at::kFloat).div(detail::along_channels(on_device, weight.dim()))
                              : weight.to(at::kFloat);
   const auto rounded =
       at::fake_quantize_per_channel_affine(wide, grid, at::zeros_like(grid, at::kInt), 0, -highest, highest);
