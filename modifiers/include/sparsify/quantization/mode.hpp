@@ -2,7 +2,6 @@
 #pragma once
 
 #include <ATen/ops/alias.h>
-#include <ATen/ops/tensor.h>
 
 #include <optional>
 #include <string>
@@ -12,6 +11,7 @@
 
 #include "sparsify/graph/forward_mode.hpp"
 #include "sparsify/graph/sites.hpp"
+#include "sparsify/quantization/bias_grid.hpp"
 #include "sparsify/quantization/compute_type.hpp"
 #include "sparsify/quantization/fused_batch_norm.hpp"
 #include "sparsify/quantization/integer_products.hpp"
@@ -307,8 +307,7 @@ class QuantizationMode : public ForwardMode {
     if (!entry || entry->quantizer != quantizer) return {};
     if (facts.short_name == "addmm" && arguments[3].toScalar().toDouble() != 1) return {};
     input = activations_.integers(input.toTensor(), *entry);
-    IntegerProduct product{
-        layer, scales_[layer].mul(static_cast<double>(quantizers_.grid(quantizer).scale)), {}};
+    IntegerProduct product{layer, scales_[layer].mul(input_scale(layer)), {}};
     const int bias = bias_argument(facts);
     if (bias < 0 || !arguments[bias].isTensor()) return product;
     product.bias = arguments[bias].toTensor();
@@ -331,15 +330,13 @@ class QuantizationMode : public ForwardMode {
   bool training() const { return settings_.activations.training; }
   bool moves_biases() const { return !training() && quantizers_.plan().scheme == "cpu"; }
 
+  double input_scale(int layer) const {
+    return quantizers_.grid(quantizers_.plan().weights[layer].input).scale;
+  }
+
   void adjust_bias(int layer, c10::IValue& argument) {
     if (!moves_biases() || !argument.isTensor() || !argument.toTensor().defined()) return;
-    const auto bias = argument.toTensor();
-    auto values = detail::channel_values(bias);
-    const double input_scale = quantizers_.grid(quantizers_.plan().weights[layer].input).scale;
-    const auto* scale = scales_[layer].const_data_ptr<float>();
-    if (static_cast<std::int64_t>(values.size()) != scales_[layer].numel()) return;
-    for (std::size_t c = 0; c < values.size(); ++c) values[c] = round_bias(values[c], input_scale * scale[c]);
-    argument = at::tensor(values, at::kDouble).to(bias.options().requires_grad(false));
+    argument = bias_on_grid(argument.toTensor(), input_scale(layer), scales_[layer]);
   }
 
   // The bias that a linear layer of three dimensions adds after its product.
@@ -362,23 +359,9 @@ class QuantizationMode : public ForwardMode {
     if (settings_.freeze_batch_norm && training()) arguments[5] = false;
     const int layer = layer_of_norm(arguments);
     if (layer < 0 || !scales_[layer].defined() || !moves_biases() || arguments[5].toBool()) return;
-    arguments[2] = moved_beta(layer, arguments[2]);
-  }
-
-  // The beta with which the folded bias lies on the grid of its 32-bit integers.
-  at::Tensor moved_beta(int layer, const c10::IValue& beta) const {
-    const auto& entry = quantizers_.plan().weights[layer];
-    const auto folded = fold(entry, scales_[layer].numel(), parameters_, buffers_);
-    const double input_scale = quantizers_.grid(entry.input).scale;
-    const auto* scale = scales_[layer].const_data_ptr<float>();
-    const bool has_beta = beta.isTensor() && beta.toTensor().defined();
-    auto values =
-        has_beta ? detail::channel_values(beta.toTensor()) : std::vector<double>(folded.b.size(), 0);
-    for (std::size_t c = 0; c < values.size(); ++c)
-      values[c] += round_bias(folded.b[c], input_scale * scale[c] * std::fabs(folded.k[c])) - folded.b[c];
-    const auto mean = Quantizers::batch_norm_tensor(entry, "running_mean");
-    const auto& like = has_beta ? beta.toTensor() : find_named(buffers_, mean)->tensor;
-    return at::tensor(values, at::kDouble).to(like.options().requires_grad(false));
+    const auto beta = arguments[2].isTensor() ? arguments[2].toTensor() : at::Tensor();
+    arguments[2] = beta_on_grid(beta, quantizers_.plan().weights[layer], input_scale(layer), scales_[layer],
+                                parameters_, buffers_);
   }
 
   const Quantizers& quantizers_;
