@@ -251,7 +251,8 @@ TEST_CASE("bits of weights: one number, or the first tier that names a layer") {
   const auto graph = record(net, torch::randn({2, 3, 8, 8}));
   const auto bits_of = [&](const WeightBits& bits) {
     std::map<std::string, int> of;
-    for (const auto& layer : make_plan(graph, "cpu", {}, {}, bits).weights) of[layer.site] = layer.bits;
+    for (const auto& layer : make_plan(graph, "cpu", {}, {}, SchemeOptions{bits}).weights)
+      of[layer.site] = layer.bits;
     return of;
   };
   for (const auto& layer : bits_of({7, {}})) CHECK(layer.second == 7);

@@ -13,6 +13,7 @@
 #include "sparsify/graph/forward_mode.hpp"
 #include "sparsify/graph/sites.hpp"
 #include "sparsify/quantization/histogram.hpp"
+#include "sparsify/quantization/learned_scales.hpp"
 #include "sparsify/quantization/quantizers.hpp"
 
 namespace sparsify {
@@ -26,6 +27,9 @@ class QuantizationMode : public ForwardMode {
     bool training = true;
     bool observe = true;                           ///< ranges go on moving
     std::vector<Histogram>* histograms = nullptr;  ///< of the plan's activations: counts what it observes
+    bool round = true;                             ///< false: ranges are observed in floating point
+    const std::vector<at::Tensor>* scale_gradients =
+        nullptr;                     ///< of the plan's activations: what learns their scales, where defined
     bool freeze_batch_norm = false;  ///< batch-norms use and keep their running statistics while training
   };
 
@@ -160,17 +164,37 @@ class QuantizationMode : public ForwardMode {
   }
 
   const at::Tensor& rounded(const at::Tensor& tensor, Pending& pending) {
+    if (!settings_.round) {
+      if (auto* seen = observer(pending, tensor)) seen->merge(extent_of(tensor));
+      return tensor;
+    }
     // A reader without gradients must not leave its copy to one that wants them.
     const bool stale =
         pending.rounded.defined() && detail::wants_gradient(tensor) != pending.rounded.requires_grad();
     if (!pending.rounded.defined() || stale)
-      pending.rounded = fake_quantize(tensor, grid(pending.quantizer, tensor), observer(pending, tensor));
+      pending.rounded = round(tensor, pending.quantizer, observer(pending, tensor));
     return pending.rounded;
+  }
+
+  at::Tensor round(const at::Tensor& x, int quantizer, Extent* seen) {
+    if (learns(quantizer))
+      return fake_quantize_learned(x, (*settings_.scale_gradients)[quantizer], grid(quantizer, x));
+    return fake_quantize(x, grid(quantizer, x), seen);
+  }
+
+  bool learns(int quantizer) const {
+    return settings_.scale_gradients && (*settings_.scale_gradients)[quantizer].defined() &&
+           at::GradMode::is_enabled();
   }
 
   void round_in_place(const at::Tensor& tensor, Pending& pending) {
     if (captured_.count(tensor.unsafeGetTensorImpl())) return;  // the caller's own
-    fake_quantize_(tensor, grid(pending.quantizer, tensor), observer(pending, tensor));
+    if (!settings_.round)
+      rounded(tensor, pending);
+    else if (learns(pending.quantizer))
+      tensor.copy_(round(tensor.clone(), pending.quantizer, nullptr));
+    else
+      fake_quantize_(tensor, grid(pending.quantizer, tensor), observer(pending, tensor));
   }
 
   Extent* observer(Pending& pending, const at::Tensor& tensor) {
@@ -214,7 +238,12 @@ class QuantizationMode : public ForwardMode {
     if (quantizer < 0) return false;
     auto x = arguments[0].toTensor();
     const auto gate = x.sigmoid();
-    const auto rounded_gate = fake_quantize(gate, grid(quantizer, gate), seen(quantizer, gate));
+    auto* range = seen(quantizer, gate);
+    if (!settings_.round) {
+      if (range) range->merge(extent_of(gate));
+      return false;
+    }
+    const auto rounded_gate = round(gate, quantizer, range);
     if (facts.in_place)
       x.mul_(rounded_gate);
     else
@@ -234,6 +263,7 @@ class QuantizationMode : public ForwardMode {
                   "this call");
     }
     ++visited_;
+    if (!settings_.round) return;
     const auto& parameter = weight.named->tensor;
     scales_[layer] = layer_scales(quantizers_, layer, parameter, parameters_, buffers_);
     const auto result =
