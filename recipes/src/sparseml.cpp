@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <limits>
 #include <optional>
 
-#include "scalar_types.hpp"
 #include "field_names.hpp"
+#include "scalar_types.hpp"
+#include "sparseml_scheme.hpp"
 #include "sparsify/load_recipe.hpp"
 
 namespace sparsify {
@@ -34,44 +36,6 @@ yaml::Ref scalar(const std::string& text, yaml::Mark mark) {
   node->mark = mark;
   node->complete = true;
   return {node, mark};
-}
-
-/// SparseML's description of a scheme as the name of one of ours, or the reason why there is none.
-struct SchemeReader {
-  std::string scheme, reason;
-
-  static const Value* part(const Value& scheme, const char* name) {
-    const auto* found = scheme.find(name);
-    return found && !found->is(Value::Kind::kNone) ? found : nullptr;
-  }
-  static double number(const Value& part, const char* name, double otherwise) {
-    const auto* found = part.find(name);
-    return found && !found->is(Value::Kind::kNone) ? found->number : otherwise;
-  }
-
-  explicit SchemeReader(const Value& written) {
-    const auto* inputs = part(written, "input_activations");
-    const auto* weights = part(written, "weights");
-    if (!weights)
-      reason = "weights without 8 bits";
-    else if (!inputs)
-      reason = "activations in floating point";
-    else if (number(*weights, "num_bits", 8) != 8)
-      reason = "weights with other than 8 bits";
-    else if (number(*inputs, "num_bits", 8) != 8)
-      reason = "activations with other than 8 bits";
-    else if (number(*weights, "symmetric", 1) == 0)
-      reason = "asymmetric weights";
-    scheme = inputs && number(*inputs, "symmetric", 0) != 0 ? "gpu" : "cpu";
-  }
-};
-
-/// A module type whose modules have no weights of their own to leave in floating point, such as ReLU.
-bool is_weightless_type(const std::string& name) {
-  const bool type = !name.empty() && std::isupper(static_cast<unsigned char>(name[0])) &&
-                    name.find('.') == std::string::npos;
-  return type && name != "Conv1d" && name != "Conv2d" && name != "Conv3d" && name != "Linear" &&
-         name != "Embedding";
 }
 
 /// Rewrites the fields of one entry.
@@ -184,7 +148,10 @@ class Adapter {
     }
     adapt_scheme();
     adapt_reduce_range();
-    adapt_overrides();
+    WeightForms forms(value_of("weight_bits"), scheme_weights_);
+    adapt_overrides(forms);
+    adapt_config_groups(forms);
+    write_weight_forms(forms);
     adapt_ignore();
   }
 
@@ -197,9 +164,9 @@ class Adapter {
       diagnostics_.add(entry->second.mark,
                        "scheme of SparseML's QuantizationModifier is not supported: " + read.reason);
     else
-      diagnostics_.warn(entry->second.mark,
-                        "scheme: read as '" + read.scheme + "', with weights per output channel");
+      diagnostics_.warn(entry->second.mark, "scheme: read as '" + read.scheme + "', " + read.weights.text());
     entry->second = scalar(read.scheme, entry->second.mark);
+    scheme_weights_ = read.weights;
   }
 
   /// What it is for, sums that do not saturate on older CPUs, is a scheme here.
@@ -222,8 +189,9 @@ class Adapter {
     if (const auto* bits = find("weight_bits"); bits && says(bits->second, "8")) remove("weight_bits");
   }
 
-  /// `scheme_overrides: {Linear: null}` leaves layers in floating point; other overrides cannot be had.
-  void adapt_overrides() {
+  /// `scheme_overrides: {Linear: null}` leaves layers in floating point; others may have weights of another
+  /// form.
+  void adapt_overrides(WeightForms& forms) {
     const auto overrides = value_of("scheme_overrides");
     if (!overrides) return;
     const auto mark = find("scheme_overrides")->second.mark;
@@ -231,27 +199,109 @@ class Adapter {
     for (const auto& [target, scheme] : overrides->entries) {
       if (scheme.is(Value::Kind::kNone) ||
           (!SchemeReader::part(scheme, "weights") && scheme.is(Value::Kind::kMapping) &&
-           target != "LayerNorm" && !is_weightless_type(target)))
+           target != "LayerNorm" && !is_weightless_type(target))) {
         ignore(target, mark);
-      else if (is_weightless_type(target) || SchemeReader(scheme).reason.empty())
+        continue;
+      }
+      if (is_weightless_type(target)) {
         diagnostics_.warn(mark, "scheme_overrides: " + target + " follows the one scheme of the recipe");
+        continue;
+      }
+      SchemeReader read(scheme);
+      if (read.reason.empty() && read.scheme != scheme_family())
+        read.reason = "activations of another scheme than the recipe's, " + scheme_family();
+      if (read.reason.empty())
+        forms.add(target, read.weights);
       else
         diagnostics_.add(mark, "scheme_overrides of SparseML's QuantizationModifier is not supported for " +
-                                   target + ": " + SchemeReader(scheme).reason);
+                                   target + ": " + read.reason);
     }
   }
 
-  void ignore(const std::string& target, yaml::Mark mark) {
-    auto* entry = find("ignore");
+  /// Groups of layers, each with a scheme: `{group_0: {targets: [Conv2d], weights: ..., input_activations:
+  /// ...}}`.
+  void adapt_config_groups(WeightForms& forms) {
+    const auto groups = value_of("config_groups");
+    if (!groups) return;
+    const auto mark = find("config_groups")->second.mark;
+    remove("config_groups");
+    const auto refuse_groups = [&](const std::string& name, const std::string& reason) {
+      diagnostics_.add(mark, "config_groups of SparseML's QuantizationModifier is not supported for " + name +
+                                 ": " + reason);
+    };
+    std::string scheme;
+    std::vector<std::string> all_targets;
+    for (const auto& [name, group] : groups->entries) {
+      const auto targets = texts_of(SchemeReader::part(group, "targets"));
+      const SchemeReader read(group);
+      if (!read.reason.empty()) {
+        refuse_groups(name, read.reason);
+      } else if (targets.empty()) {
+        refuse_groups(name, "it has no targets");
+      } else if (!scheme.empty() && scheme != read.scheme) {
+        refuse_groups(name, "activations of another scheme than the groups' before, " + scheme);
+      } else {
+        scheme = read.scheme;
+        for (const auto& target : targets) forms.add(target, read.weights), all_targets.push_back(target);
+      }
+    }
+    if (scheme.empty()) return;
+    diagnostics_.warn(mark, "config_groups: read as scheme '" + scheme + "' for their targets");
+    remove("scheme");
+    fields_.entries.emplace_back(scalar("scheme", mark), scalar(scheme, mark));
+    for (const auto& target : all_targets) add_to_list("submodules", target, mark);
+  }
+
+  static std::vector<std::string> texts_of(const Value* value) {
+    std::vector<std::string> texts;
+    if (value && value->is(Value::Kind::kText)) texts.push_back(value->text);
+    if (value)
+      for (const auto& item : value->items) texts.push_back(item.text);
+    return texts;
+  }
+
+  std::string scheme_family() {
+    const auto scheme = value_of("scheme");
+    return scheme && (*scheme == Value("gpu") || *scheme == Value("tensorrt")) ? "gpu" : "cpu";
+  }
+
+  void write_weight_forms(const WeightForms& forms) {
+    if (!forms.are_described()) return;
+    const auto mark = fields_.entries.empty() ? yaml::Mark{} : fields_.entries.back().first.mark;
+    const auto write = [&](const char* field, const Value& value) {
+      remove(field);
+      if (!value.is(Value::Kind::kNone))
+        fields_.entries.emplace_back(scalar(field, mark), node_of(value, mark));
+    };
+    write("weight_bits", forms.bits());
+    write("weight_strategy", forms.strategy());
+  }
+
+  static yaml::Ref node_of(const Value& value, yaml::Mark mark) {
+    if (value.is(Value::Kind::kNumber)) return scalar(std::to_string(std::llround(value.number)), mark);
+    if (value.is(Value::Kind::kText)) return scalar(value.text, mark);
+    auto node = std::make_shared<yaml::Node>();
+    node->kind = value.is(Value::Kind::kList) ? Kind::kSequence : Kind::kMapping;
+    node->complete = true, node->mark = mark;
+    for (const auto& item : value.items) node->items.push_back(node_of(item, mark));
+    for (const auto& [key, entry] : value.entries)
+      node->entries.emplace_back(scalar(key, mark), node_of(entry, mark));
+    return {node, mark};
+  }
+
+  void ignore(const std::string& target, yaml::Mark mark) { add_to_list("ignore", target, mark); }
+
+  void add_to_list(const char* field, const std::string& text, yaml::Mark mark) {
+    auto* entry = find(field);
     if (!entry) {
       auto list = std::make_shared<yaml::Node>();
       list->kind = Kind::kSequence;
       list->complete = true;
       list->mark = mark;
-      fields_.entries.emplace_back(scalar("ignore", mark), yaml::Ref{list, mark});
-      entry = find("ignore");
+      fields_.entries.emplace_back(scalar(field, mark), yaml::Ref{list, mark});
+      entry = find(field);
     }
-    entry->second.node->items.push_back(scalar(target, mark));
+    entry->second.node->items.push_back(scalar(text, mark));
   }
 
   /// Types without weights need not be named: they are never quantized for themselves.
@@ -302,6 +352,7 @@ class Adapter {
   yaml::Node& fields_;
   Variables& variables_;
   Diagnostics& diagnostics_;
+  WeightForm scheme_weights_;       // of a scheme that was described
   std::vector<std::string> known_;  // fields our modifier has under the same name
 };
 

@@ -93,9 +93,13 @@ std::vector<SparseMLRule> make_rules() {
       {"DistillationModifier", "update_frequency", Fate::kNotNeeded, "every step is learnt from"},
       // quantization
       {"QuantizationModifier", "scheme", Fate::kTranslated,
-       "a description with 8 bits is cpu, with symmetric activations gpu; others are not in this version"},
+       "a description is cpu, with symmetric activations gpu; bits and strategy of weights are weight_bits "
+       "and "
+       "weight_strategy; others are not in this version"},
       {"QuantizationModifier", "scheme_overrides", Fate::kTranslated,
-       "null is ignore; others are not supported unless they agree with the scheme"},
+       "null is ignore; bits and strategy of weights are weight_bits and weight_strategy; activations must "
+       "agree "
+       "with the scheme"},
       {"QuantizationModifier", "tensorrt", Fate::kTranslated, "True is scheme: gpu"},
       {"QuantizationModifier", "ignore", Fate::kTranslated, "types without weights (ReLU) are left out"},
       {"QuantizationModifier", "end_epoch", Fate::kNotNeeded, "quantization does not end", "-1"},
@@ -103,8 +107,7 @@ std::vector<SparseMLRule> make_rules() {
        "nothing is fused in training: batch norm is folded when the model is exported"},
       {"QuantizationModifier", "model_fuse_fn_kwargs", Fate::kNotNeeded,
        "nothing is fused in training: batch norm is folded when the model is exported"},
-      {"QuantizationModifier", "num_calibration_steps", Fate::kNotNeeded,
-       "ranges follow the training batches"},
+      {"QuantizationModifier", "num_calibration_steps", Fate::kRenamed, "calibration_steps"},
       {"QuantizationModifier", "post_oneshot_calibration", Fate::kNotNeeded,
        "ranges follow the training batches"},
       {"QuantizationModifier", "reduce_range", Fate::kTranslated,
@@ -125,8 +128,9 @@ std::vector<SparseMLRule> make_rules() {
       {"QuantizationModifier", "activation_qconfig_kwargs", Fate::kUnsupported,
        "choose a scheme: cpu or gpu"},
       {"QuantizationModifier", "weight_qconfig_kwargs", Fate::kUnsupported, "choose a scheme: cpu or gpu"},
-      {"QuantizationModifier", "config_groups", Fate::kUnsupported,
-       "schemes for each group of layers are not in this version; choose a scheme: cpu or gpu, and ignore"},
+      {"QuantizationModifier", "config_groups", Fate::kTranslated,
+       "targets are submodules, weights weight_bits and weight_strategy; all groups' activations are one "
+       "scheme"},
   };
   return rules;
 }

@@ -135,28 +135,14 @@ at::Tensor example_input(const ModelCard& card) {
   return torch::randn({1, 3, card.image_size, card.image_size}, at::make_generator<at::CPUGeneratorImpl>(0));
 }
 
-SavedModel requantize(SavedModel saved, const Quantization::Options& options, const trainers::Datasets& data,
-                      std::int64_t batch_size, std::int64_t batches) {
+std::vector<std::string> requantize(SavedModel& saved, const Quantization::Options& options,
+                                    const trainers::Datasets& data, const CalibrationOptions& calibration) {
   Recipe recipe;
   recipe.add<Quantization>(options);
-  auto loading = trainers::in_order(data, batch_size);
-  loading.shuffle = true;
-  trainers::Loader loader(data.train, loading);
-  saved.session = std::make_unique<Session>(recipe, *saved.model, *saved.optimizer, loader.steps_per_epoch());
+  saved.session = std::make_unique<Session>(recipe, *saved.model, *saved.optimizer, 1);
   saved.recipe = recipe;
   saved.requantized = true;
-  const torch::NoGradGuard no_grad;
-  saved.model
-      ->eval();  // batch-norms keep their statistics; the session alone counts this as training, and observes
-  loader.start_epoch(0);
-  // The first pass is recorded and makes the plan; ranges are seen from the second on.
-  for (std::int64_t i = 0; i <= batches; ++i) {
-    auto batch = loader.next();
-    if (!batch) loader.start_epoch(1), batch = loader.next();
-    const auto step = saved.session->begin_step();
-    step.forward([&] { return saved.model->forward(batch->images); });
-  }
-  return saved;
+  return calibrate(*saved.session, *saved.model, data, calibration);
 }
 
 }  // namespace sparsify

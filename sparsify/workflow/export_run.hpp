@@ -8,6 +8,7 @@
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/onnx/export.hpp"
 #include "sparsify/onnx/runtime.hpp"
+#include "sparsify/trainers/calibrate.hpp"
 #include "workflow/saved_model.hpp"
 
 namespace sparsify {
@@ -39,10 +40,10 @@ at::Tensor first_image(const trainers::Datasets& data);
 /// An example when no data is at hand: seeded noise of the model's input size.
 at::Tensor example_input(const ModelCard& card);
 
-/// Puts quantizers on a trained model, replacing those of its recipe (post-training quantization): ranges are
-/// observed on `batches` batches of unaugmented training images, weights and batch-norms stay. The result is
-/// marked "requantized".
-SavedModel requantize(SavedModel saved, const Quantization::Options& options, const trainers::Datasets& data,
-                      std::int64_t batch_size, std::int64_t batches);
+/// Puts quantizers on a trained model, replacing those of its recipe (post-training quantization). Weights
+/// and batch-norms stay as they are unless `calibration` asks for more. The model is marked "requantized".
+/// Returns what the user should know.
+std::vector<std::string> requantize(SavedModel& saved, const Quantization::Options& options,
+                                    const trainers::Datasets& data, const CalibrationOptions& calibration);
 
 }  // namespace sparsify

@@ -74,10 +74,8 @@ void quantize(LayerSensitivity& layer, Model& model, const std::string& scheme,
   Session session(recipe, model, optimizer, 1);
   try {
     // The first pass is recorded, the others are observed.
-    for (std::size_t i = 0; i <= std::min(kCalibration, batches.size()); ++i) {
-      const auto step = session.begin_step();
-      step.forward([&] { return model.forward(batches[i % batches.size()].images); });
-    }
+    for (std::size_t i = 0; i <= std::min(kCalibration, batches.size()); ++i)
+      session.calibrate([&] { model.forward(batches[i % batches.size()].images); });
   } catch (const Error& error) {
     layer.not_quantized = error.what();
     return;

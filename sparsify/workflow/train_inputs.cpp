@@ -43,6 +43,22 @@ void choose_target(TrainInputs& inputs) {
       "'sparsify export --requantize'.)");
 }
 
+/// What a recipe applied once cannot do: these go by what training shows them.
+void check_one_shot(const TrainRequest& request, const TrainInputs& inputs) {
+  static const std::set<std::string> learn = {
+      "MovementPruningModifier", "OBSPruningModifier",       "MFACPruningModifier", "RigLPruningModifier",
+      "TopKASTPruningModifier",  "PowerpropagationModifier", "ASRegModifier",       "DistillationModifier"};
+  if (!request.one_shot) return;
+  if (request.resume) throw InputError("--one-shot: there is nothing to resume; give --output another run");
+  if (inputs.settings.weights.empty())
+    throw InputError("--one-shot: nothing is trained; give a trained network with --weights");
+  for (const auto& entry : inputs.recipe.recipe.entries())
+    if (learn.count(entry.type))
+      throw InputError("--one-shot: " + entry.type +
+                       " goes by gradients or acts in training; train without "
+                       "--one-shot, or leave it out");
+}
+
 json read_baseline(const Settings& settings) {
   if (settings.baseline == "none") return nullptr;
   std::error_code ignored;
@@ -218,6 +234,7 @@ TrainInputs gather(const TrainRequest& request, const std::function<void(const s
   return as_input([&] {
     TrainInputs inputs;
     request.resume ? go_on(request, inputs) : start_new(request, inputs);
+    check_one_shot(request, inputs);
     for (const auto& warning : inputs.recipe.warnings) note("warning: " + warning);
     note_unused_flags(request, inputs, note);
     parse_device(inputs.settings.device);

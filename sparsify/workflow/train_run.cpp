@@ -53,7 +53,7 @@ void compare_with_baseline(Summary& summary, const Settings& settings, const jso
 class TrainRun::Impl {
  public:
   Impl(TrainRequest request, TrainRunEvents events)
-      : events_(std::move(events)), export_model_(request.export_model) {
+      : events_(std::move(events)), export_model_(request.export_model), one_shot_(request.one_shot) {
     inputs_ = gather(request, [&](const std::string& text) { note(text); });
     auto options = train_options(inputs_.settings);
     options.output = inputs_.directory.path();
@@ -75,8 +75,9 @@ class TrainRun::Impl {
   json run() {
     if (!inputs_.begun) inputs_.directory.begin(inputs_.recipe.text, inputs_.config());
     if (events_.began) events_.began(inputs_.directory, description());
-    train();
+    if (!one_shot_) train();
     const auto started = Clock::now();
+    if (one_shot_) apply_once();
     auto summary = evaluate_and_export();
     const auto metrics =
         read_metrics(inputs_.directory.metrics());  // over all parts of a run that was resumed
@@ -98,8 +99,9 @@ class TrainRun::Impl {
            std::to_string(inputs_.data.train->size()) + " training and " +
            std::to_string(inputs_.data.val->size()) + " validation images, " +
            std::to_string(inputs_.data.train->classes()) + " classes, " +
-           std::to_string(inputs_.data.image_size) + " px; " + std::to_string(settings.epochs) +
-           " epochs in " + to_string(trainer_->precision()) + " on " + parse_device(settings.device).str();
+           std::to_string(inputs_.data.image_size) + " px; " +
+           (one_shot_ ? "applied once, not trained, in " : std::to_string(settings.epochs) + " epochs in ") +
+           to_string(trainer_->precision()) + " on " + parse_device(settings.device).str();
   }
 
   void note(const std::string& text) const {
@@ -132,6 +134,17 @@ class TrainRun::Impl {
     stop_if_asked();
   }
 
+  void apply_once() {
+    auto calibration = *one_shot_;
+    calibration.batch_size = inputs_.settings.batch_size, calibration.workers = inputs_.settings.workers;
+    try {
+      trainer_->apply_once(calibration);
+    } catch (const std::exception&) {
+      inputs_.directory.discard();
+      throw;
+    }
+  }
+
   Summary evaluate_and_export() {
     Summary summary;
     const auto& settings = inputs_.settings;
@@ -139,9 +152,9 @@ class TrainRun::Impl {
     summary.model = settings.model;
     summary.data = settings.data;
     summary.target = settings.target;
-    summary.epochs = settings.epochs;
-    summary.files = {{"last.safetensors", inputs_.directory.last()},
-                     {"best.safetensors", inputs_.directory.best()}};
+    summary.epochs = one_shot_ ? 0 : settings.epochs;
+    summary.files = {{"last.safetensors", inputs_.directory.last()}};
+    if (!one_shot_) summary.files["best.safetensors"] = inputs_.directory.best();
     const auto* quantization = trainer_->session().find<Quantization>();
     summary.facts =
         measure(trainer_->session().state().parameters, quantization ? &quantization->plan() : nullptr);
@@ -191,7 +204,7 @@ class TrainRun::Impl {
 
   json write(Summary& summary) {
     const auto& directory = inputs_.directory;
-    summary.files["metrics.csv"] = directory.metrics();
+    if (!one_shot_) summary.files["metrics.csv"] = directory.metrics();
     auto written = to_json(summary);
     write_file_atomically(directory.report(),
                           report_html(written, inputs_.baseline, read_metrics(directory.metrics())));
@@ -203,6 +216,7 @@ class TrainRun::Impl {
 
   TrainRunEvents events_;
   bool export_model_;
+  std::optional<CalibrationOptions> one_shot_;
   TrainInputs inputs_;
   std::unique_ptr<Trainer> trainer_;
 };

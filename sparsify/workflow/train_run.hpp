@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -22,6 +23,7 @@ struct TrainRequest {
       flags{};  ///< settings given on the command line, by the names of Settings
   bool resume = false;
   bool export_model = true;
+  std::optional<CalibrationOptions> one_shot{};  ///< apply the recipe once, train nothing
 };
 
 /// What the caller wants to hear. All optional.

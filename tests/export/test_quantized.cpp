@@ -8,6 +8,7 @@
 #include "sparsify/onnx/inspect.hpp"
 #include "sparsify/onnx/lint.hpp"
 #include "sparsify/quantization/make_plan.hpp"
+#include "sparsify/quantization/quantizers.hpp"
 #include "support.hpp"
 
 namespace nn = torch::nn;
@@ -225,6 +226,48 @@ TEST_CASE("every layer that the plan rounds is an integer kernel in ONNX Runtime
   CHECK(facts.weights[1].quantizer == "per-channel int8");
   CHECK(facts.metadata.at("scheme") == "cpu");
   CHECK(facts.activation_quantizers == 8);  // six, and equal ones behind max-pool and flatten
+}
+
+TEST_CASE(
+    "one scale for a whole weight is one number in the file, and computes what integer arithmetic says") {
+  const Folder folder;
+  auto net = residual_net();
+  const auto images = torch::randn({64, 3, 12, 12});
+  Parameters parameters, buffers;
+  for (const auto& entry : net->named_parameters()) parameters.push_back({entry.key(), entry.value()});
+  for (const auto& entry : net->named_buffers()) buffers.push_back({entry.key(), entry.value()});
+  const auto trained_for = [&](const std::string& scheme) {
+    auto trained = quantized_by_hand(net, images, scheme);
+    for (std::size_t i = 0; i < trained.plan.weights.size(); ++i) {
+      auto& layer = trained.plan.weights[i];
+      layer.per_tensor = true;
+      const auto& weight = find_named(parameters, layer.site)->tensor;
+      const auto folded = fold(layer, weight.size(0), parameters, buffers);
+      trained.weights[i].scale =
+          tensor_weight_scales(weight, folded, trained.activations[layer.input].scale.item<double>());
+    }
+    return trained;
+  };
+  const auto trained = trained_for("cpu");
+  const auto report = export_model(*net, images, {}, folder / "model.onnx", &trained);
+  check_model(folder / "model.onnx");
+  for (const auto& weight : inspect_model(folder / "model.onnx").weights)
+    CHECK(weight.quantizer == "per-tensor int8");
+  CHECK(sorted(integer_layers(folder / "model.onnx").integer_layers) == sorted(report.quantized));
+  const auto expected = Emulation(net, trained).run(images);
+  const auto actual = Engine(folder / "model.onnx").run(images).to(torch::kDouble);
+  const double step = trained.activations.back().scale.item<double>();
+  CHECK(((actual - expected).abs() > 0.01 * step).to(torch::kDouble).mean().item<double>() < 0.02);
+  CHECK(largest_difference(actual, expected) < 3 * step);
+  const auto per_channel = Emulation(net, quantized_by_hand(net, images, "cpu")).run(images);
+  CHECK(largest_difference(per_channel, expected) > 0.01 * step);  // another network
+
+  const auto for_gpu = trained_for("gpu");
+  ExportOptions options;
+  options.target = Target::kGpu;
+  export_model(*net, images, options, folder / "gpu.onnx", &for_gpu);
+  check_model(folder / "gpu.onnx");
+  CHECK(lint_gpu(folder / "gpu.onnx").findings.empty());
 }
 
 TEST_CASE("a layer left in floating point is listed with its reason") {

@@ -252,7 +252,8 @@ TEST_CASE("bits of weights: one number, or the first tier that names a layer") {
   const auto graph = record(net, torch::randn({2, 3, 8, 8}));
   const auto bits_of = [&](const WeightBits& bits) {
     std::map<std::string, int> of;
-    for (const auto& layer : make_plan(graph, "cpu", {}, {}, bits).weights) of[layer.site] = layer.bits;
+    for (const auto& layer : make_plan(graph, "cpu", {}, {}, SchemeOptions{bits}).weights)
+      of[layer.site] = layer.bits;
     return of;
   };
   for (const auto& layer : bits_of({7, {}})) CHECK(layer.second == 7);
@@ -534,8 +535,8 @@ TEST_CASE("plans survive their text form; damaged text is refused") {
   CHECK(to_text(plan_from_text(text)) == text);
   CHECK(plan_from_text(text).weights[2].eps == 1e-5);
   CHECK_THROWS_WITH(plan_from_text("activation\tx"), ContainsSubstring("activation"));
-  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t8\t0\n"), ContainsSubstring("not there"));
-  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t64\t0\n"), ContainsSubstring("have 64 bits"));
+  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t8\t0\t0\n"), ContainsSubstring("not there"));
+  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t64\t0\t0\n"), ContainsSubstring("have 64 bits"));
 }
 
 TEST_CASE("options out of range are named") {

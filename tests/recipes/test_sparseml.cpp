@@ -159,8 +159,8 @@ TEST_CASE("what cannot be had is named, with the reason") {
                       "    global_sparsity: True\n"),
              ContainsSubstring("unless it is False: use GlobalMagnitudePruningModifier"));
   CHECK_THAT(
-      error_of(quantization("    scheme: {input_activations: {num_bits: 8}, weights: {num_bits: 4}}\n")),
-      ContainsSubstring("weights with other than 8 bits"));
+      error_of(quantization("    scheme: {input_activations: {num_bits: 4}, weights: {num_bits: 8}}\n")),
+      ContainsSubstring("activations with other than 8 bits"));
 }
 
 TEST_CASE("the session engine's channel is our filter, and the other way round") {
@@ -273,8 +273,59 @@ TEST_CASE("quantization schemes are mapped") {
         "Linear");
   CHECK(fields("    submodules: [model.0, model.1]\n").at("submodules") == "model.0,model.1");
   CHECK(fields("    scheme_overrides: {classifier: null}\n").at("ignore") == "classifier");
-  CHECK(fields("    model_fuse_fn_name: fuse_module\n    num_calibration_steps: 10\n").at("start_epoch") ==
-        "1");
+  CHECK(fields("    model_fuse_fn_name: fuse_module\n    num_calibration_steps: 10\n")
+            .at("calibration_steps") == "10");
+}
+
+TEST_CASE("bits and strategies of weights are mapped, for all layers and for single ones") {
+  const auto options_of = [](const std::string& text) {
+    struct Copy : FieldVisitor {
+      std::map<std::string, Value> values;
+      void operator()(const char* name, Value& value, const char*) override { values[name] = value; }
+      void operator()(const char* name, std::string& value, const char*) override { values[name] = value; }
+      void operator()(const char* name, std::vector<std::string>& value, const char*) override {
+        values[name] = Value::list({value.begin(), value.end()});
+      }
+    } copy;
+    parse_recipe(quantization(text), "r.yaml").recipe.entries().at(0).visit_fields(copy);
+    return copy.values;
+  };
+  const std::string inputs = "input_activations: {num_bits: 8}, ";
+  auto options = options_of("    scheme: {" + inputs + "weights: {num_bits: 4, strategy: tensor}}\n");
+  CHECK(options.at("scheme") == Value("cpu"));
+  CHECK(options.at("weight_bits") == Value(4.0));
+  CHECK(options.at("weight_strategy") == Value("tensor"));
+  options = options_of("    scheme: {" + inputs + "weights: {num_bits: 8, strategy: channel}}\n");
+  CHECK(options.at("weight_bits") == Value());
+  CHECK(options.at("weight_strategy") == Value("channel"));
+
+  options = options_of("    weight_bits: 6\n    scheme_overrides: {Linear: {" + inputs +
+                       "weights: {num_bits: 4, strategy: tensor}}, layer1: {" + inputs +
+                       "weights: {num_bits: 4}}}\n");
+  CHECK(options.at("weight_bits") == Value::mapping({{"4", Value::list({Value("Linear"), Value("layer1")})},
+                                                     {"6", Value::list({Value("__ALL__")})}}));
+  CHECK(options.at("weight_strategy") == Value::mapping({{"tensor", Value::list({Value("Linear")})}}));
+
+  options =
+      options_of("    config_groups: {a: {targets: [Conv2d], " + inputs +
+                 "weights: {num_bits: 8}}, b: {targets: [Linear], " + inputs + "weights: {num_bits: 5}}}\n");
+  CHECK(options.at("submodules") == Value::list({Value("Conv2d"), Value("Linear")}));
+  CHECK(options.at("weight_bits") ==
+        Value::mapping({{"8", Value::list({Value("Conv2d")})}, {"5", Value::list({Value("Linear")})}}));
+
+  const auto refused = [&](const std::string& text) { return error_of(quantization(text)); };
+  CHECK_THAT(refused("    scheme: {" + inputs + "weights: {num_bits: 8, strategy: group}}\n"),
+             ContainsSubstring("strategy 'group'; there are tensor and channel"));
+  CHECK_THAT(refused("    scheme: {" + inputs + "weights: {num_bits: 16}}\n"),
+             ContainsSubstring("weights with other than 2 to 8 bits"));
+  CHECK_THAT(
+      refused(
+          "    scheme_overrides: {Linear: {input_activations: {symmetric: True}, weights: {num_bits: 8}}}\n"),
+      ContainsSubstring("for Linear: activations of another scheme than the recipe's, cpu"));
+  CHECK_THAT(refused("    config_groups: {a: {targets: [Conv2d], weights: {num_bits: 8}}}\n"),
+             ContainsSubstring("for a: activations in floating point"));
+  CHECK_THAT(refused("    config_groups: {a: {" + inputs + "weights: {num_bits: 8}}}\n"),
+             ContainsSubstring("for a: it has no targets"));
 }
 
 TEST_CASE("overlapping modifiers are noted and the later has the last word; ours refuse them") {

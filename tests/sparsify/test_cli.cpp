@@ -149,12 +149,13 @@ TEST_CASE("a training run writes what the contract names, and the other commands
     REQUIRE(requantized.code == 0);
     CHECK(read_json(folder / "e.json").at("requantized") == true);
     CHECK_THAT(sparsify(folder.path(), {"inspect", "gpu.onnx"}).out, ContainsSubstring("requantized"));
-    const auto legacy =
-        sparsify(folder.path(), {"export", "runs/small", "--requantize", "--scheme", "cpu-legacy",
-                                 "--calibration-batches", "2", "--output", "legacy.onnx"});
+    const auto legacy = sparsify(
+        folder.path(), {"export", "runs/small", "--requantize", "--scheme", "cpu-legacy",
+                        "--calibration-batches", "2", "--bias-correction", "--output", "legacy.onnx"});
     INFO(legacy.err << legacy.out);
     REQUIRE(legacy.code == 0);
     CHECK_THAT(legacy.out, !ContainsSubstring("VNNI"));
+    CHECK_THAT(legacy.err, ContainsSubstring("bias correction: "));
     CHECK_THAT(sparsify(folder.path(), {"inspect", "legacy.onnx"}).out, ContainsSubstring("7-bit weight"));
     for (const std::vector<std::string>& wrong : {std::vector<std::string>{"--scheme", "cpu-legacy"},
                                                   {"--requantize", "--scheme", "gpu"},
@@ -166,6 +167,38 @@ TEST_CASE("a training run writes what the contract names, and the other commands
       CHECK_THAT(outcome.err, ContainsSubstring("scheme"));
     }
     CHECK(!cli::fs::exists(folder / "wrong.onnx"));
+  }
+
+  SECTION("a recipe is applied once, nothing is trained") {
+    const auto once = sparsify(
+        folder.path(), {"train", "--recipe", "small.yaml", "--recipe-arg", "sparsity=0.9", "--weights",
+                        "runs/small", "--one-shot", "--calibration-batches", "2", "--bias-correction",
+                        "--equalize", "--output", "runs/once", "--json", "o.json"});
+    INFO(once.err << once.out);
+    REQUIRE(once.code == 0);
+    CHECK_THAT(once.err, ContainsSubstring("bias correction: ") && ContainsSubstring("equalized "));
+    const auto result = read_json(folder / "o.json");
+    CHECK(result.at("sparsity").at("prunable").get<double>() == Catch::Approx(0.9).margin(2e-3));
+    CHECK(summary.at("sparsity").at("prunable").get<double>() < 0.85);
+    CHECK(result.at("quantized") == summary.at("quantized"));
+    CHECK(result.at("epochs") == 0);
+    CHECK(result.at("parity").at("onnxruntime").at("agreement").get<double>() >= 0.97);
+    CHECK(!cli::fs::exists(folder / "runs/once/metrics.csv"));
+    const auto validated = sparsify(folder.path(), {"validate", "runs/once", "--json", "v.json"});
+    INFO(validated.err);
+    REQUIRE(validated.code == 0);
+    CHECK(read_json(folder / "v.json").at("top1").get<double>() ==
+          Catch::Approx(result.at("final").get<double>()).margin(one_image));
+    for (const std::vector<std::string>& wrong : {std::vector<std::string>{"--one-shot"},
+                                                  {"--equalize", "--weights", "runs/small"},
+                                                  {"--calibration-batches", "2"}}) {
+      auto arguments = wrong;
+      arguments.insert(arguments.begin(), {"train", "--recipe", "small.yaml", "--output", "runs/wrong"});
+      const auto outcome = sparsify(folder.path(), arguments);
+      CHECK(outcome.code == 2);
+      CHECK_THAT(outcome.err, ContainsSubstring("one-shot"));
+    }
+    CHECK(!cli::fs::exists(folder / "runs/wrong"));
   }
 
   SECTION("a second run does not touch the first") {

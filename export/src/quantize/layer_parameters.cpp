@@ -33,7 +33,7 @@ at::Tensor float_weight(const LayerParameters& layer) {
 
 struct IntegerLayer {
   at::Tensor weight;      // float64 holding integers
-  at::Tensor scale;       // float32, one per channel, batch-norm included
+  at::Tensor scale;       // float32, batch-norm included: one per channel, or without dimensions one for all
   at::Tensor bias;        // int32; undefined: none
   at::Tensor bias_scale;  // float32
 };
@@ -82,11 +82,14 @@ IntegerLayer integer_layer(Lowering& lowering, const LayerParameters& layer, int
   const auto highest = lowering.quantizers().weight(quantizer).highest();
   auto result = trained_integers(layer, scale, highest);
   const float input_scale = lowering.quantizers().scale(lowering.quantizer(input)).item<float>();
+  // They are the same but for rounding, and 0 where batch-norm multiplies by 0.
+  const bool per_tensor = lowering.quantizers().weight(quantizer).per_tensor;
+  if (per_tensor) result.scale = result.scale.max();
   if (lowering.options().target == Target::kGpu) {
-    result.scale = at::where(result.scale < kSmallestScale, scale, result.scale);
+    if (!per_tensor) result.scale = at::where(result.scale < kSmallestScale, scale, result.scale);
     return result;
   }
-  lowering.report().rescaled_channels += repair_scales(result, layer, input_scale, highest);
+  if (!per_tensor) lowering.report().rescaled_channels += repair_scales(result, layer, input_scale, highest);
   if (!layer.bias.defined()) return result;
   result.bias_scale = result.scale * input_scale;  // in float32, as engines multiply them
   result.bias = at::round(layer.bias / result.bias_scale.to(at::kDouble)).to(at::kInt);
@@ -98,8 +101,8 @@ std::string emit_integer_weight(Lowering& lowering, const LayerParameters& layer
   const auto& name = layer.weight_name;
   const auto scale = lowering.initializer(name + "/scale", integer.scale);
   const auto zero_point =
-      lowering.initializer(name + "/zero_point", at::zeros({integer.scale.numel()}, at::kChar));
-  const Attributes axis = {{"axis", std::int64_t{layer.axis}}};
+      lowering.initializer(name + "/zero_point", at::zeros_like(integer.scale, at::kChar));
+  const auto axis = integer.scale.dim() == 0 ? Attributes{} : Attributes{{"axis", std::int64_t{layer.axis}}};
   std::string integers;
   if (lowering.options().target == Target::kGpu && !lowering.options().int8_weights) {
     const auto real = (integer.weight * along(layer, integer.scale.to(at::kDouble))).to(at::kFloat);
@@ -114,11 +117,10 @@ std::string emit_integer_weight(Lowering& lowering, const LayerParameters& layer
 std::string emit_integer_bias(Lowering& lowering, const LayerParameters& layer, const IntegerLayer& integer) {
   const auto& name = layer.bias_name;
   const auto scale = lowering.initializer(name + "/scale", integer.bias_scale);
-  const auto zero_point =
-      lowering.initializer(name + "/zero_point", at::zeros({integer.scale.numel()}, at::kInt));
+  const auto zero_point = lowering.initializer(name + "/zero_point", at::zeros_like(integer.scale, at::kInt));
+  const auto axis = integer.scale.dim() == 0 ? Attributes{} : Attributes{{"axis", std::int64_t{0}}};
   return lowering.emit("DequantizeLinear", name + "/dequantize",
-                       {lowering.initializer(name, integer.bias), scale, zero_point},
-                       {{"axis", std::int64_t{0}}});
+                       {lowering.initializer(name, integer.bias), scale, zero_point}, axis);
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ namespace sparsify {
 ///     step.loss(criterion(output, target)).backward();              // loss: may add terms
 ///     step.optimize();      // gradients (dense); masks on them; the optimizer's step; masks; end_step
 ///   session.evaluate([&] { return net.forward(input); });           // forward, with state.training false
+///   session.calibrate([&] { net.forward(input); });                 // forward, with state.calibrating true
 ///   session.finish();                                               // finish: was the target reached?
 class Modifier {
  public:

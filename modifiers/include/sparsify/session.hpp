@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -83,11 +84,20 @@ class Session {
   template <class Run>
   auto evaluate(Run&& run) {
     state_.training = false;
-    const Restore restore{state_.training};
+    const Restore restore{state_.training, true};
     return run_forward(std::forward<Run>(run));
   }
 
-  /// The same for another module with the same parameter names, such as an EMA copy.
+  /// Runs a forward pass in which quantizers only observe ranges, in floating point: quantization without
+  /// training. The first pass of a session is recorded, and not observed. The model is in eval mode.
+  template <class Run>
+  auto calibrate(Run&& run) {
+    state_.calibrating = true;
+    const Restore restore{state_.calibrating, false};
+    return run_forward(std::forward<Run>(run));
+  }
+
+  /// The same as `evaluate` for another module with the same parameter names, such as an EMA copy.
   template <class Net, class Run>
   auto evaluate(Net& copy, Run&& run) {
     const auto parameters = std::exchange(state_.parameters, collect_parameters(copy));
@@ -114,6 +124,29 @@ class Session {
                       ", but training ends after " + std::to_string(steps) + " steps (" +
                       std::to_string(steps / state_.steps_per_epoch) + " epochs)";
     if (!problems.empty()) throw Error(problems);
+  }
+
+  /// Goes through the recipe without training, as if all its steps had passed: masks are made and values set
+  /// in the order of the schedules, and quantizers are left to `calibrate`. `run` is a forward pass in eval
+  /// mode, for modifiers that look at the model. What goes by gradients does not work so.
+  template <class Run>
+  void apply_once(Run&& run) {
+    const at::NoGradGuard no_grad;
+    std::int64_t quantized = StepPlan::kNever;
+    std::set<std::int64_t> steps;
+    for (const auto& schedules : schedules_)
+      for (const auto& schedule : schedules) {
+        const auto points = schedule.plan.turning_points();
+        steps.insert(points.begin(), points.end());
+        if (schedule.what == "quantization" || schedule.what == "ranges observed")
+          quantized = std::min(quantized, schedule.plan.start);
+      }
+    for (const auto step : steps) {
+      state_.step = step;
+      const auto one = begin_step();
+      if (step < quantized) one.forward(run);
+      one.optimize([] {});
+    }
   }
 
   /// Verifies that every target was reached; throws Error that names those that were not.
@@ -172,8 +205,9 @@ class Session {
  private:
   friend class Step;
   struct Restore {
-    bool& training;
-    ~Restore() { training = true; }
+    bool& flag;
+    bool value;
+    ~Restore() { flag = value; }
   };
 
   template <class Net>

@@ -26,6 +26,7 @@ struct State {
   std::int64_t step = 0;  ///< optimizer steps done
   std::int64_t steps_per_epoch = 1;
   bool training = true;               ///< false while the session evaluates
+  bool calibrating = false;           ///< nothing is trained: quantizers only observe, whatever the step
   std::vector<at::Tensor> results{};  ///< what `run` returned, inside the hook `forward` and after it ran
   bool needs_teacher = false;         ///< a modifier learns from the teacher in this step
   std::vector<at::Tensor> teacher_results{};  ///< what `step.teach` was given for the batch at hand

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "sparsify/error.hpp"
 
@@ -114,6 +115,19 @@ struct StepPlan {
     for (std::int64_t step = first; step < first + count; ++step)
       if (updates_at(step)) return true;
     return false;
+  }
+
+  /// The steps at which it begins, makes an update that is not made every step, has its last value, and lets
+  /// go.
+  std::vector<std::int64_t> turning_points() const {
+    std::vector<std::int64_t> steps{start};
+    if (end == kNever) return steps;
+    if (every > 1)
+      for (auto step = start + 1; step < last(); ++step)
+        if (updates_at(step)) steps.push_back(step);
+    steps.push_back(last());
+    steps.push_back(end);
+    return steps;
   }
 
   /// How far `step` is through the window: 0 at its first step, 1 at its last and after.

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "calibration_options.hpp"
 #include "command_line.hpp"
 #include "commands/commands.hpp"
 #include "json_output.hpp"
@@ -42,7 +43,7 @@ Inputs open_inputs(const CommandLine& line) {
   if (!line.given("output")) throw InputError("no file is given: use --output FILE.onnx");
   check_output_path(line.text("output"), "--output");
   check_output_path(line.text("json"), "--json");
-  for (const std::string option : {"calibration-batches", "scheme", "observer"})
+  for (const std::string option : {"scheme", "observer"})
     if (line.given(option) && !line.given("requantize"))
       throw InputError("--" + option + ": without --requantize the model keeps its quantizers");
   Inputs inputs{open_saved_model(line.operand("run directory or checkpoint"))};
@@ -60,7 +61,8 @@ Inputs open_inputs(const CommandLine& line) {
                      " already; leave the option out to keep its quantizers");
   if (Quantization::scheme_of(line.text("scheme", target)) != target)
     throw InputError("--scheme " + line.text("scheme") + ": is not for target " + target);
-  parse_observer(line.text("observer", "minmax"));
+  if (parse_observer(line.text("observer", "minmax")) == Observer::kLsq)
+    throw InputError("--observer lsq: learns by gradient, in training; expected another");
   inputs.data = find_data(line, inputs.saved);
   return inputs;
 }
@@ -122,17 +124,17 @@ int export_command(const std::vector<std::string>& arguments) {
   line.option(
       "export", "observer",
       "with --requantize: minmax, percentile, mse, entropy or moving_average_minmax (default: minmax)", "O");
-  line.option("export", "calibration-batches", "batches of 128 training images to calibrate on (default: 32)",
-              "N");
+  declare_calibration(line, "export", "requantize");
   line.option("comparison", "data", "validation data (default: what the model was trained on)", "D");
   line.option("comparison", "json", "also write the results to this file", "FILE");
   if (!line.parse(arguments)) return 0;
   const auto opset = static_cast<int>(line.integer("opset", 17, 13, 17));
-  const auto batches = line.integer("calibration-batches", 32, 1, 100'000);
+  const auto calibrating = read_calibration(line, "requantize");
   auto inputs = as_input([&] { return open_inputs(line); });
   if (line.given("requantize"))
-    inputs.saved =
-        requantize(std::move(inputs.saved), calibration(line, inputs.target), *inputs.data, kBatch, batches);
+    for (const auto& note :
+         requantize(inputs.saved, calibration(line, inputs.target), *inputs.data, calibrating))
+      std::cerr << note << std::endl;
 
   const auto& saved = inputs.saved;
   const auto unfinished = why_unfinished(saved);

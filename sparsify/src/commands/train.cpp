@@ -6,6 +6,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "calibration_options.hpp"
 #include "command_line.hpp"
 #include "commands/commands.hpp"
 #include "json_output.hpp"
@@ -40,7 +41,9 @@ constexpr const char* kExamples =
     "  sparsify train --recipe my.yaml --model resnet50 --weights resnet50.pth --data images/ --epochs 30 "
     "--lr 0.01\n"
     "  sparsify train --recipe pruned_quant.yaml --baseline runs/dense       compare with a dense run\n"
-    "  sparsify train --resume --output runs/pruned_quant        go on after Ctrl-C or a crash\n";
+    "  sparsify train --resume --output runs/pruned_quant        go on after Ctrl-C or a crash\n"
+    "  sparsify train --recipe pruned_quant.yaml --weights runs/dense --one-shot   prune and quantize, train "
+    "nothing\n";
 
 std::string group_of(const std::string& name) {
   static const std::map<std::string, std::set<std::string>> groups = {
@@ -106,6 +109,8 @@ TrainRequest read_request(const CommandLine& line) {
   request.arguments = read_recipe_arguments(line.texts("recipe-arg"));
   request.resume = line.given("resume");
   request.export_model = !line.given("no-export");
+  const auto calibration = read_calibration(line, "one-shot");
+  if (line.given("one-shot")) request.one_shot = calibration;
   CollectFlags collect{line};
   Settings defaults;
   defaults.fields(collect);
@@ -157,6 +162,9 @@ int train_command(const std::vector<std::string>& arguments) {
   DeclareOptions declare{line};
   defaults.fields(declare);
   line.flag("network and data", "no-augment", "the same as --augment none");
+  line.flag("without training", "one-shot",
+            "apply the recipe once to trained --weights: final sparsity by magnitude, quantizers calibrated");
+  declare_calibration(line, "without training", "one-shot");
   line.flag("results", "resume",
             "go on with the run in --output (or: --resume RUN), with the settings it was begun with");
   line.flag("results", "no-export", "train only: no ONNX file, no comparison");

@@ -91,6 +91,12 @@ class Trainer::Impl {
     session_ = std::make_unique<Session>(recipe, *model_, *optimizer_, steps());
     session_->check_length(options_.epochs * steps());
     prepare_teacher();
+    if (const auto* quantization = session_->find<Quantization>();
+        quantization && quantization->learns_scales() && scaler_.enabled())
+      throw Error(
+          "precision: fp16 scales the loss, and with it gradients of scales that observer lsq learns; "
+          "expected "
+          "bf16 or fp32");
     tell_notes();
     if (options_.resume) resume();
   }
@@ -130,6 +136,18 @@ class Trainer::Impl {
     result.finished = true;
     result.seconds = seconds_since(started);
     return result;
+  }
+
+  void apply_once(const CalibrationOptions& options) {
+    model_->eval();
+    loader_->start_epoch(0);
+    const auto example = loader_->next()->images.slice(0, 0, 1).to(device_);
+    session_->apply_once([&] { model_->forward(example); });
+    if (session_->find<Quantization>())
+      for (const auto& note : calibrate(*session_, *model_, data_, options)) tell(note);
+    tell_notes();
+    session_->finish();
+    save("last");
   }
 
   Evaluation evaluate() {
@@ -360,6 +378,7 @@ Trainer::Trainer(std::shared_ptr<Model> model, trainers::Datasets data, const Re
                                    std::move(events))) {}
 Trainer::~Trainer() = default;
 TrainResult Trainer::run() { return impl_->run(); }
+void Trainer::apply_once(const CalibrationOptions& options) { impl_->apply_once(options); }
 Evaluation Trainer::evaluate() { return impl_->evaluate(); }
 Model& Trainer::model() { return impl_->model(); }
 Session& Trainer::session() { return impl_->session(); }

@@ -11,6 +11,7 @@
 #include "sparsify/quantization/make_plan.hpp"
 #include "sparsify/quantization/mode.hpp"
 #include "sparsify/quantization/observers.hpp"
+#include "sparsify/quantization/options.hpp"
 #include "sparsify/quantization/plan_text.hpp"
 #include "sparsify/registry.hpp"
 
@@ -22,39 +23,7 @@ namespace sparsify {
 class Quantization : public Modifier {
  public:
   static constexpr const char* kName = "QuantizationModifier";
-  struct Options {
-    double start_epoch = 0;
-    std::string scheme = "cpu";
-    std::vector<std::string> ignore;
-    double disable_quantization_observer_epoch = -1;
-    double freeze_bn_stats_epoch = -1;
-    double averaging_constant = 0.05;
-    std::vector<std::string> submodules{};
-    Value weight_bits{};
-    std::string observer = "moving_average_minmax";
-    template <class Visitor>
-    void fields(Visitor& visit) {
-      visit("start_epoch", start_epoch, "epoch at which rounding begins");
-      visit("scheme", scheme,
-            "target: cpu (also default, deepsparse), cpu-legacy (for x86 without VNNI: 7-bit weights, whose "
-            "products do not saturate there) or gpu (also tensorrt)");
-      visit("ignore", ignore,
-            "layers left in floating point: selectors as for pruning (module names, __FIRST__, Conv2d)");
-      visit("submodules", submodules, "when given, layers outside these modules stay in floating point");
-      visit("disable_quantization_observer_epoch", disable_quantization_observer_epoch,
-            "epoch at which activation ranges stop moving; -1: never");
-      visit("freeze_bn_stats_epoch", freeze_bn_stats_epoch,
-            "epoch at which batch-norm statistics stop moving; -1: never");
-      visit("averaging_constant", averaging_constant,
-            "weight of each new batch in the moving average of a range");
-      visit("weight_bits", weight_bits,
-            "bits of weights, 2 to 8, or a mapping from bits to selectors, the first match wins; default: 8, "
-            "or 7 for cpu-legacy. Fewer than 8 are stored in 8");
-      visit("observer", observer,
-            "how activation ranges are found: moving_average_minmax; for calibration without training also "
-            "minmax, percentile (99.99 %), mse or entropy");
-    }
-  };
+  using Options = QuantizationOptions;
 
   explicit Quantization(const Options& options)
       : Modifier({options.start_epoch, -1}),
@@ -66,27 +35,41 @@ class Quantization : public Modifier {
     check_later("freeze_bn_stats_epoch", options.freeze_bn_stats_epoch);
     if (!(options.averaging_constant > 0 && options.averaging_constant <= 1))
       throw InvalidField("averaging_constant", "expected a number above 0, at most 1");
-    choose_bits();
+    if (options.calibration_steps < 0) throw InvalidField("calibration_steps", "expected 0 or more");
+    if (options.scale_learning_rate != -1 && observer_ != Observer::kLsq)
+      throw InvalidField("scale_learning_rate", "is for observer: lsq");
+    if (!(options.scale_learning_rate >= 0) && options.scale_learning_rate != -1)
+      throw InvalidField("scale_learning_rate", "expected a number of 0 or more, or -1");
+    choose_forms();
   }
 
   void attach(Binding& binding) override {
-    start_ = binding.plan(window()).start;
+    auto plan = binding.plan(window());
+    if (const auto calibration = options_.calibration_steps; calibration > 0) {
+      start_ = std::max(plan.start, calibration + 1);  // the first pass of all is recorded
+      first_observed_ = start_ - calibration;
+      binding.schedule({"ranges observed", {first_observed_, start_}, {}});
+    } else {
+      start_ = first_observed_ = plan.start;
+    }
+    plan.start = start_;
     const auto step_of = [&](double epoch) {
       return epoch < 0 ? StepPlan::kNever : binding.plan({epoch, -1}).start;
     };
     frozen_ranges_ = step_of(options_.disable_quantization_observer_epoch);
     frozen_statistics_ = step_of(options_.freeze_bn_stats_epoch);
-    if (frozen_ranges_ <= start_)
+    if (frozen_ranges_ <= first_observed_)
       throw InvalidField("disable_quantization_observer_epoch",
                          "must lie a step or more after start_epoch: no range would be observed");
-    binding.claim("quantizers", start_, StepPlan::kNever);
-    binding.claim("what operators see", start_, StepPlan::kNever);
+    binding.claim("quantizers", first_observed_, StepPlan::kNever);
+    binding.claim("what operators see", first_observed_, StepPlan::kNever);
     owner_ = binding.owner();
     ignore_ = layers("ignore", options_.ignore, binding.state().parameters);
     submodules_ = layers("submodules", options_.submodules, binding.state().parameters);
-    for (auto& tier : bits_.layers)
+    for (auto& tier : forms_.bits.layers)
       tier.params = layers("weight_bits", tier.params, binding.state().parameters);
-    binding.schedule({"quantization", binding.plan(window()), candidates(binding.state().parameters)});
+    forms_.per_tensor = layers("weight_strategy", forms_.per_tensor, binding.state().parameters);
+    binding.schedule({"quantization", plan, candidates(binding.state().parameters)});
     if (frozen_ranges_ != StepPlan::kNever)
       binding.schedule({"ranges fixed", {frozen_ranges_, StepPlan::kNever}, {}});
     if (frozen_statistics_ != StepPlan::kNever)
@@ -95,10 +78,17 @@ class Quantization : public Modifier {
 
   void forward(State& state, const std::function<void()>& run) override {
     if (!planned_ && state.training) return record_and_plan(state, run);
-    if (!planned_ || (state.training ? state.step < start_ : !quantizers_.saw_data())) return run();
+    const bool observes = state.calibrating || (state.step >= first_observed_ && state.step < frozen_ranges_);
+    const bool rounds = !state.calibrating && state.step >= start_;
+    if (!planned_ || (state.training ? !observes && !rounds : !active())) return run();
+    const bool learns = state.training && rounds && observer_ == Observer::kLsq && observes;
+    if (learns) scales_.begin(quantizers_);
     QuantizationMode::Settings settings;
-    settings.activations = {state.training, state.step < frozen_ranges_,
-                            histograms_.empty() ? nullptr : &histograms_};
+    settings.activations.training = state.training;
+    settings.activations.observe = observes;
+    settings.activations.histograms = histograms_.empty() ? nullptr : &histograms_;
+    settings.activations.round = rounds || !state.training;
+    settings.activations.scale_gradients = learns ? &scales_.gradients() : nullptr;
     settings.freeze_batch_norm = state.step >= frozen_statistics_;
     QuantizationMode mode(quantizers_, state.parameters, state.buffers, settings);
     {
@@ -106,9 +96,17 @@ class Quantization : public Modifier {
       run();
     }
     const auto& seen = mode.finish();
-    if (!settings.activations.training || !settings.activations.observe) return;
+    if (!state.training) return;
+    is_active_ = is_active_ || rounds || state.calibrating;
+    if (!observes) return;
     for (std::size_t i = 0; i < seen.size(); ++i)
-      if (!seen[i].empty()) observe(state, i, seen[i]);
+      if (!seen[i].empty() && !scales_.learns(i)) observe(state, i, seen[i]);
+  }
+
+  void gradients(State& state) override {
+    if (observer_ != Observer::kLsq || state.step >= frozen_ranges_) return;
+    const double rate = options_.scale_learning_rate;
+    scales_.step(quantizers_, rate >= 0 ? rate : state.optimizer->param_groups().front().options().get_lr());
   }
 
   void finish(State&) override {
@@ -130,6 +128,8 @@ class Quantization : public Modifier {
     }
     state["plan"] = text_tensor(to_text(quantizers_.plan())), state["ranges"] = extents,
     state["batches"] = batches;
+    state["is_active"] = at::scalar_tensor(is_active_, at::kBool);
+    if (observer_ == Observer::kLsq) state["scale_velocities"] = scales_.state();
     if (histograms_.empty()) return;
     auto reaches = at::empty({count}, at::kDouble);
     auto counts = at::empty({count, Histogram::kBins}, at::kLong);
@@ -143,7 +143,8 @@ class Quantization : public Modifier {
   }
 
   void load(const StateDict& state) override {
-    planned_ = false;
+    planned_ = is_active_ = false;
+    scales_ = {};
     if (!state.count("plan")) return;
     auto plan = plan_from_text(text_of(state.at("plan")));
     if (plan.scheme != scheme_)
@@ -162,13 +163,23 @@ class Quantization : public Modifier {
     quantizers_ = std::move(loaded);
     make_histograms();
     load_histograms(state);
+    const auto is_active = state.find("is_active");
+    is_active_ = is_active == state.end() || is_active->second.item<bool>();
+    if (const auto velocities = state.find("scale_velocities"); velocities != state.end())
+      scales_.load(velocities->second);
     planned_ = true;
   }
 
   /// Whether the model's forward pass has been recorded, so that there is a plan.
   bool is_planned() const { return planned_; }
   /// Whether quantization has begun and seen data: evaluation is rounded from then on.
-  bool active() const { return planned_ && quantizers_.saw_data(); }
+  bool active() const { return planned_ && is_active_ && quantizers_.saw_data(); }
+  /// Plan and ranges at work, for what is done without training.
+  const Quantizers& quantizers() const { return quantizers_; }
+  /// Whether scales are learned by gradient.
+  bool learns_scales() const { return observer_ == Observer::kLsq; }
+  /// As in the recipe.
+  std::int64_t calibration_steps() const { return options_.calibration_steps; }
   /// Where quantizers are; empty before the first training pass.
   const QuantizationPlan& plan() const { return quantizers_.plan(); }
 
@@ -216,21 +227,16 @@ class Quantization : public Modifier {
  private:
   static constexpr const char* kLegacy = "cpu-legacy";
 
-  void choose_bits() {
-    const auto& value = options_.weight_bits;
-    bits_.all = options_.scheme == kLegacy ? 7 : 8;
-    if (value.is(Value::Kind::kMapping))
-      bits_.layers = read_tiers("weight_bits", value);
-    else if (!value.is(Value::Kind::kNone))
-      bits_.all = checked_bits(value);
-    for (const auto& tier : bits_.layers) checked_bits(tier.number);
-  }
-
-  static int checked_bits(const Value& value) {
-    const double bits = value.number;
-    if (!value.is(Value::Kind::kNumber) || !(bits >= 2 && bits <= 8) || bits != std::floor(bits))
-      throw InvalidField("weight_bits", "expected 2 to 8 bits, got " + describe(value));
-    return static_cast<int>(bits);
+  void choose_forms() {
+    forms_.bits = read_weight_bits(options_.weight_bits, options_.scheme == kLegacy ? 7 : 8);
+    read_weight_strategy(options_.weight_strategy, forms_);
+    const auto& symmetric = options_.symmetric_activations;
+    if (!symmetric.is(Value::Kind::kNone) && !symmetric.is(Value::Kind::kBoolean))
+      throw InvalidField("symmetric_activations", "expected true or false, got " + describe(symmetric));
+    forms_.symmetric = symmetric.is(Value::Kind::kBoolean) && symmetric.number != 0;
+    if (scheme_ == "gpu" && symmetric == Value::boolean(false))
+      throw InvalidField("symmetric_activations",
+                         "GPU engines have no zero points: expected true with scheme gpu");
   }
 
   // A batch with infinite values says nothing of the range.
@@ -243,7 +249,7 @@ class Quantization : public Modifier {
       return;
     }
     auto& range = quantizers_.ranges()[quantizer];
-    if (observer_ == Observer::kMovingAverageMinMax) {
+    if (observer_ == Observer::kMovingAverageMinMax || observer_ == Observer::kLsq) {
       range.move_towards(batch, options_.averaging_constant);
     } else if (observer_ == Observer::kMinMax) {
       auto whole = range.extent;
@@ -321,7 +327,7 @@ class Quantization : public Modifier {
   void record_and_plan(State& state, const std::function<void()>& run) {
     const auto graph = record(state.parameters, state.buffers, run);
     try {
-      quantizers_ = Quantizers(make_plan(graph, scheme_, ignore_, submodules_, bits_));
+      quantizers_ = Quantizers(make_plan(graph, scheme_, ignore_, submodules_, forms_));
     } catch (const Error& error) {
       throw Error(owner_ + ": " + error.what());
     }
@@ -342,10 +348,12 @@ class Quantization : public Modifier {
   std::string scheme_, owner_;
   Observer observer_;
   std::vector<std::string> ignore_, submodules_;
-  WeightBits bits_;
-  std::int64_t start_ = 0, frozen_ranges_ = StepPlan::kNever, frozen_statistics_ = StepPlan::kNever;
-  bool planned_ = false;
+  SchemeOptions forms_;
+  std::int64_t start_ = 0, first_observed_ = 0, frozen_ranges_ = StepPlan::kNever,
+               frozen_statistics_ = StepPlan::kNever;
+  bool planned_ = false, is_active_ = false;
   Quantizers quantizers_;
+  LearnedScales scales_;
   std::vector<Histogram> histograms_;  ///< as quantizers_' ranges; empty: the observer needs none
 };
 

@@ -33,8 +33,9 @@ inline Grid make_grid(const Extent& extent, const ActivationRange& range, bool n
   Grid grid{1, 0, range.lowest, range.highest};
   const float low = non_negative ? 0 : std::min(extent.low, 0.0f), high = std::max(extent.high, 0.0f);
   const auto usable = [](float scale) { return std::isfinite(scale) && scale > 1e-30f; };
-  if (range.symmetric) {
-    const float scale = std::max(-low, high) / static_cast<float>(range.highest);
+  if (range.symmetric && !(non_negative && range.lowest == 0)) {
+    grid.zero_point = range.middle();
+    const float scale = std::max(-low, high) / static_cast<float>(range.highest - grid.zero_point);
     if (usable(scale)) grid.scale = scale;
     return grid;
   }

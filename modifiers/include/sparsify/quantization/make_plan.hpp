@@ -11,61 +11,26 @@
 #include "sparsify/parameters.hpp"
 #include "sparsify/quantization/node_kinds.hpp"
 #include "sparsify/quantization/plan.hpp"
-#include "sparsify/selectors.hpp"
-#include "sparsify/tiers.hpp"
+#include "sparsify/quantization/scheme_options.hpp"
 
 namespace sparsify {
 
-/// How many bits the weights of quantized layers have, 2 to 8.
-struct WeightBits {
-  int all = 8;
-  std::vector<Tier> layers{};  ///< others for these; the first match wins
-};
-
 namespace detail {
-
-/// Layers named by selectors as for pruning, or by kind (Conv2d, Linear).
-class LayerTargets {
- public:
-  LayerTargets(const char* field, const std::vector<std::string>& texts)
-      : field_(field), texts_(texts), used_(texts.size(), false) {}
-
-  bool empty() const { return texts_.empty(); }
-  bool match(const GraphNode& node, const GraphValue& weight) {
-    bool any = false;
-    for (std::size_t i = 0; i < texts_.size(); ++i) {
-      const bool kind = (texts_[i] == "Conv2d" && node.op == "aten::conv2d") ||
-                        (texts_[i] == "Linear" && node.op == "aten::linear");
-      if (!kind && !Selector(texts_[i]).matches({weight.name, weight.tensor})) continue;
-      any = used_[i] = true;
-    }
-    return any;
-  }
-  /// Throws InvalidField for a target that matched no layer.
-  void check_used() const {
-    for (std::size_t i = 0; i < texts_.size(); ++i)
-      if (!used_[i]) throw InvalidField(field_, "'" + texts_[i] + "' matches no convolution or linear layer");
-  }
-
- private:
-  const char* field_;
-  std::vector<std::string> texts_;
-  std::vector<bool> used_;
-};
 
 /// Follows the data from the layers that should compute in integers to the tensors that must lie on a grid
 /// for that.
 class PlanMaker {
  public:
   PlanMaker(const Graph& graph, const std::string& scheme, const std::vector<std::string>& ignore,
-            const std::vector<std::string>& submodules, const WeightBits& bits)
+            const std::vector<std::string>& submodules, const SchemeOptions& options)
       : graph_(graph),
         is_cpu_(scheme == "cpu"),
         ignore_("ignore", ignore),
         submodules_("submodules", submodules),
-        bits_of_all_(bits.all) {
-    for (const auto& tier : bits.layers)
-      bits_.emplace_back(static_cast<int>(tier.number), LayerTargets("weight_bits", tier.params));
+        bits_(options.bits),
+        per_tensor_("weight_strategy", options.per_tensor),
+        all_per_tensor_(options.all_per_tensor),
+        symmetric_(options.symmetric) {
     if (scheme != "cpu" && scheme != "gpu")
       throw InvalidField("scheme", "expected cpu or gpu, got '" + scheme + "'");
     plan_.scheme = scheme;
@@ -88,7 +53,8 @@ class PlanMaker {
     find_layers();
     ignore_.check_used();
     submodules_.check_used();
-    for (const auto& tier : bits_) tier.second.check_used();
+    bits_.check_used();
+    per_tensor_.check_used();
     for (const auto& layer : layers_) {
       demand(graph_.nodes[layer.node].value("input"));
       // On the CPU a convolution is integer only when its output is rounded as well; a linear layer needs no
@@ -112,6 +78,7 @@ class PlanMaker {
     int batch_norm = -1;  ///< the node that is folded into it
     int end = -1;         ///< the value after batch-norm and activation
     int bits = 8;         ///< of the weight
+    bool per_tensor = false;
   };
 
   // --- layers ---
@@ -121,7 +88,7 @@ class PlanMaker {
       const auto& node = graph_.nodes[i];
       if (!is_weighted(node) && !is_product_with_parameter(node)) continue;
       auto layer = follow(i);
-      layer.bits = bits_of(node);
+      choose_weight_form(node, layer);
       const auto reason = why_float(node, layer);
       if (reason.empty())
         layers_.push_back(layer);
@@ -136,12 +103,11 @@ class PlanMaker {
     return right >= 0 && graph_.values[right].is_parameter;
   }
 
-  int bits_of(const GraphNode& node) {
+  void choose_weight_form(const GraphNode& node, Layer& layer) {
     const int weight = node.value("weight");
-    int bits = 0;
-    for (auto& [number, targets] : bits_)  // all are asked: each must match something
-      if (weight >= 0 && targets.match(node, graph_.values[weight]) && bits == 0) bits = number;
-    return bits == 0 ? bits_of_all_ : bits;
+    if (weight < 0) return;
+    layer.bits = bits_.of(node, graph_.values[weight]);
+    layer.per_tensor = per_tensor_.match(node, graph_.values[weight]) || all_per_tensor_;
   }
 
   // The node that alone reads a value, or -1.
@@ -324,7 +290,7 @@ class PlanMaker {
       const auto [entry, is_new] = numbers_.emplace(find(value), static_cast<int>(plan_.activations.size()));
       if (is_new) {
         ActivationQuantizer quantizer{site_of(value), {}, non_negative(value)};
-        quantizer.range = is_cpu_ ? ActivationRange{0, 255, false} : ActivationRange{-128, 127, true};
+        quantizer.range = is_cpu_ ? ActivationRange{0, 255, symmetric_} : ActivationRange{-128, 127, true};
         plan_.activations.push_back(quantizer);
       } else {
         auto& quantizer = plan_.activations[entry->second];
@@ -354,6 +320,7 @@ class PlanMaker {
     WeightQuantizer weight;
     weight.site = node.site;
     weight.bits = layer.bits;
+    weight.per_tensor = layer.per_tensor;
     weight.input = quantizer_of(node.value("input"));
     weight.output = quantizer_of(layer.end);
     if (layer.batch_norm >= 0) {
@@ -368,8 +335,9 @@ class PlanMaker {
   const Graph& graph_;
   const bool is_cpu_;
   LayerTargets ignore_, submodules_;
-  std::vector<std::pair<int, LayerTargets>> bits_;
-  int bits_of_all_;
+  BitsOfLayers bits_;
+  LayerTargets per_tensor_;
+  bool all_per_tensor_, symmetric_;
   QuantizationPlan plan_;
   std::vector<Layer> layers_;
   std::vector<std::vector<int>> readers_;
@@ -388,8 +356,8 @@ class PlanMaker {
 inline QuantizationPlan make_plan(const Graph& graph, const std::string& scheme,
                                   const std::vector<std::string>& ignore = {},
                                   const std::vector<std::string>& submodules = {},
-                                  const WeightBits& bits = {}) {
-  return detail::PlanMaker(graph, scheme, ignore, submodules, bits).make();
+                                  const SchemeOptions& options = {}) {
+  return detail::PlanMaker(graph, scheme, ignore, submodules, options).make();
 }
 
 }  // namespace sparsify

@@ -157,7 +157,7 @@ class QuantizationMode : public ForwardMode {
   int carry_integers(const OperatorFacts& facts, c10::IValue* arguments, std::size_t count) {
     const int quantizer = facts.in_place ? -1 : quantizers_.carried_at(sites_.peek(facts));
     if (quantizer < 0 || !training() || !quantizers_.feeds_layer(quantizer) ||
-        !activations_.has_range(quantizer))
+        !activations_.gives_integers(quantizer))
       return -1;
     bool all = true;
     for (std::size_t i = 0; i < count; ++i)
@@ -208,8 +208,7 @@ class QuantizationMode : public ForwardMode {
         x = activations_.values(x, *entry);
     }
     const auto gate = x.sigmoid();
-    const auto rounded_gate =
-        fake_quantize(gate, activations_.grid(quantizer, gate), activations_.seen(quantizer, gate));
+    const auto rounded_gate = activations_.round_once(gate, quantizer);
     return facts.in_place ? x.mul_(rounded_gate) : x.mul(rounded_gate);
   }
 
@@ -232,8 +231,7 @@ class QuantizationMode : public ForwardMode {
     const auto& entry = quantizers_.plan().weights[layer];
     int quantizer = quantizers_.activation_at(sites_.peek(facts));
     if (quantizer < 0 && entry.relu) quantizer = entry.output, call.relu = true;
-    if (quantizer >= 0 && (!activations_.has_range(quantizer) || activations_.counts_values()))
-      quantizer = -1, call.relu = false;
+    if (quantizer >= 0 && !activations_.can_be_fused(quantizer)) quantizer = -1, call.relu = false;
     if (!can_fuse(x, tensor(1), tensor(2), call)) {
       if (product) arguments[0] = scale_product(x, product, 1);
       return std::nullopt;
@@ -284,6 +282,7 @@ class QuantizationMode : public ForwardMode {
                   "this call");
     }
     ++visited_;
+    if (!settings_.activations.round) return {};
     const auto& parameter = weight.named->tensor;
     scales_[layer] = layer_scales(quantizers_, layer, parameter, parameters_, buffers_);
     auto product = take_integers(facts, layer, arguments);
@@ -301,7 +300,7 @@ class QuantizationMode : public ForwardMode {
   IntegerProduct take_integers(const OperatorFacts& facts, int layer, c10::IValue* arguments) {
     auto& input = arguments[input_argument(facts)];
     const int quantizer = quantizers_.plan().weights[layer].input;
-    if (!training() || !computes_in_bfloat16(input.toTensor()) || !activations_.has_range(quantizer))
+    if (!training() || !computes_in_bfloat16(input.toTensor()) || !activations_.gives_integers(quantizer))
       return {};
     auto* entry = find(input.toTensor());
     if (!entry || entry->quantizer != quantizer) return {};

@@ -17,8 +17,8 @@
 
 namespace sparsify {
 
-/// How ranges of activations are found.
-enum class Observer { kMovingAverageMinMax, kMinMax, kPercentile, kMse, kEntropy };
+/// How ranges of activations are found; kLsq: a moving average to begin with, then by gradient.
+enum class Observer { kMovingAverageMinMax, kMinMax, kPercentile, kMse, kEntropy, kLsq };
 
 /// Throws InvalidField for an unknown name.
 inline Observer parse_observer(const std::string& name) {
@@ -27,12 +27,14 @@ inline Observer parse_observer(const std::string& name) {
   if (name == "percentile") return Observer::kPercentile;
   if (name == "mse") return Observer::kMse;
   if (name == "entropy") return Observer::kEntropy;
+  if (name == "lsq") return Observer::kLsq;
   throw InvalidField(
-      "observer", "expected moving_average_minmax, minmax, percentile, mse or entropy, got '" + name + "'");
+      "observer",
+      "expected moving_average_minmax, minmax, percentile, mse, entropy or lsq, got '" + name + "'");
 }
 
 inline bool needs_histogram(Observer observer) {
-  return observer != Observer::kMovingAverageMinMax && observer != Observer::kMinMax;
+  return observer == Observer::kPercentile || observer == Observer::kMse || observer == Observer::kEntropy;
 }
 
 /// Leaves the share 1 - `percentile` of all values outside at each end.

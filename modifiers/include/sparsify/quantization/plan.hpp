@@ -14,7 +14,10 @@ namespace sparsify {
 struct ActivationRange {
   std::int64_t lowest = 0;
   std::int64_t highest = 255;
-  bool symmetric = false;  ///< zero point fixed at 0 (signed) whatever was observed
+  bool symmetric = false;  ///< zero point fixed in the middle (signed: at 0) whatever was observed
+
+  /// The zero point of a symmetric range.
+  std::int64_t middle() const { return (lowest + highest + 1) / 2; }
 };
 
 /// One quantizer per tensor: the tensor is rounded once, where it is produced, and every reader sees the
@@ -30,7 +33,8 @@ struct ActivationQuantizer {
                         ///< flatten, concatenation ...; engines want equal quantizers there
 };
 
-/// One convolution or linear layer whose weight is rounded: symmetric, with a scale for each output channel.
+/// One convolution or linear layer whose weight is rounded: symmetric, with a scale for each output channel,
+/// or with one for all of them once batch-norm is folded in.
 struct WeightQuantizer {
   std::string site;  ///< the parameter's name
   int input = -1;    ///< index of the activation quantizer of its input
@@ -42,6 +46,8 @@ struct WeightQuantizer {
   std::string bias{};  ///< parameter name of its own bias; empty: none
   int bits = 8;        ///< of its weight, 2 to 8
   bool relu = false;  ///< what its batch-norm gives goes through a ReLU and nowhere else, and is rounded then
+  bool per_tensor =
+      false;  ///< one scale in the engine: those of the channels differ by the batch-norm's factor
 
   /// Integers lie in [-highest, highest].
   std::int64_t highest() const { return (1 << (bits - 1)) - 1; }

@@ -51,7 +51,8 @@ inline std::string to_text(const QuantizationPlan& plan) {
          << detail::join(a.carried_sites, ',') << '\n';
   for (const auto& w : plan.weights)
     text << "weight\t" << w.site << '\t' << w.input << '\t' << w.output << '\t' << w.batch_norm << '\t'
-         << detail::exact(w.eps) << '\t' << w.bias << '\t' << w.bits << '\t' << w.relu << '\n';
+         << detail::exact(w.eps) << '\t' << w.bias << '\t' << w.bits << '\t' << w.relu << '\t' << w.per_tensor
+         << '\n';
   for (const auto& layer : plan.unquantized)
     text << "unquantized\t" << layer.site << '\t' << layer.reason << '\n';
   return text.str();
@@ -72,9 +73,10 @@ inline QuantizationPlan plan_from_text(const std::string& text) {
                                   integer(5) != 0,
                                   detail::list(f[6]),
                                   detail::list(f[7])});
-    } else if (f[0] == "weight" && f.size() == 9) {
+    } else if (f[0] == "weight" && f.size() == 10) {
       plan.weights.push_back({f[1], static_cast<int>(integer(2)), static_cast<int>(integer(3)), f[4],
-                              std::atof(f[5].c_str()), f[6], static_cast<int>(integer(7)), integer(8) != 0});
+                              std::atof(f[5].c_str()), f[6], static_cast<int>(integer(7)), integer(8) != 0,
+                              integer(9) != 0});
     } else if (f[0] == "unquantized" && f.size() == 3) {
       plan.unquantized.push_back({f[1], f[2]});
     } else {

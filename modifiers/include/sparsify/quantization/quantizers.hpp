@@ -129,9 +129,11 @@ inline at::Tensor layer_scales(const Quantizers& quantizers, int layer, const at
                                const Parameters& parameters, const Parameters& buffers) {
   const auto& entry = quantizers.plan().weights[layer];
   const bool integer_bias = quantizers.plan().scheme == "cpu" && quantizers.ranges()[entry.input].batches > 0;
-  if (!integer_bias) return weight_scales(weight, nullptr, 0, entry.highest());
+  const double input_scale = integer_bias ? quantizers.grid(entry.input).scale : 0;
+  if (!integer_bias && !entry.per_tensor) return weight_scales(weight, nullptr, 0, entry.highest());
   const auto folded = fold(entry, weight.size(0), parameters, buffers);
-  return weight_scales(weight, &folded, quantizers.grid(entry.input).scale, entry.highest());
+  return entry.per_tensor ? tensor_weight_scales(weight, folded, input_scale, entry.highest())
+                          : weight_scales(weight, &folded, input_scale, entry.highest());
 }
 
 }  // namespace sparsify

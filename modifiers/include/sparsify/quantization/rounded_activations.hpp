@@ -11,6 +11,7 @@
 
 #include "sparsify/graph/operators.hpp"
 #include "sparsify/quantization/histogram.hpp"
+#include "sparsify/quantization/learned_scales.hpp"
 #include "sparsify/quantization/quantizers.hpp"
 
 namespace sparsify {
@@ -22,6 +23,9 @@ class RoundedActivations {
     bool training = true;
     bool observe = true;                           ///< ranges go on moving
     std::vector<Histogram>* histograms = nullptr;  ///< of the plan's activations: counts what it observes
+    bool round = true;                             ///< false: ranges are observed in floating point
+    const std::vector<at::Tensor>* scale_gradients = nullptr;  ///< of the plan's activations: what learns
+                                                               ///< their scales, where defined
   };
 
   using Owner = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
@@ -77,6 +81,7 @@ class RoundedActivations {
   /// Its values on the grid.
   at::Tensor values(const at::Tensor& tensor, Entry& entry) {
     if (entry.holds == Holds::kValues) return tensor;
+    if (!settings_.round) return observe(tensor, entry), tensor;
     if (fits(entry.values, tensor)) return entry.values;
     const bool has_integers = entry.holds == Holds::kIntegers || fits(entry.integers, tensor);
     entry.values =
@@ -86,7 +91,12 @@ class RoundedActivations {
     return entry.values;
   }
 
-  /// Its integers less the zero point. The quantizer must have a range.
+  /// Whether a quantizer gives integers too: it has a range, and its scale is not learned.
+  bool gives_integers(int quantizer) const {
+    return settings_.round && has_range(quantizer) && !learns(quantizer);
+  }
+
+  /// Its integers less the zero point, if the quantizer gives them.
   at::Tensor integers(const at::Tensor& tensor, Entry& entry) {
     if (entry.holds == Holds::kIntegers) return tensor;
     if (!fits(entry.integers, tensor)) entry.integers = round(tensor, entry, Holds::kIntegers);
@@ -99,7 +109,7 @@ class RoundedActivations {
     if (is_read && entry.holds == Holds::kIntegers)
       at::Tensor(tensor).mul_(static_cast<double>(quantizers_.grid(entry.quantizer).scale));
     else if (is_read && !entry.holds && !captured_.count(tensor.unsafeGetTensorImpl()))
-      fake_quantize_(tensor, grid(entry.quantizer, tensor), observer(entry, tensor));
+      round_in_place(tensor, entry);
     for (auto found = entries_.begin(); found != entries_.end(); ++found)
       if (&found->second == &entry) return void(entries_.erase(found));
   }
@@ -123,8 +133,17 @@ class RoundedActivations {
   bool has_range(int quantizer) const {
     return quantizers_.ranges()[static_cast<std::size_t>(quantizer)].batches > 0;
   }
-  /// Whether only a tensor's extent is wanted of what a quantizer sees, which kernels note in passing.
-  bool counts_values() const { return settings_.training && settings_.observe && settings_.histograms; }
+  /// Whether a quantizer may be part of a fused kernel, which notes no more than the extent of what it sees.
+  bool can_be_fused(int quantizer) const {
+    const bool counts = settings_.training && settings_.observe && settings_.histograms;
+    return gives_integers(quantizer) && !counts;
+  }
+
+  /// A tensor that no entry is made for, rounded.
+  at::Tensor round_once(const at::Tensor& tensor, int quantizer) {
+    Entry entry{Owner(tensor.getIntrusivePtr()), quantizer};
+    return values(tensor, entry);
+  }
 
  private:
   static const void* storage_of(const at::Tensor& tensor) {
@@ -136,8 +155,29 @@ class RoundedActivations {
     return copy.defined() && detail::wants_gradient(tensor) == copy.requires_grad();
   }
 
+  bool learns(int quantizer) const {
+    return settings_.scale_gradients && at::GradMode::is_enabled() &&
+           (*settings_.scale_gradients)[static_cast<std::size_t>(quantizer)].defined();
+  }
+
+  void observe(const at::Tensor& tensor, Entry& entry) {
+    if (auto* seen = observer(entry, tensor)) seen->merge(extent_of(tensor));
+  }
+
+  void round_in_place(const at::Tensor& tensor, Entry& entry) {
+    if (!settings_.round)
+      observe(tensor, entry);
+    else if (learns(entry.quantizer))
+      tensor.copy_(round(tensor.clone(), entry, Holds::kValues));
+    else
+      fake_quantize_(tensor, grid(entry.quantizer, tensor), observer(entry, tensor));
+  }
+
   at::Tensor round(const at::Tensor& tensor, Entry& entry, Holds holds) {
     const auto rounds_to = grid(entry.quantizer, tensor);
+    if (learns(entry.quantizer))
+      return fake_quantize_learned(
+          tensor, (*settings_.scale_gradients)[static_cast<std::size_t>(entry.quantizer)], rounds_to);
     return fake_quantize(tensor, rounds_to, observer(entry, tensor), holds);
   }
 

@@ -19,6 +19,9 @@ struct Folded {
 
 namespace detail {
 
+// Integer biases are kept below 2^30, so that the accumulator they start has room for the products.
+inline constexpr double kSmallestBiasStep = 1.0 / (1 << 30);
+
 // float32 copies on the CPU of per-channel vectors.
 inline std::vector<double> channel_values(const at::Tensor& tensor) {
   const auto plain = tensor.detach().to(at::kCPU, at::kDouble).contiguous();
@@ -97,7 +100,7 @@ inline at::Tensor channel_maxima(const at::Tensor& weight) {
 /// bias stays in floating point.
 inline at::Tensor weight_scales(const at::Tensor& weight, const Folded* folded, double input_scale,
                                 std::int64_t highest = 127) {
-  constexpr double kFinest = 1.0 / (1 << 20), kSmallest = 1.0 / (1 << 30);
+  constexpr double kFinest = 1.0 / (1 << 20);
   auto scales = channel_maxima(weight);
   auto* scale = scales.mutable_data_ptr<float>();
   for (std::int64_t c = 0; c < scales.numel(); ++c) {
@@ -105,9 +108,32 @@ inline at::Tensor weight_scales(const at::Tensor& weight, const Folded* folded, 
     const double multiplier = folded ? input_scale * std::fabs(folded->k[c]) : 0;
     const double bias =
         multiplier > 0 ? std::fabs(folded->b[c]) / multiplier : 0;  // in units of the weight's scale
-    double chosen = std::max(largest / static_cast<double>(highest), bias * kSmallest);
+    double chosen = std::max(largest / static_cast<double>(highest), bias * detail::kSmallestBiasStep);
     if (largest == 0) chosen = bias * kFinest;
     scale[c] = chosen > 1e-30 && std::isfinite(chosen) ? static_cast<float>(chosen) : 1.0f;
+  }
+  return scales;
+}
+
+/// The same with one scale for the folded weight, k * w, of all channels, so that engines which take no more
+/// can run it: the scale of a channel is that one divided by its |k|. A channel that batch-norm multiplies by
+/// 0 has a scale of its own, as it comes out 0 on any.
+inline at::Tensor tensor_weight_scales(const at::Tensor& weight, const Folded& folded, double input_scale,
+                                       std::int64_t highest = 127) {
+  auto scales = weight_scales(weight, nullptr, 0, highest);
+  const auto maxima = channel_maxima(weight);
+  auto* scale = scales.mutable_data_ptr<float>();
+  double common = 0;
+  for (std::int64_t c = 0; c < scales.numel(); ++c) {
+    const double largest = maxima.const_data_ptr<float>()[c] * std::fabs(folded.k[c]);
+    const double bias =
+        input_scale > 0 ? std::fabs(folded.b[c]) / input_scale * detail::kSmallestBiasStep : 0;
+    for (const double wanted : {largest / static_cast<double>(highest), bias})
+      if (std::isfinite(wanted)) common = std::max(common, wanted);
+  }
+  for (std::int64_t c = 0; c < scales.numel(); ++c) {
+    const double chosen = common / std::fabs(folded.k[c]);
+    if (chosen > 1e-30 && chosen < 1e30) scale[c] = static_cast<float>(chosen);
   }
   return scales;
 }

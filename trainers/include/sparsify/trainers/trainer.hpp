@@ -8,6 +8,7 @@
 #include <string>
 
 #include "sparsify/recipe.hpp"
+#include "sparsify/trainers/calibrate.hpp"
 #include "sparsify/trainers/dataset.hpp"
 #include "sparsify/trainers/metrics.hpp"
 #include "sparsify/trainers/model.hpp"
@@ -95,6 +96,10 @@ class Trainer {
   /// by top-1 among epochs of equal sparsity and precision, so that a dense model never counts as the best
   /// sparse one.
   TrainResult run();
+
+  /// Applies the recipe once, without training: pruning by magnitude at its final sparsity, quantizers
+  /// calibrated. Writes the checkpoint `last`. Throws Error for modifiers that learn.
+  void apply_once(const CalibrationOptions& options);
 
   /// The model as it stands over the validation set, fp32, quantizers active: what the export is compared
   /// with.
