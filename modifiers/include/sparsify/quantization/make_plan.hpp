@@ -9,9 +9,10 @@
 
 #include "sparsify/error.hpp"
 #include "sparsify/parameters.hpp"
+#include "sparsify/quantization/float_rules.hpp"
+#include "sparsify/quantization/layer_targets.hpp"
 #include "sparsify/quantization/node_kinds.hpp"
 #include "sparsify/quantization/plan.hpp"
-#include "sparsify/selectors.hpp"
 #include "sparsify/tiers.hpp"
 
 namespace sparsify {
@@ -23,35 +24,6 @@ struct WeightBits {
 };
 
 namespace detail {
-
-/// Layers named by selectors as for pruning, or by kind (Conv2d, Linear).
-class LayerTargets {
- public:
-  LayerTargets(const char* field, const std::vector<std::string>& texts)
-      : field_(field), texts_(texts), used_(texts.size(), false) {}
-
-  bool empty() const { return texts_.empty(); }
-  bool match(const GraphNode& node, const GraphValue& weight) {
-    bool any = false;
-    for (std::size_t i = 0; i < texts_.size(); ++i) {
-      const bool kind = (texts_[i] == "Conv2d" && node.op == "aten::conv2d") ||
-                        (texts_[i] == "Linear" && node.op == "aten::linear");
-      if (!kind && !Selector(texts_[i]).matches({weight.name, weight.tensor})) continue;
-      any = used_[i] = true;
-    }
-    return any;
-  }
-  /// Throws InvalidField for a target that matched no layer.
-  void check_used() const {
-    for (std::size_t i = 0; i < texts_.size(); ++i)
-      if (!used_[i]) throw InvalidField(field_, "'" + texts_[i] + "' matches no convolution or linear layer");
-  }
-
- private:
-  const char* field_;
-  std::vector<std::string> texts_;
-  std::vector<bool> used_;
-};
 
 /// Follows the data from the layers that should compute in integers to the tensors that must lie on a grid
 /// for that.
@@ -101,7 +73,7 @@ class PlanMaker {
       if (weight.input >= 0)
         plan_.weights.push_back(std::move(weight));
       else
-        plan_.unquantized.push_back({weight.site, "its input is a constant"});
+        plan_.unquantized.push_back(left_float(weight.site, float_rules::kConstantInput));
     }
     return std::move(plan_);
   }
@@ -122,11 +94,10 @@ class PlanMaker {
       if (!is_weighted(node) && !is_product_with_parameter(node)) continue;
       auto layer = follow(i);
       layer.bits = bits_of(node);
-      const auto reason = why_float(node, layer);
-      if (reason.empty())
-        layers_.push_back(layer);
+      if (const auto* rule = why_float(node, layer))
+        plan_.unquantized.push_back(left_float(node.site, *rule, node.op));
       else
-        plan_.unquantized.push_back({node.site, reason});
+        layers_.push_back(layer);
     }
   }
 
@@ -177,21 +148,21 @@ class PlanMaker {
     return name == suffix ? "." : name.substr(0, name.size() - suffix.size() - 1);
   }
 
-  std::string why_float(const GraphNode& node, const Layer& layer) {
+  // Null: it computes in integers.
+  const FloatRule* why_float(const GraphNode& node, const Layer& layer) {
     const int weight = node.value("weight");
-    if (is_product_with_parameter(node)) return "its weight is not transposed, as a linear layer's is";
-    if (weight < 0) return "it has no weight";
+    if (is_product_with_parameter(node)) return &float_rules::kNotTransposed;
+    if (weight < 0) return &float_rules::kNoWeight;
     const auto& value = graph_.values[weight];
-    if (value.producer >= 0) return "its weight is computed in the forward pass";
-    if (value.name.empty()) return "its weight is not the model's";
-    if (!value.is_parameter) return "its weight is a buffer";
-    if (is_captured(node.value("input"))) return "its input is a constant";
-    if (ignore_.match(node, value)) return "ignored by the recipe";
-    if (!submodules_.match(node, value) && !submodules_.empty()) return "outside the recipe's submodules";
-    if (node.op != "aten::conv2d" && node.op != "aten::linear")
-      return "no integer kernel for " + node.op.substr(node.op.find("::") + 2);
-    if (node.op == "aten::conv2d" && is_output_[layer.end]) return "its output is an output of the model";
-    return "";
+    if (value.producer >= 0) return &float_rules::kComputedWeight;
+    if (value.name.empty()) return &float_rules::kForeignWeight;
+    if (!value.is_parameter) return &float_rules::kBufferWeight;
+    if (is_captured(node.value("input"))) return &float_rules::kConstantInput;
+    if (ignore_.match(node, value)) return &float_rules::kIgnored;
+    if (!submodules_.match(node, value) && !submodules_.empty()) return &float_rules::kOutsideSubmodules;
+    if (node.op != "aten::conv2d" && node.op != "aten::linear") return &float_rules::kNoIntegerKernel;
+    if (node.op == "aten::conv2d" && is_output_[layer.end]) return &float_rules::kFloatOutput;
+    return nullptr;
   }
 
   // --- demands ---

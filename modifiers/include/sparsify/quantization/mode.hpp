@@ -4,6 +4,7 @@
 #include <ATen/ops/tensor.h>
 #include <c10/util/intrusive_ptr.h>
 
+#include <functional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -22,11 +23,15 @@ namespace sparsify {
 /// gets the rounded one.
 class QuantizationMode : public ForwardMode {
  public:
+  /// Gets every tensor that the plan rounds, rounded, in the order of computation: the call site that made it
+  /// ("....sigmoid" inside a SiLU) and its quantizer.
+  using Watch = std::function<void(const std::string& site, int quantizer, const at::Tensor& rounded)>;
   struct Settings {
     bool training = true;
     bool observe = true;                           ///< ranges go on moving
     std::vector<Histogram>* histograms = nullptr;  ///< of the plan's activations: counts what it observes
     bool freeze_batch_norm = false;  ///< batch-norms use and keep their running statistics while training
+    Watch watch{};                   ///< in evaluation only: it rounds once more
   };
 
   QuantizationMode(const Quantizers& quantizers, const Parameters& parameters, const Parameters& buffers,
@@ -96,7 +101,9 @@ class QuantizationMode : public ForwardMode {
         const int number = sites_.number_input(facts, tensor);
         if (number < 0 || pending_.count(tensor.unsafeGetTensorImpl())) return;
         const int quantizer = quantizers_.activation_at("input#" + std::to_string(number));
-        if (quantizer >= 0) make_pending(tensor, quantizer), captured_.insert(tensor.unsafeGetTensorImpl());
+        if (quantizer < 0) return;
+        make_pending(tensor, quantizer), captured_.insert(tensor.unsafeGetTensorImpl());
+        show("input#" + std::to_string(number), quantizer, tensor);
       });
   }
 
@@ -203,7 +210,9 @@ class QuantizationMode : public ForwardMode {
           sites_.note_computed(output);
         if (site.empty()) site = sites_.leave(facts, output);
         const int quantizer = sites_.is_foreign() ? -1 : quantizers_.activation_at(site);
-        if (quantizer >= 0 && output.is_floating_point()) make_pending(output, quantizer);
+        if (quantizer < 0 || !output.is_floating_point()) return;
+        make_pending(output, quantizer);
+        show(site, quantizer, output);
       });
   }
 
@@ -215,11 +224,16 @@ class QuantizationMode : public ForwardMode {
     auto x = arguments[0].toTensor();
     const auto gate = x.sigmoid();
     const auto rounded_gate = fake_quantize(gate, grid(quantizer, gate), seen(quantizer, gate));
+    show(sites_.peek(facts) + ".sigmoid", quantizer, gate);
     if (facts.in_place)
       x.mul_(rounded_gate);
     else
       arguments[0] = x.mul(rounded_gate);
     return true;
+  }
+
+  void show(const std::string& site, int quantizer, const at::Tensor& tensor) const {
+    if (settings_.watch) settings_.watch(site, quantizer, fake_quantize(tensor, quantizers_.grid(quantizer)));
   }
 
   // --- weights and biases ---
@@ -273,7 +287,7 @@ class QuantizationMode : public ForwardMode {
     const auto mean = names_.find(arguments[3].toTensor());
     if (!mean) return;
     if (settings_.freeze_batch_norm && settings_.training) arguments[5] = false;
-    const int layer = quantizers_.layer_of_batch_norm(mean.named->name);
+    const int layer = quantizers_.layer_of_batch_norm(mean.named->name, sites_.here());
     if (layer < 0 || !scales_[layer].defined() || !moves_biases() || arguments[5].toBool()) return;
     arguments[2] = moved_beta(layer, arguments[2]);
   }

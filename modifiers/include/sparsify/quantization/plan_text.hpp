@@ -53,7 +53,7 @@ inline std::string to_text(const QuantizationPlan& plan) {
     text << "weight\t" << w.site << '\t' << w.input << '\t' << w.output << '\t' << w.batch_norm << '\t'
          << detail::exact(w.eps) << '\t' << w.bias << '\t' << w.bits << '\n';
   for (const auto& layer : plan.unquantized)
-    text << "unquantized\t" << layer.site << '\t' << layer.reason << '\n';
+    text << "unquantized\t" << layer.site << '\t' << layer.rule << '\t' << layer.reason << '\n';
   return text.str();
 }
 
@@ -75,8 +75,8 @@ inline QuantizationPlan plan_from_text(const std::string& text) {
     } else if (f[0] == "weight" && f.size() == 8) {
       plan.weights.push_back({f[1], static_cast<int>(integer(2)), static_cast<int>(integer(3)), f[4],
                               std::atof(f[5].c_str()), f[6], static_cast<int>(integer(7))});
-    } else if (f[0] == "unquantized" && f.size() == 3) {
-      plan.unquantized.push_back({f[1], f[2]});
+    } else if (f[0] == "unquantized" && f.size() == 4) {
+      plan.unquantized.push_back({f[1], f[2], f[3]});
     } else {
       throw Error("saved quantization plan: cannot read the line '" + line + "'");
     }
