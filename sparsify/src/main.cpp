@@ -8,6 +8,7 @@
 
 #include "commands/commands.hpp"
 #include "sparsify/suggest.hpp"
+#include "sparsify/trainers/data_error.hpp"
 #include "sparsify/trainers/memory.hpp"
 #include "workflow/input_error.hpp"
 
@@ -66,6 +67,8 @@ int run(const Command& command, const Arguments& arguments) {
   try {
     return command.run(arguments);
   } catch (const sparsify::InputError& error) {
+    return report(command.name, error.what(), kBadInput);
+  } catch (const sparsify::trainers::DataError& error) {
     return report(command.name, error.what(), kBadInput);
   } catch (const sparsify::Interrupted& stopped) {
     return report(command.name, stopped.what(), kInterrupted);

@@ -119,10 +119,14 @@ ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example,
   return outcome;
 }
 
-onnx::Engine comparison_engine(const std::filesystem::path& path, onnx::Target target) {
+onnx::EngineOptions comparison_options(onnx::Target target) {
   onnx::EngineOptions options;
   options.optimize = target == onnx::Target::kCpu;
-  return onnx::Engine(path, options);
+  return options;
+}
+
+onnx::Engine comparison_engine(const std::filesystem::path& path, onnx::Target target) {
+  return onnx::Engine(path, comparison_options(target));
 }
 
 at::Tensor first_image(const trainers::Datasets& data) {

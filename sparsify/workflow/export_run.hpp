@@ -30,9 +30,10 @@ struct ExportOutcome {
 ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target,
                              int opset, const std::filesystem::path& path);
 
-/// The engine that an exported file is compared in: ONNX Runtime, optimised for the cpu target. A file for
-/// GPU engines is run operator by operator, as it stands, since CPU fusions round its tensors elsewhere than
-/// GPU engines do.
+/// How an exported file is run to be compared: optimised for the cpu target. A file for GPU engines is run
+/// operator by operator, as it stands, since CPU fusions round its tensors elsewhere than GPU engines do.
+onnx::EngineOptions comparison_options(onnx::Target target);
+/// ONNX Runtime with these options.
 onnx::Engine comparison_engine(const std::filesystem::path& path, onnx::Target target);
 
 /// The first validation image as the network gets it, [1, 3, H, W].

@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include "sparsify/masks/n_of_m.hpp"
+#include "sparsify/quantization/float_rules.hpp"
 
 namespace sparsify {
 namespace {
@@ -12,9 +13,9 @@ void note_quantization(LayerFacts& layer, const QuantizationPlan& plan) {
   for (const auto& weight : plan.weights)
     if (weight.site == layer.name) layer.quantized = true, layer.bits = weight.bits;
   if (layer.quantized) return;
-  layer.why_not = "not reached by the forward pass";
+  layer.left = left_float(layer.name, float_rules::kNotReached);
   for (const auto& left : plan.unquantized)
-    if (left.site == layer.name) layer.why_not = left.reason;
+    if (left.site == layer.name) layer.left = left;
 }
 
 }  // namespace
@@ -53,7 +54,7 @@ ModelFacts measure(const Parameters& parameters, const QuantizationPlan* plan) {
     if (plan)
       note_quantization(layer, *plan);
     else
-      layer.why_not = "the recipe does not quantize";
+      layer.left = left_float(layer.name, float_rules::kNotQuantized);
     facts.layers.push_back(std::move(layer));
   }
   return facts;

@@ -15,10 +15,10 @@ struct LayerFacts {
   std::string name;  ///< of the weight
   std::vector<std::int64_t> sizes;
   std::int64_t weights = 0, zeros = 0;
-  bool two_four = false;   ///< 2:4 along input channels holds
-  bool quantized = false;  ///< computes in 8 bits
-  int bits = 8;            ///< of its weight then
-  std::string why_not{};   ///< the rule that leaves it in floating point
+  bool two_four = false;    ///< 2:4 along input channels holds
+  bool quantized = false;   ///< computes in 8 bits
+  int bits = 8;             ///< of its weight then
+  UnquantizedLayer left{};  ///< the rule that leaves it in floating point otherwise
 
   double sparsity() const {
     return weights > 0 ? static_cast<double>(zeros) / static_cast<double>(weights) : 0;

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "sparsify/error.hpp"
 #include "sparsify/trainers/loader.hpp"
 #include "sparsify/trainers/trainer.hpp"
 #include "workflow/table.hpp"
@@ -44,6 +45,12 @@ std::vector<std::string> complaints(const Parity& parity, const std::string& eng
     found.push_back(engine + " decides like the trained model for only " +
                     format_percent(parity.engine.agreement) + " of the images");
   return found;
+}
+
+void require_agreement(const std::vector<std::string>& complaints, const std::string& remark) {
+  std::string text;
+  for (const auto& complaint : complaints) text += (text.empty() ? "" : "\n") + complaint;
+  if (!text.empty()) throw Error(text + (remark.empty() ? "" : "\n" + remark));
 }
 
 }  // namespace sparsify

@@ -24,4 +24,7 @@ Parity compare(const trainers::Datasets& data, std::int64_t batch_size, std::int
 /// What is worth a warning: more than 0.2 point of top-1 off, or less than 99 % equal decisions.
 std::vector<std::string> complaints(const Parity& parity, const std::string& engine);
 
+/// Throws Error with all of them; `remark` follows. Nothing without complaints.
+void require_agreement(const std::vector<std::string>& complaints, const std::string& remark = "");
+
 }  // namespace sparsify

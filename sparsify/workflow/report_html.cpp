@@ -54,8 +54,9 @@ std::string layer_rows(const json& summary) {
   const auto& unquantized = summary.at("unquantized");
   for (const auto& [name, sparsity] : summary.at("sparsity").at("layers").items()) {
     const auto percent = number(100 * sparsity.get<double>());
-    const auto arithmetic =
-        unquantized.contains(name) ? "float: " + unquantized.at(name).get<std::string>() : "INT8";
+    const auto arithmetic = unquantized.contains(name)
+                                ? "float: " + unquantized.at(name).at("reason").get<std::string>()
+                                : "INT8";
     rows += "<tr><td>" + escape_html(name) +
             "</td><td style='width:35%'><div class='bar'><div style='width:" + percent +
             "%'></div></div></td><td class='n'>" + percent + " %</td><td>" + escape_html(arithmetic) +

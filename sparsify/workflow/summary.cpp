@@ -68,7 +68,8 @@ json to_json(const Summary& summary) {
   out["unquantized"] = json::object();
   for (const auto& layer : summary.facts.layers) {
     out["sparsity"]["layers"][layer.name] = layer.sparsity();
-    if (!layer.quantized) out["unquantized"][layer.name] = layer.why_not;
+    if (!layer.quantized)
+      out["unquantized"][layer.name] = {{"rule", layer.left.rule}, {"reason", layer.left.reason}};
   }
   out["parity"] = json::object();
   for (const auto& [engine, parity] : summary.parity)

@@ -282,7 +282,7 @@ TEST_CASE("a layer left in floating point is listed with its reason") {
   CHECK(report.quantized_layers == 3);
   REQUIRE(report.unquantized.size() == 1);
   CHECK(report.unquantized[0].site == "fc");
-  CHECK(report.unquantized[0].reason == "ignored by the recipe");
+  CHECK(report.unquantized[0].rule == "ignored");
   CHECK(integer_layers(folder / "model.onnx").float_layers == std::vector<std::string>{"fc"});
 }
 

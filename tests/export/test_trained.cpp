@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_all.hpp>
+#include <cmath>
 
-#include "sparsify/modifiers/quantization.hpp"
+#include "integer_reference.hpp"
 #include "sparsify/onnx/check.hpp"
 #include "sparsify/onnx/inspect.hpp"
 #include "sparsify/onnx/lint.hpp"
 #include "sparsify/onnx/parity.hpp"
-#include "sparsify/session.hpp"
 #include "support.hpp"
+#include "trained.hpp"
 
 namespace nn = torch::nn;
 using namespace sparsify;
 using namespace sparsify::onnx;
 using namespace sparsify::onnx::testing;
+using at::Tensor;
+using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
@@ -82,52 +86,6 @@ struct SmallPyramidImpl : nn::Module {
   nn::Conv2d head{nullptr};
 };
 TORCH_MODULE(SmallPyramid);
-
-// Four classes: stripes of two widths and two directions, in noise.
-std::pair<at::Tensor, at::Tensor> stripes(std::int64_t count) {
-  const auto labels = torch::randint(4, {count}, torch::kLong);
-  const auto position = torch::arange(16).to(torch::kFloat);
-  std::vector<at::Tensor> images;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto label = labels[i].item<std::int64_t>();
-    const auto wave =
-        torch::sin(position * (label & 1 ? 0.8 : 1.6) + torch::rand({1}) * 6).expand({3, 16, 16});
-    images.push_back((label & 2 ? wave : wave.transpose(1, 2)) + 0.7 * torch::randn({3, 16, 16}));
-  }
-  return {torch::stack(images), labels};
-}
-
-template <class Net>
-struct Trained {
-  Net net;
-  torch::optim::SGD optimizer{net->parameters(), torch::optim::SGDOptions(0.05).momentum(0.9)};
-  std::unique_ptr<Session> session;
-
-  Trained(const std::string& scheme, int steps, const Value& weight_bits = {}) {
-    Recipe recipe;
-    Quantization::Options options;
-    options.scheme = scheme;
-    options.weight_bits = weight_bits;
-    recipe.add<Quantization>(options);
-    session = std::make_unique<Session>(recipe, *net, optimizer, 10);
-    for (int i = 0; i < steps; ++i) {
-      const auto [images, labels] = stripes(32);
-      auto step = session->begin_step();
-      optimizer.zero_grad();
-      const auto output = step.forward([&, x = images] { return net->forward(x); });
-      step.loss(torch::cross_entropy_loss(output, labels)).backward();
-      step.optimize();
-    }
-    net->eval();
-  }
-
-  at::Tensor evaluate(const at::Tensor& images) {
-    return session->evaluate([&] { return net->forward(images); });
-  }
-  TrainedQuantization quantization() {
-    return session->template find<Quantization>()->trained(session->state());
-  }
-};
 
 struct Outcome {
   ExportReport report;
@@ -230,4 +188,113 @@ TEST_CASE("the same for target gpu, whose file passes the linter") {
   for (const auto& finding : lint.findings)
     UNSCOPED_INFO(finding.rule << " " << finding.node << " " << finding.message);
   CHECK(lint.findings.empty());
+}
+
+namespace {
+
+// An exported file in ONNX Runtime beside exact integer arithmetic: every tensor, and every decision.
+template <class Net>
+std::vector<TensorParity> compare_with_integers(Trained<Net>& trained, Target target, const std::string& file,
+                                                const Tensor& images) {
+  ExportOptions options;
+  options.target = target;
+  const auto quantization = trained.quantization();
+  const auto report = export_model(*trained.net, images.slice(0, 0, 2), options, file, &quantization);
+  EngineOptions how;
+  how.optimize = target == Target::kCpu;
+  IntegerReference reference(file);
+  const auto expected = reference.run(images);
+  const auto actual = Engine(file, how).run(images);
+  CHECK((actual.argmax(1) == expected.argmax(1)).all().item<bool>());
+  bool more = true;
+  return compare_tensors(
+      report.rounded, steps_in_onnxruntime(file, report.rounded, how),
+      [&](const Tensor& x) { return reference.steps(x, report.rounded); },
+      [&](Tensor& input, Tensor&) { return input = images, std::exchange(more, false); });
+}
+
+}  // namespace
+
+TEST_CASE("ONNX Runtime computes an exported file's integers as exact arithmetic does") {
+  const Folder folder;
+  const auto file = (folder / "model.onnx").string();
+  // For cpu every integer is the same. The operators of a gpu file run one by one in float32, whose sums are
+  // not exact: few integers differ, and all decisions are the same nevertheless.
+  const auto check = [&](auto& trained, Target target, double most_different, std::int64_t largest) {
+    for (const auto& tensor : compare_with_integers(trained, target, file, stripes(256).first)) {
+      INFO(tensor.site << ": " << tensor.different << " of " << tensor.elements << ", by " << tensor.largest);
+      CHECK(tensor.share() <= most_different);
+      CHECK(tensor.largest <= largest);
+    }
+  };
+  torch::manual_seed(2);
+  SECTION("residual network, cpu") {
+    Trained<SmallResNet> trained("cpu", 40);
+    check(trained, Target::kCpu, 0, 0);
+  }
+  SECTION("pyramid, cpu") {
+    Trained<SmallPyramid> trained("cpu", 40);
+    check(trained, Target::kCpu, 0, 0);
+  }
+  SECTION("residual network, gpu") {
+    Trained<SmallResNet> trained("gpu", 40);
+    check(trained, Target::kGpu, 0.001, 2);
+  }
+  SECTION("pyramid, gpu") {
+    Trained<SmallPyramid> trained("gpu", 40);
+    check(trained, Target::kGpu, 0.001, 2);
+  }
+}
+
+TEST_CASE("tensors are compared in the order of computation, with the kernels that run the file") {
+  torch::manual_seed(2);
+  const Folder folder;
+  Trained<SmallResNet> trained("cpu", 40);
+  const auto quantization = trained.quantization();
+  const auto report =
+      export_model(*trained.net, torch::randn({2, 3, 16, 16}), {}, folder / "model.onnx", &quantization);
+  std::vector<std::string> sites;
+  for (const auto& one : report.rounded) sites.push_back(one.site);
+  REQUIRE(sites.size() == 10);
+  CHECK(std::vector<std::string>(sites.begin(), sites.begin() + 5) ==
+        std::vector<std::string>{"input#0", "stem.weight/hardtanh#0", "a1.weight/relu#0",
+                                 "a2.weight/batch_norm#0", "a2.weight/relu#0"});
+  const auto changed = static_cast<std::size_t>(std::find(sites.begin(), sites.end(), "b1.weight/relu#0") -
+                                                sites.begin());  // before or after "down"
+  REQUIRE(changed < sites.size());
+
+  expose_tensors(folder / "model.onnx", report.rounded, folder / "exposed.onnx");
+  const auto fusion = integer_layers(folder / "model.onnx"),
+             exposed = integer_layers(folder / "exposed.onnx");
+  CHECK(exposed.kernels == fusion.kernels);
+  CHECK(exposed.float_layers.empty());
+  CHECK(Engine(folder / "exposed.onnx").output_names().size() == 1 + sites.size());
+
+  const auto images = stripes(64).first;
+  const auto same = trained.compare_tensors(report, {}, images);
+  REQUIRE(same.size() == sites.size());
+  CHECK(same[0].elements == 64 * 3 * 16 * 16);
+  CHECK(same[0].different == 0);
+  CHECK(std::isinf(same[0].snr()));
+
+  // A model that is not the exported one any more: the layer is found.
+  {
+    const torch::NoGradGuard no_grad;
+    trained.net->norms.at("b1")->bias.add_(
+        3 * quantization.activations[report.rounded[changed].quantizer].scale.item<double>());
+  }
+  const auto other = trained.compare_tensors(report, {}, images);
+  for (std::size_t i = 0; i < sites.size(); ++i) {
+    INFO(sites[i] << " " << other[i].share());
+    if (i < changed) CHECK(other[i].share() == same[i].share());
+    if (i == changed) CHECK((other[i].share() > 0.2 && other[i].largest == 3 && other[i].snr() < 40));
+  }
+
+  const auto nothing = [](const Tensor&) { return Steps{}; };
+  bool more = true;
+  const auto once = [&](Tensor& input, Tensor&) { return input = images, std::exchange(more, false); };
+  CHECK_THROWS_WITH(compare_tensors(report.rounded, nothing, nothing, once), ContainsSubstring("input#0"));
+  CHECK_THROWS_WITH(compare_tensors(report.rounded, nothing, nothing, once), ContainsSubstring("nothing"));
+  CHECK_THROWS_WITH(expose_tensors(folder / "model.onnx", {{"a", 0, "a1/output"}}, folder / "x.onnx"),
+                    ContainsSubstring("'a1/output'"));
 }

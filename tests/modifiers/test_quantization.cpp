@@ -339,6 +339,13 @@ TEST_CASE("what stays float is listed with its reason, what is ignored must exis
   CHECK_THAT(plan.unquantized[0].reason, ContainsSubstring("conv_transpose2d"));
   CHECK_THAT(plan.unquantized[1].reason, ContainsSubstring("ignored"));
   CHECK_THAT(plan.unquantized[2].reason, ContainsSubstring("output of the model"));
+  const auto rules = [&] {
+    Strings names;
+    for (const auto& layer : plan.unquantized) names.push_back(layer.rule);
+    return names;
+  };
+  CHECK(rules() == Strings{"no-integer-kernel", "ignored", "float-output"});
+  CHECK(plan.unquantized[0].why() == "no integer kernel for conv_transpose2d [no-integer-kernel]");
   CHECK(quantizer_sites(plan) == Strings{"input#0", "a.weight/relu#0"});
   CHECK_THROWS_WITH(make_plan(graph, "cpu", {"c"}), ContainsSubstring("'c' matches no"));
   CHECK_THROWS_WITH(make_plan(graph, "tpu"), ContainsSubstring("tpu"));

@@ -144,6 +144,14 @@ std::map<std::string, std::string> read_tensors(const fs::path& path) {
   return tensors;
 }
 
+void overwrite_tensor(std::string& file, const std::string& name, const std::string& first_bytes) {
+  std::uint64_t length = 0;
+  std::memcpy(&length, file.data(), sizeof length);
+  const auto header = nlohmann::json::parse(file.substr(8, length));
+  const auto begin = header.at(name).at("data_offsets")[0].get<std::uint64_t>();
+  file.replace(8 + length + begin, first_bytes.size(), first_bytes);
+}
+
 std::string small_recipe(int epochs) {
   const auto text = std::to_string(epochs);
   return "version: 1\n"

@@ -52,6 +52,8 @@ void write(const fs::path& path, const std::string& text);
 void write_image(const fs::path& path, int side, unsigned char red, unsigned char green, unsigned char blue);
 /// The bytes of every tensor of a safetensors file.
 std::map<std::string, std::string> read_tensors(const fs::path& path);
+/// Replaces the first bytes of one tensor in the bytes of such a file.
+void overwrite_tensor(std::string& file, const std::string& name, const std::string& first_bytes);
 
 /// A recipe that prunes and quantizes a small network on a few images; `epochs` 2 or more.
 std::string small_recipe(int epochs);

@@ -201,6 +201,84 @@ TEST_CASE("a training run writes what the contract names, and the other commands
     CHECK(!cli::fs::exists(folder / "runs/wrong"));
   }
 
+  SECTION("parity: the exported model beside the run, tensor by tensor") {
+    const auto compared = sparsify(folder.path(), {"validate", "runs/small", "--parity", "--parity-images",
+                                                   "20", "--json", "p.json", "--html", "p.html"});
+    INFO(compared.err << compared.out);
+    REQUIRE(compared.code == 0);
+    const auto result = read_json(folder / "p.json");
+    CHECK(result.at("images") == 128);
+    CHECK(result.at("tensor_images") == 20);
+    CHECK(result.at("trained").get<double>() ==
+          Catch::Approx(summary.at("final").get<double>()).margin(one_image));
+    CHECK(result.at("agreement") == summary.at("parity").at("onnxruntime").at("agreement"));
+    const auto& tensors = result.at("tensors");
+    REQUIRE(tensors.size() > 8);
+    CHECK(tensors[0].at("site") == "input#0");
+    CHECK(tensors[0].at("integers") == 20 * 3 * 32 * 32);
+    CHECK(tensors[0].at("share") == 0);
+    for (const auto& tensor : tensors) {
+      INFO(tensor.dump());
+      CHECK(tensor.at("share").get<double>() < 0.05);
+      CHECK((tensor.at("snr").is_null() == (tensor.at("different") == 0)));
+    }
+    CHECK_THAT(compared.out, ContainsSubstring("layer1.0.conv1.weight") && ContainsSubstring("differs"));
+    CHECK_THAT(cli::read(folder / "p.html"),
+               ContainsSubstring("<svg") && ContainsSubstring("equal decisions"));
+
+    for (const std::vector<std::string>& wrong : {std::vector<std::string>{"runs/small", "--html", "x.html"},
+                                                  {"runs/small/model.cpu.onnx", "--parity"}}) {
+      auto arguments = wrong;
+      arguments.insert(arguments.begin(), "validate");
+      const auto refused = sparsify(folder.path(), arguments);
+      CHECK(refused.code == 2);
+      CHECK_THAT(refused.err, ContainsSubstring("--parity"));
+    }
+  }
+
+  SECTION("inspect --quantization explains every layer") {
+    const auto inspected =
+        sparsify(folder.path(), {"inspect", "runs/small", "--quantization", "--json", "q.json"});
+    INFO(inspected.err << inspected.out);
+    REQUIRE(inspected.code == 0);
+    const auto facts = read_json(folder / "q.json");
+    CHECK(facts.at("scheme") == "cpu");
+    CHECK(facts.at("layers").size() == summary.at("sparsity").at("layers").size());
+    const auto& quantizers = facts.at("quantizers");
+    for (const auto& layer : facts.at("layers")) {
+      INFO(layer.dump());
+      REQUIRE(layer.at("integer") == true);
+      CHECK(layer.at("engine") == (layer.at("site") == "fc.weight" ? "QGemm" : "QLinearConv"));
+      CHECK(layer.at("input").get<std::size_t>() < quantizers.size());
+      CHECK(layer.at("output").is_null() == (layer.at("site") == "fc.weight"));
+    }
+    for (const auto& one : quantizers) {
+      INFO(one.dump());
+      CHECK(one.at("highest").get<double>() - one.at("lowest").get<double>() ==
+            Catch::Approx(255 * one.at("scale").get<double>()));
+    }
+    CHECK_THAT(inspected.out, ContainsSubstring("input#0") && ContainsSubstring("QLinearConv"));
+    CHECK(sparsify(folder.path(), {"inspect", "runs/small/model.cpu.onnx", "--quantization"}).code == 2);
+  }
+
+  SECTION("an export that decides otherwise than the run ends with 1, and is kept") {
+    auto checkpoint = cli::read(run / "checkpoints" / "last.safetensors");
+    cli::overwrite_tensor(checkpoint, "model.fc.bias",
+                          "\xff\xff\xff\x7f");  // a NaN: never the largest in integers
+    cli::write(folder / "broken.safetensors", checkpoint);
+    const auto exported = sparsify(
+        folder.path(), {"export", "broken.safetensors", "--output", "broken.onnx", "--json", "b.json"});
+    INFO(exported.out << exported.err);
+    CHECK(exported.code == 1);
+    CHECK_THAT(exported.err, ContainsSubstring("decides like the trained model for only") &&
+                                 ContainsSubstring("broken.onnx is kept"));
+    CHECK(cli::fs::exists(folder / "broken.onnx"));
+    CHECK(read_json(folder / "b.json").at("warnings").size() >= 1);
+    const auto compared = sparsify(folder.path(), {"validate", "broken.safetensors", "--parity"});
+    CHECK(compared.code == 1);
+    CHECK_THAT(compared.out, ContainsSubstring("equal decisions"));
+  }
+
   SECTION("a second run does not touch the first") {
     const auto before = cli::read(run / "summary.json");
     const auto refused =

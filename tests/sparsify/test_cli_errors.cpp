@@ -169,7 +169,7 @@ TEST_CASE("data that cannot be used") {
   }
   SECTION("a file that is no image") {
     cli::write(folder / "images/train/cat/broken.jpg", "\xff\xd8\xff\xe0 this is no JPEG");
-    must_fail(folder, kOnImages, 1, {"broken.jpg"});
+    must_fail(folder, kOnImages, 2, {"broken.jpg"});
   }
 }
 

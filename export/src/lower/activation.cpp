@@ -84,8 +84,8 @@ void silu(Call& call) {
   const auto input = call.read();
   const auto gate = call.emit("Sigmoid", {input});
   auto& lowering = call.lowering();
-  const int quantizer = lowering.quantizers().of_site(call.node().site + ".sigmoid");
-  call.produce("Mul", {input, lowering.round(gate, quantizer)});
+  const auto site = call.node().site + ".sigmoid";
+  call.produce("Mul", {input, lowering.round(gate, lowering.quantizers().of_site(site), site)});
 }
 
 std::string hard_sigmoid_of(Call& call) {

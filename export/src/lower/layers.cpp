@@ -6,6 +6,7 @@
 #include "lower/rules.hpp"
 #include "quantize/layer_parameters.hpp"
 #include "sparsify/error.hpp"
+#include "sparsify/quantization/float_rules.hpp"
 
 namespace sparsify::onnx {
 namespace {
@@ -80,8 +81,9 @@ void note(Call& call, const LayerParameters& layer, bool integer) {
     return other.site == layer.weight_name || other.site == call.node().site;
   };
   const auto found = std::find_if(known.begin(), known.end(), same);
-  report.unquantized.push_back(
-      {call.name(), found == known.end() ? "not in the quantization plan" : found->reason});
+  auto left = found == known.end() ? left_float(call.name(), float_rules::kNotPlanned) : *found;
+  left.site = call.name();
+  report.unquantized.push_back(std::move(left));
 }
 
 Ints both_ends(const Ints& begin, const Ints& end) {

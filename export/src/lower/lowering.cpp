@@ -170,7 +170,7 @@ void Lowering::bind(int value, const std::string& tensor, int batch, int passed)
   // CPU engines take an operator for integers only between equal quantizers; TensorRT moves them itself, and
   // a pair in between would stop it from fusing a Pad.
   const bool write = grid_[value] >= 0 && (!already || options_.target == Target::kCpu);
-  tensors_[value] = write ? round(tensor, grid_[value]) : tensor;
+  tensors_[value] = write ? round(tensor, grid_[value], quantizers_.site_of(value)) : tensor;
 }
 
 void Lowering::alias(int value, int source) {
@@ -182,12 +182,13 @@ void Lowering::alias(int value, int source) {
   batch_[value] = batch_[source];
 }
 
-std::string Lowering::round(const std::string& tensor, int quantizer) {
+std::string Lowering::round(const std::string& tensor, int quantizer, const std::string& site) {
   if (quantizer < 0) return tensor;
   const auto name = node_name(quantizers_.site(quantizer));
   const auto scale = initializer(name + "/scale", quantizers_.scale(quantizer));
   const auto zero_point = initializer(name + "/zero_point", quantizers_.zero_point(quantizer));
   const auto integers = emit("QuantizeLinear", tensor + "/quantize", {tensor, scale, zero_point});
+  if (!site.empty()) report_.rounded.push_back({site, quantizer, integers});
   return emit("DequantizeLinear", tensor + "/dequantize", {integers, scale, zero_point});
 }
 

@@ -51,8 +51,9 @@ class Lowering {
   void bind(int value, const std::string& tensor, int batch, int passed = -1);
   /// Makes a value another name of one that exists.
   void alias(int value, int source);
-  /// The tensor rounded to a quantizer's grid (-1: as it is).
-  std::string round(const std::string& tensor, int quantizer);
+  /// The tensor rounded to a quantizer's grid (-1: as it is). `site`: the report lists it as what the plan
+  /// rounds there.
+  std::string round(const std::string& tensor, int quantizer, const std::string& site = "");
 
   /// The layer that is folded into with a batch-norm, null when there is none.
   const GraphNode* folded_layer(const GraphNode& batch_norm) const;
@@ -73,8 +74,5 @@ class Lowering {
   std::set<std::string> names_;
   Model model_;
 };
-
-/// The name of a node made from its call site: the weight's name without ".weight".
-std::string node_name(const std::string& site);
 
 }  // namespace sparsify::onnx

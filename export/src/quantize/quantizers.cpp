@@ -78,6 +78,8 @@ void Quantizers::place(const Graph& graph) {
     for (const auto& site : rounded) {
       assign(by_value_, site, i);
       by_site_[site] = static_cast<int>(i);
+      if (const auto found = values.find(site); found != values.end())
+        for (const int value : found->second) sites_[value] = site;
     }
     for (const auto& site : activation.carried_sites) assign(carried_, site, i);
   }
@@ -86,6 +88,10 @@ void Quantizers::place(const Graph& graph) {
 int Quantizers::of_value(int value) const { return look_up(by_value_, value); }
 int Quantizers::carried_by(int value) const { return look_up(carried_, value); }
 int Quantizers::of_site(const std::string& site) const { return look_up(by_site_, site); }
+std::string Quantizers::site_of(int value) const {
+  const auto found = sites_.find(value);
+  return found == sites_.end() ? "" : found->second;
+}
 int Quantizers::of_layer(const std::string& site) const { return look_up(by_layer_, site); }
 
 at::Tensor Quantizers::scale(int activation) const {

@@ -24,6 +24,8 @@ class Quantizers {
   int of_value(int value) const;
   /// The activation quantizer on whose grid the plan says a value lies without being rounded, -1 for none.
   int carried_by(int value) const;
+  /// The site under which the plan rounds a value; empty for none.
+  std::string site_of(int value) const;
   /// The activation quantizer of a site, also of one inside an operator ("....sigmoid"), -1 for none.
   int of_site(const std::string& site) const;
   /// The weight quantizer of a layer's call site, -1 for none.
@@ -47,6 +49,7 @@ class Quantizers {
 
   const TrainedQuantization* trained_;
   std::map<int, int> by_value_, carried_;
+  std::map<int, std::string> sites_;  // of by_value_
   std::map<std::string, int> by_site_, by_layer_;
 };
 

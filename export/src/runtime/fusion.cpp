@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <unistd.h>
-
 #include <set>
 
 #include "ir/proto.hpp"
+#include "sparsify/onnx/temporary_folder.hpp"
 #include "sparsify/onnx/runtime.hpp"
 
 namespace sparsify::onnx {
@@ -14,22 +13,6 @@ const std::set<std::string> kFloat = {"Conv",      "FusedConv", "ConvTranspose",
 const std::set<std::string> kInteger = {"QLinearConv",   "QLinearConvTranspose", "QGemm",
                                         "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger",
                                         "MatMulInteger", "DynamicQuantizeMatMul"};
-
-// A folder of one's own, removed with everything in it.
-struct TemporaryFolder {
-  std::filesystem::path path;
-  TemporaryFolder() {
-    auto name = (std::filesystem::temp_directory_path() / "sparsify-XXXXXX").string();
-    if (!::mkdtemp(name.data()))
-      throw std::filesystem::filesystem_error("mkdtemp", name,
-                                              std::error_code(errno, std::generic_category()));
-    path = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-};
 
 // ONNX Runtime makes new names from those it replaces ("conv1_token_4"); the longest of ours inside is meant.
 std::string original_name(const std::string& name, const std::vector<std::string>& layers) {
@@ -51,7 +34,7 @@ std::vector<std::string> layer_names(const pb::ModelProto& model) {
 FusionReport integer_layers(const std::filesystem::path& path) {
   const TemporaryFolder folder;
   EngineOptions options;
-  options.optimized_model = folder.path / "optimized.onnx";
+  options.optimized_model = folder / "optimized.onnx";
   {
     const Engine engine(path, options);
   }
@@ -60,8 +43,11 @@ FusionReport integer_layers(const std::filesystem::path& path) {
   FusionReport report;
   for (const auto& node : optimized.graph().node()) {
     ++report.operators[node.op_type()];
-    if (kFloat.count(node.op_type())) report.float_layers.push_back(original_name(node.name(), layers));
-    if (kInteger.count(node.op_type())) report.integer_layers.push_back(original_name(node.name(), layers));
+    const bool integer = kInteger.count(node.op_type()) > 0;
+    if (!integer && !kFloat.count(node.op_type())) continue;
+    const auto layer = original_name(node.name(), layers);
+    (integer ? report.integer_layers : report.float_layers).push_back(layer);
+    report.kernels[layer] = node.op_type();
   }
   return report;
 }

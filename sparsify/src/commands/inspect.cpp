@@ -9,8 +9,10 @@
 #include "json_output.hpp"
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/onnx/inspect.hpp"
+#include "sparsify/quantization/float_rules.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/layer_facts.hpp"
+#include "workflow/quantization_facts.hpp"
 #include "workflow/run_directory.hpp"
 #include "workflow/saved_model.hpp"
 #include "workflow/table.hpp"
@@ -26,6 +28,7 @@ struct Findings {
   std::string title;
   std::vector<LayerFacts> layers;
   std::vector<std::string> arithmetic;  ///< of each layer: "INT8", or why not
+  std::vector<std::string> rules;       ///< of each layer: the name of that why; empty for integer ones
   std::int64_t parameters = 0;
   double prunable = 0;
   std::vector<fs::path> files;
@@ -51,6 +54,7 @@ Findings inspect_onnx(const std::string& path) {
                             .quantized = !weight.quantizer.empty()});
     found.arithmetic.push_back(weight.quantizer.empty() ? "float"
                                                         : weight.quantizer + note_of_bits(weight.bits));
+    found.rules.emplace_back();  // a file says what, not why
   }
   found.parameters = facts.elements;
   found.prunable = facts.sparsity();
@@ -66,11 +70,13 @@ Findings inspect_saved(const std::string& path) {
   Findings found;
   found.title = saved.card.model + " of " + saved.checkpoint.string() + ", recipe " + saved.card.recipe_name;
   found.layers = facts.layers;
-  for (const auto& layer : facts.layers)
+  for (const auto& layer : facts.layers) {
+    const auto left = quantization && !active ? left_float(layer.name, float_rules::kNotBegun) : layer.left;
     found.arithmetic.push_back(layer.quantized
                                    ? "INT8 (" + quantization->plan().scheme + ")" + note_of_bits(layer.bits)
-                               : quantization && !active ? "float: quantization has not begun"
-                                                         : "float: " + layer.why_not);
+                                   : "float: " + left.why());
+    found.rules.push_back(layer.quantized ? "" : left.rule);
+  }
   found.parameters = facts.parameters;
   found.prunable = facts.prunable_sparsity();
   if (!fs::is_directory(path)) return found.files = {saved.checkpoint}, found;
@@ -108,7 +114,8 @@ json as_json(const Findings& found) {
                       {"sparsity", layer.sparsity()},
                       {"two_four", layer.two_four},
                       {"quantized", layer.quantized},
-                      {"arithmetic", found.arithmetic[i]}});
+                      {"arithmetic", found.arithmetic[i]},
+                      {"rule", found.rules[i].empty() ? json(nullptr) : json(found.rules[i])}});
   }
   for (const auto& file : found.files) files[file.string()] = fs::file_size(file);
   return {{"title", found.title},
@@ -118,18 +125,37 @@ json as_json(const Findings& found) {
           {"files", files}};
 }
 
+int explain_quantization(const CommandLine& line) {
+  const auto saved = as_input([&] {
+    const auto path = line.operand("run directory or checkpoint");
+    if (fs::path(path).extension() == ".onnx")
+      throw InputError("--quantization: " + path +
+                       " says what is quantized, not why; give the run or checkpoint it was made from");
+    return open_saved_model(path);
+  });
+  const auto facts = quantization_facts(saved);
+  std::cout << quantization_text(facts);
+  write_json(line.text("json"), quantization_json(facts));
+  return 0;
+}
+
 }  // namespace
 
 int inspect_command(const std::vector<std::string>& arguments) {
   CommandLine line("inspect", "RUN|CHECKPOINT|MODEL.onnx [options]",
                    "Shows every Conv and Linear weight: shape, sparsity, whether the 2:4 pattern holds, and "
                    "whether it is quantized\n"
-                   "or which rule leaves it in floating point.",
+                   "or which rule leaves it in floating point. With --quantization: the quantizers of its "
+                   "input and output, their\n"
+                   "scales and ranges, what shares them, and the kernel that the engine takes.",
                    "  sparsify inspect runs/pruned_quant\n"
+                   "  sparsify inspect runs/pruned_quant --quantization\n"
                    "  sparsify inspect model.onnx --json layers.json\n");
+  line.flag("output", "quantization", "explain the arithmetic of every layer of a run or checkpoint");
   line.option("output", "json", "also write the results to this file", "FILE");
   if (!line.parse(arguments)) return 0;
   check_output_path(line.text("json"), "--json");
+  if (line.given("quantization")) return explain_quantization(line);
   const auto found = as_input([&] {
     const auto path = line.operand("run directory, checkpoint or .onnx file");
     return fs::path(path).extension() == ".onnx" ? inspect_onnx(path) : inspect_saved(path);

@@ -12,8 +12,10 @@
 #include "json_output.hpp"
 #include "sparsify/onnx/inspect.hpp"
 #include "sparsify/onnx/runtime.hpp"
+#include "sparsify/trainers/atomic_file.hpp"
 #include "sparsify/trainers/trainer.hpp"
 #include "workflow/input_error.hpp"
+#include "workflow/parity_report.hpp"
 #include "workflow/saved_model.hpp"
 #include "weights_options.hpp"
 #include "workflow/table.hpp"
@@ -79,26 +81,59 @@ Subject open_subject(const CommandLine& line) {
   return std::filesystem::path(path).extension() == ".onnx" ? open_onnx(line, path) : open_run(line, path);
 }
 
+int measure_parity(const CommandLine& line, std::int64_t batch_size, std::int64_t workers) {
+  const auto images = line.integer("parity-images", 256, 1, 1 << 20);
+  const auto path = line.operand("run directory or checkpoint");
+  refuse_weights_beside(line, path);
+  refuse_image_size(line, path);
+  if (std::filesystem::path(path).extension() == ".onnx")
+    throw InputError("--parity: give the run or checkpoint that " + path +
+                     " was made from; the file alone does not hold the model it is to be compared with");
+  const auto saved = as_input([&] { return open_saved_model(path); });
+  const auto data = as_input([&] { return open_data_for(saved.card, data_for(line, saved.card.data)); });
+  const auto parity = measure_layer_parity(saved, data, batch_size, workers, images);
+  for (const auto& warning : parity.warnings) std::cerr << "warning: " << warning << std::endl;
+  const auto title = "Parity of " + saved.card.model + ", " + saved.checkpoint.string();
+  std::cout << title << "\n\n" << parity_text(parity);
+  if (line.given("html")) write_file_atomically(line.text("html"), parity_html(parity, title));
+  write_json(line.text("json"), parity_json(parity));
+  require_agreement(complaints(parity.whole, parity.engine));
+  return 0;
+}
+
 }  // namespace
 
 int validate_command(const std::vector<std::string>& arguments) {
-  CommandLine line("validate",
-                   "RUN|CHECKPOINT|MODEL.onnx [options]  or  --model M --weights W --data D [options]",
-                   "Measures accuracy over the validation part of a data set, in fp32 with quantizers "
-                   "active; .onnx files run in\n"
-                   "ONNX Runtime. Runs, checkpoints and files exported by sparsify know their data and how "
-                   "it is normalised.",
-                   "  sparsify validate runs/pruned_quant\n"
-                   "  sparsify validate runs/pruned_quant/model.cpu.onnx --json result.json\n"
-                   "  sparsify validate --model resnet50 --weights resnet50.pth --data images/\n");
+  CommandLine line(
+      "validate", "RUN|CHECKPOINT|MODEL.onnx [options]  or  --model M --weights W --data D [options]",
+      "Measures accuracy over the validation part of a data set, in fp32 with quantizers "
+      "active; .onnx files run in\n"
+      "ONNX Runtime. Runs, checkpoints and files exported by sparsify know their data and how "
+      "it is normalised.\n"
+      "With --parity: a quantized run beside its export in ONNX Runtime, end to end and for each "
+      "rounded tensor: how many\n"
+      "integers differ, by how much, and where it begins. Exit code 1 when more than 1 % of the "
+      "decisions differ, or top-1\n"
+      "by more than 0.2 points.",
+      "  sparsify validate runs/pruned_quant\n"
+      "  sparsify validate runs/pruned_quant --parity --html parity.html\n"
+      "  sparsify validate runs/pruned_quant/model.cpu.onnx --json result.json\n"
+      "  sparsify validate --model resnet50 --weights resnet50.pth --data images/\n");
   declare_weights_options(line);
   line.option("how", "batch-size", "images per step (default: 128)", "N");
   line.option("how", "workers", "threads that prepare images (default: 2)", "N");
   line.option("how", "json", "also write the results to this file", "FILE");
+  line.flag("parity", "parity", "compare the exported INT8 model with the run, tensor by tensor");
+  line.option("parity", "parity-images", "images on which tensors are compared (default: 256)", "N");
+  line.option("parity", "html", "also write the comparison as a page with a chart", "FILE");
   if (!line.parse(arguments)) return 0;
   const auto batch_size = line.integer("batch-size", 128, 1, 1 << 20),
              workers = line.integer("workers", 2, 0, 256);
   check_output_path(line.text("json"), "--json");
+  check_output_path(line.text("html"), "--html");
+  for (const std::string option : {"parity-images", "html"})
+    if (line.given(option) && !line.given("parity")) throw InputError("--" + option + ": only with --parity");
+  if (line.given("parity")) return measure_parity(line, batch_size, workers);
   const auto subject = as_input([&] { return open_subject(line); });
 
   const auto started = std::chrono::steady_clock::now();

@@ -16,6 +16,7 @@
 #include <torch/types.h>
 
 #include <sparsify/error.hpp>
+#include <sparsify/trainers/data_error.hpp>
 
 namespace sparsify::trainers {
 namespace {
@@ -212,10 +213,18 @@ class Loader::Impl {
     if (slot.done == slot.count) batch_ready_.notify_one();
   }
 
+  Image read(int64_t index, CounterRng& rng) const {
+    try {
+      return dataset_->image(index, transform_.shorter_side_needed(rng));
+    } catch (const Error& error) {
+      throw DataError(error.what());
+    }
+  }
+
   void fill_sample(const Claim& claim, int64_t at) const {
     int64_t index = (*claim.order)[static_cast<size_t>(claim.slot->first + at)];
     CounterRng rng(options_.seed, static_cast<uint64_t>(claim.epoch), static_cast<uint64_t>(index));
-    Image image = dataset_->image(index, transform_.shorter_side_needed(rng));
+    Image image = read(index, rng);
     int64_t side = options_.image_size;
     transform_.apply(image, rng, claim.slot->images + at * side * side * 3);
     claim.slot->labels[at] = dataset_->label(index);

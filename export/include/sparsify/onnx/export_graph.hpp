@@ -35,6 +35,13 @@ struct ExportOptions {
   std::map<std::string, std::string> metadata{};  ///< added to the file's metadata_props
 };
 
+/// A tensor that the plan rounds, in a file.
+struct RoundedTensor {
+  std::string site;    ///< of the call that makes it, as in the plan; "....sigmoid" inside a SiLU
+  int quantizer = -1;  ///< index in the plan's activations
+  std::string tensor;  ///< that holds its integers
+};
+
 struct ExportReport {
   std::filesystem::path path;
   std::int64_t bytes = 0;
@@ -43,6 +50,7 @@ struct ExportReport {
   std::int64_t quantized_layers = 0;
   std::vector<std::string> quantized;         ///< their node names
   std::vector<UnquantizedLayer> unquantized;  ///< the others, each with the rule that says why
+  std::vector<RoundedTensor> rounded;         ///< in the order of computation
   std::int64_t folded_batch_norms = 0;
   /// Channels whose bias would not have fitted int32 at the trained scale, and were put on a coarser grid.
   std::int64_t rescaled_channels = 0;
@@ -54,5 +62,8 @@ struct ExportReport {
 /// cannot be written (nothing is left then).
 ExportReport export_graph(const Graph& graph, const TrainedQuantization* trained,
                           const ExportOptions& options, const std::filesystem::path& path);
+
+/// The name that a call site's node has in a file: the weight's name without ".weight".
+std::string node_name(const std::string& site);
 
 }  // namespace sparsify::onnx

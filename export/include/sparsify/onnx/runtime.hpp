@@ -54,6 +54,7 @@ struct FusionReport {
   std::map<std::string, std::int64_t> operators;  ///< how often each operator occurs in the graph that is run
   std::vector<std::string> integer_layers;  ///< node names of convolutions and matrix products in integers
   std::vector<std::string> float_layers;  ///< of those in floating point; names as in ExportReport::quantized
+  std::map<std::string, std::string> kernels;  ///< the operator that computes each of both: "QLinearConv" ...
 };
 
 /// Loads the file with every optimisation and looks at the result.

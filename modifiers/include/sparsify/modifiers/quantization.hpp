@@ -90,6 +90,7 @@ class Quantization : public Modifier {
     settings.activations.round = rounds || !state.training;
     settings.activations.scale_gradients = learns ? &scales_.gradients() : nullptr;
     settings.freeze_batch_norm = state.step >= frozen_statistics_;
+    settings.watch = state.training ? nullptr : watch_;
     QuantizationMode mode(quantizers_, state.parameters, state.buffers, settings);
     {
       const ModeGuard guard(mode);
@@ -183,6 +184,9 @@ class Quantization : public Modifier {
   /// Where quantizers are; empty before the first training pass.
   const QuantizationPlan& plan() const { return quantizers_.plan(); }
 
+  /// Shows every tensor that evaluation rounds, from now on; null: no more.
+  void watch(QuantizationMode::Watch watch) { watch_ = std::move(watch); }
+
   /// The plan with all scales and zero points, as evaluation uses them. `state`: of the session, or with the
   /// parameters and buffers of an averaged copy.
   TrainedQuantization trained(const State& state) const {
@@ -211,7 +215,7 @@ class Quantization : public Modifier {
                        std::to_string(plan.weights.size() + plan.unquantized.size()) +
                        " layers quantized for " + plan.scheme + ", " +
                        std::to_string(plan.activations.size()) + " activation quantizers";
-    for (const auto& layer : plan.unquantized) text += "\n" + layer.site + " stays float: " + layer.reason;
+    for (const auto& layer : plan.unquantized) text += "\n" + layer.site + " stays float: " + layer.why();
     return text;
   }
 
@@ -334,13 +338,13 @@ class Quantization : public Modifier {
     if (quantizers_.plan().weights.empty()) {
       std::string reasons;
       for (const auto& layer : quantizers_.plan().unquantized)
-        reasons += "\n  " + layer.site + ": " + layer.reason;
+        reasons += "\n  " + layer.site + ": " + layer.why();
       throw Error("no layer of the model can be quantized: " +
                   (reasons.empty() ? std::string("the forward pass used none of its weights") : reasons));
     }
     make_histograms();
     for (const auto& layer : quantizers_.plan().unquantized)
-      state.notes.push_back("quantization: " + layer.site + " stays float: " + layer.reason);
+      state.notes.push_back("quantization: " + layer.site + " stays float: " + layer.why());
     planned_ = true;
   }
 
@@ -354,6 +358,7 @@ class Quantization : public Modifier {
   bool planned_ = false, is_active_ = false;
   Quantizers quantizers_;
   LearnedScales scales_;
+  QuantizationMode::Watch watch_;
   std::vector<Histogram> histograms_;  ///< as quantizers_' ranges; empty: the observer needs none
 };
 

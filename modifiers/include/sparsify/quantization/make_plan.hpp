@@ -9,6 +9,8 @@
 
 #include "sparsify/error.hpp"
 #include "sparsify/parameters.hpp"
+#include "sparsify/quantization/float_rules.hpp"
+#include "sparsify/quantization/layer_targets.hpp"
 #include "sparsify/quantization/node_kinds.hpp"
 #include "sparsify/quantization/plan.hpp"
 #include "sparsify/quantization/scheme_options.hpp"
@@ -67,7 +69,7 @@ class PlanMaker {
       if (weight.input >= 0)
         plan_.weights.push_back(std::move(weight));
       else
-        plan_.unquantized.push_back({weight.site, "its input is a constant"});
+        plan_.unquantized.push_back(left_float(weight.site, float_rules::kConstantInput));
     }
     return std::move(plan_);
   }
@@ -89,11 +91,10 @@ class PlanMaker {
       if (!is_weighted(node) && !is_product_with_parameter(node)) continue;
       auto layer = follow(i);
       choose_weight_form(node, layer);
-      const auto reason = why_float(node, layer);
-      if (reason.empty())
-        layers_.push_back(layer);
+      if (const auto* rule = why_float(node, layer))
+        plan_.unquantized.push_back(left_float(node.site, *rule, node.op));
       else
-        plan_.unquantized.push_back({node.site, reason});
+        layers_.push_back(layer);
     }
   }
 
@@ -143,21 +144,21 @@ class PlanMaker {
     return name == suffix ? "." : name.substr(0, name.size() - suffix.size() - 1);
   }
 
-  std::string why_float(const GraphNode& node, const Layer& layer) {
+  // Null: it computes in integers.
+  const FloatRule* why_float(const GraphNode& node, const Layer& layer) {
     const int weight = node.value("weight");
-    if (is_product_with_parameter(node)) return "its weight is not transposed, as a linear layer's is";
-    if (weight < 0) return "it has no weight";
+    if (is_product_with_parameter(node)) return &float_rules::kNotTransposed;
+    if (weight < 0) return &float_rules::kNoWeight;
     const auto& value = graph_.values[weight];
-    if (value.producer >= 0) return "its weight is computed in the forward pass";
-    if (value.name.empty()) return "its weight is not the model's";
-    if (!value.is_parameter) return "its weight is a buffer";
-    if (is_captured(node.value("input"))) return "its input is a constant";
-    if (ignore_.match(node, value)) return "ignored by the recipe";
-    if (!submodules_.match(node, value) && !submodules_.empty()) return "outside the recipe's submodules";
-    if (node.op != "aten::conv2d" && node.op != "aten::linear")
-      return "no integer kernel for " + node.op.substr(node.op.find("::") + 2);
-    if (node.op == "aten::conv2d" && is_output_[layer.end]) return "its output is an output of the model";
-    return "";
+    if (value.producer >= 0) return &float_rules::kComputedWeight;
+    if (value.name.empty()) return &float_rules::kForeignWeight;
+    if (!value.is_parameter) return &float_rules::kBufferWeight;
+    if (is_captured(node.value("input"))) return &float_rules::kConstantInput;
+    if (ignore_.match(node, value)) return &float_rules::kIgnored;
+    if (!submodules_.match(node, value) && !submodules_.empty()) return &float_rules::kOutsideSubmodules;
+    if (node.op != "aten::conv2d" && node.op != "aten::linear") return &float_rules::kNoIntegerKernel;
+    if (node.op == "aten::conv2d" && is_output_[layer.end]) return &float_rules::kFloatOutput;
+    return nullptr;
   }
 
   // --- demands ---

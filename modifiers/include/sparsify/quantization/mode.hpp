@@ -3,6 +3,7 @@
 
 #include <ATen/ops/alias.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -26,9 +27,13 @@ namespace sparsify {
 /// follow.
 class QuantizationMode : public ForwardMode {
  public:
+  /// Gets every tensor that the plan rounds, rounded, in the order of computation: the call site that made it
+  /// ("....sigmoid" inside a SiLU) and its quantizer.
+  using Watch = std::function<void(const std::string& site, int quantizer, const at::Tensor& rounded)>;
   struct Settings {
     RoundedActivations::Settings activations{};
     bool freeze_batch_norm = false;  ///< batch-norms use and keep their running statistics while training
+    Watch watch{};                   ///< in evaluation only: it rounds once more
   };
 
   QuantizationMode(const Quantizers& quantizers, const Parameters& parameters, const Parameters& buffers,
@@ -97,7 +102,9 @@ class QuantizationMode : public ForwardMode {
         const int number = sites_.number_input(facts, tensor);
         if (number < 0 || activations_.knows(tensor)) return;
         const int quantizer = quantizers_.activation_at("input#" + std::to_string(number));
-        if (quantizer >= 0) activations_.add_captured(tensor, quantizer);
+        if (quantizer < 0) return;
+        activations_.add_captured(tensor, quantizer);
+        show("input#" + std::to_string(number), quantizer, tensor);
       });
   }
 
@@ -191,8 +198,9 @@ class QuantizationMode : public ForwardMode {
         if (site.empty()) site = sites_.leave(facts, output);
         if (carried >= 0) activations_.add(output, carried, Holds::kIntegers);
         const int quantizer = sites_.is_foreign() ? -1 : quantizers_.activation_at(site);
-        if (quantizer >= 0 && output.is_floating_point() && !activations_.knows(output))
-          activations_.add(output, quantizer);
+        if (quantizer < 0 || !output.is_floating_point() || activations_.knows(output)) return;
+        activations_.add(output, quantizer);
+        show(site, quantizer, output);
       });
   }
 
@@ -209,7 +217,12 @@ class QuantizationMode : public ForwardMode {
     }
     const auto gate = x.sigmoid();
     const auto rounded_gate = activations_.round_once(gate, quantizer);
+    show(sites_.peek(facts) + ".sigmoid", quantizer, gate);
     return facts.in_place ? x.mul_(rounded_gate) : x.mul(rounded_gate);
+  }
+
+  void show(const std::string& site, int quantizer, const at::Tensor& tensor) const {
+    if (settings_.watch) settings_.watch(site, quantizer, fake_quantize(tensor, quantizers_.grid(quantizer)));
   }
 
   // --- batch norm, ReLU and rounding at once ---
@@ -350,7 +363,7 @@ class QuantizationMode : public ForwardMode {
   int layer_of_norm(const c10::IValue* arguments) const {
     if (!arguments[3].isTensor()) return -1;
     const auto mean = names_.find(arguments[3].toTensor());
-    return mean ? quantizers_.layer_of_batch_norm(mean.named->name) : -1;
+    return mean ? quantizers_.layer_of_batch_norm(mean.named->name, sites_.here()) : -1;
   }
 
   void adjust_batch_norm(c10::IValue* arguments) {

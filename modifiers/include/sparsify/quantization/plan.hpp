@@ -53,10 +53,14 @@ struct WeightQuantizer {
   std::int64_t highest() const { return (1 << (bits - 1)) - 1; }
 };
 
-/// A layer left in floating point, and the rule that says why.
+/// A layer left in floating point, and the rule that says why (float_rules.hpp).
 struct UnquantizedLayer {
   std::string site;
-  std::string reason;
+  std::string rule;    ///< its stable name
+  std::string reason;  ///< the same as a sentence, with particulars
+
+  /// "ignored by the recipe [ignored]".
+  std::string why() const { return reason + " [" + rule + "]"; }
 };
 
 /// Where fake-quantization happens in one model under one scheme: computed once from the recorded graph.

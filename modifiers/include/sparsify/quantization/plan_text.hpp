@@ -54,7 +54,7 @@ inline std::string to_text(const QuantizationPlan& plan) {
          << detail::exact(w.eps) << '\t' << w.bias << '\t' << w.bits << '\t' << w.relu << '\t' << w.per_tensor
          << '\n';
   for (const auto& layer : plan.unquantized)
-    text << "unquantized\t" << layer.site << '\t' << layer.reason << '\n';
+    text << "unquantized\t" << layer.site << '\t' << layer.rule << '\t' << layer.reason << '\n';
   return text.str();
 }
 
@@ -77,8 +77,8 @@ inline QuantizationPlan plan_from_text(const std::string& text) {
       plan.weights.push_back({f[1], static_cast<int>(integer(2)), static_cast<int>(integer(3)), f[4],
                               std::atof(f[5].c_str()), f[6], static_cast<int>(integer(7)), integer(8) != 0,
                               integer(9) != 0});
-    } else if (f[0] == "unquantized" && f.size() == 3) {
-      plan.unquantized.push_back({f[1], f[2]});
+    } else if (f[0] == "unquantized" && f.size() == 4) {
+      plan.unquantized.push_back({f[1], f[2], f[3]});
     } else {
       throw Error("saved quantization plan: cannot read the line '" + line + "'");
     }

@@ -63,8 +63,13 @@ class Quantizers {
   /// Whether a layer reads what the quantizer rounds.
   bool feeds_layer(int activation) const { return fed_.count(activation) > 0; }
   int weight_at(const std::string& site) const { return at(weights_, site); }
-  /// The layer into which the batch-norm with this running mean is folded, or -1.
-  int layer_of_batch_norm(const std::string& running_mean) const { return at(batch_norms_, running_mean); }
+  /// The layer into which the batch-norm with this running mean is folded, or -1. When several are, as a
+  /// layer used twice with its batch-norm: the one at `site`, which ran last.
+  int layer_of_batch_norm(const std::string& running_mean, const std::string& site = "") const {
+    const int last = weight_at(site);
+    const bool same = last >= 0 && batch_norm_tensor(plan_.weights[last], "running_mean") == running_mean;
+    return same ? last : at(batch_norms_, running_mean);
+  }
   /// The layer without batch-norm that has this bias, or -1.
   int layer_of_bias(const std::string& bias) const { return at(biases_, bias); }
   bool leaves_alone(const std::string& parameter) const { return left_alone_.count(parameter) > 0; }

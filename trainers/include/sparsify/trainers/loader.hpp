@@ -53,8 +53,8 @@ class Loader {
   /// first_batch <= steps_per_epoch().
   void start_epoch(int64_t epoch, int64_t first_batch = 0);
 
-  /// The next batch, or nothing at the end of the epoch or before the first start_epoch(). Throws what
-  /// reading a sample threw (the first in the batch's order); the batch after that one follows.
+  /// The next batch, or nothing at the end of the epoch or before the first start_epoch(). Throws DataError
+  /// for a sample that cannot be read (the first in the batch's order); the batch after that one follows.
   std::optional<Batch> next();
 
  private:

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "workflow/layer_parity.hpp"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "sparsify/modifiers/quantization.hpp"
+#include "sparsify/onnx/temporary_folder.hpp"
+#include "sparsify/onnx/trained_steps.hpp"
+#include "sparsify/trainers/loader.hpp"
+#include "workflow/export_run.hpp"
+#include "workflow/input_error.hpp"
+
+namespace sparsify {
+namespace {
+
+// All rounded tensors of a batch are held twice.
+constexpr std::int64_t kImagesAtOnce = 8;
+
+onnx::NextBatch first_images(trainers::Loader& loader, std::int64_t images) {
+  loader.start_epoch(0);
+  return [&loader, left = images](at::Tensor& input, at::Tensor&) mutable {
+    if (left <= 0) return false;
+    const auto batch = loader.next();
+    if (!batch) return false;
+    input = batch->images.narrow(0, 0, std::min(left, batch->images.size(0)));
+    left -= input.size(0);
+    return true;
+  };
+}
+
+}  // namespace
+
+const onnx::TensorParity* LayerParity::first_different() const {
+  const auto found =
+      std::find_if(tensors.begin(), tensors.end(), [](const auto& tensor) { return tensor.different > 0; });
+  return found == tensors.end() ? nullptr : &*found;
+}
+
+LayerParity measure_layer_parity(const SavedModel& saved, const trainers::Datasets& data,
+                                 std::int64_t batch_size, std::int64_t workers, std::int64_t images) {
+  auto* quantization = saved.session->find<Quantization>();
+  if (!quantization || !quantization->active())
+    throw InputError(saved.checkpoint.string() +
+                     ": has no trained quantizers, so there is nothing that the exported file could round "
+                     "otherwise; validate the .onnx file instead");
+  const auto trained = quantization->trained(saved.session->state());
+  const auto target = parse_target(trained.plan.scheme);
+  const onnx::TemporaryFolder folder;
+  const auto file = folder / "model.onnx";
+  const auto outcome = export_checked(saved, first_image(data), target, 17, file);
+  const auto options = comparison_options(target);
+  const onnx::Forward forward = [&](const at::Tensor& input) { return saved.forward(input); };
+
+  LayerParity parity;
+  parity.engine = "ONNX Runtime " + onnx::Engine::version();
+  parity.target = onnx::name(target);
+  parity.warnings = outcome.warnings;
+  parity.images = std::min(images, data.val->size());
+  trainers::Loader loader(data.val, trainers::in_order(data, kImagesAtOnce, workers));
+  parity.tensors = onnx::compare_tensors(
+      outcome.report.rounded, onnx::steps_in_onnxruntime(file, outcome.report.rounded, options),
+      onnx::steps_of_trained(*quantization, trained, forward), first_images(loader, images));
+  onnx::Engine engine(file, options);
+  parity.whole =
+      compare(data, batch_size, workers, forward, [&](const at::Tensor& input) { return engine.run(input); });
+  return parity;
+}
+
+}  // namespace sparsify
