@@ -34,25 +34,31 @@ class Quantization : public Modifier {
     std::string observer = "moving_average_minmax";
     template <class Visitor>
     void fields(Visitor& visit) {
-      visit("start_epoch", start_epoch, "epoch at which rounding begins");
-      visit("scheme", scheme,
-            "target: cpu (also default, deepsparse), cpu-legacy (for x86 without VNNI: 7-bit weights, whose "
-            "products do not saturate there) or gpu (also tensorrt)");
+      visit("start_epoch", start_epoch, "epoch at which rounding begins; -1: from the beginning",
+            epoch_or_minus_one());
+      visit(
+          "scheme", scheme,
+          "target; default and deepsparse are cpu, tensorrt is gpu; cpu-legacy is for x86 without VNNI, with "
+          "7-bit weights, whose products do not saturate there",
+          one_of(schemes()));
       visit("ignore", ignore,
             "layers left in floating point: selectors as for pruning (module names, __FIRST__, Conv2d)");
       visit("submodules", submodules, "when given, layers outside these modules stay in floating point");
       visit("disable_quantization_observer_epoch", disable_quantization_observer_epoch,
-            "epoch at which activation ranges stop moving; -1: never");
+            "epoch at which activation ranges stop moving; -1: never", epoch_or_minus_one());
       visit("freeze_bn_stats_epoch", freeze_bn_stats_epoch,
-            "epoch at which batch-norm statistics stop moving; -1: never");
+            "epoch at which batch-norm statistics stop moving; -1: never", epoch_or_minus_one());
       visit("averaging_constant", averaging_constant,
-            "weight of each new batch in the moving average of a range");
-      visit("weight_bits", weight_bits,
-            "bits of weights, 2 to 8, or a mapping from bits to selectors, the first match wins; default: 8, "
-            "or 7 for cpu-legacy. Fewer than 8 are stored in 8");
+            "weight of each new batch in the moving average of a range", above(0).up_to(1));
+      visit(
+          "weight_bits", weight_bits,
+          "bits of weights, or a mapping from bits to selectors, the first match wins; default: 8, or 7 for "
+          "cpu-legacy. Fewer than 8 are stored in 8",
+          at_least(2).up_to(8));
       visit("observer", observer,
-            "how activation ranges are found: moving_average_minmax; for calibration without training also "
-            "minmax, percentile (99.99 %), mse or entropy");
+            "how activation ranges are found; percentile is 99.99 %; all but moving_average_minmax are for "
+            "calibration without training",
+            one_of(observers()));
     }
   };
 
@@ -64,8 +70,6 @@ class Quantization : public Modifier {
     check(window());
     check_later("disable_quantization_observer_epoch", options.disable_quantization_observer_epoch);
     check_later("freeze_bn_stats_epoch", options.freeze_bn_stats_epoch);
-    if (!(options.averaging_constant > 0 && options.averaging_constant <= 1))
-      throw InvalidField("averaging_constant", "expected a number above 0, at most 1");
     choose_bits();
   }
 
@@ -205,16 +209,16 @@ class Quantization : public Modifier {
   }
 
   /// "cpu" or "gpu" for any name of a scheme. Throws InvalidField.
-  static std::string scheme_of(const std::string& name) {
-    if (name == "cpu" || name == "default" || name == "deepsparse" || name == kLegacy) return "cpu";
-    if (name == "gpu" || name == "tensorrt") return "gpu";
-    throw InvalidField(
-        "scheme",
-        "expected cpu (also default, deepsparse), cpu-legacy or gpu (also tensorrt), got '" + name + "'");
-  }
+  static std::string scheme_of(const std::string& name) { return choose("scheme", name, schemes()); }
 
  private:
   static constexpr const char* kLegacy = "cpu-legacy";
+
+  static const Choices<const char*>& schemes() {
+    static const Choices<const char*> choices = {{"cpu", "cpu"},   {"default", "cpu"}, {"deepsparse", "cpu"},
+                                                 {kLegacy, "cpu"}, {"gpu", "gpu"},     {"tensorrt", "gpu"}};
+    return choices;
+  }
 
   void choose_bits() {
     const auto& value = options_.weight_bits;
@@ -277,25 +281,27 @@ class Quantization : public Modifier {
 
   void check_later(const char* field, double epoch) const {
     if (epoch == -1) return;
-    check_epoch(field, epoch);
-    if (!(epoch >= 0)) throw InvalidField(field, "expected an epoch >= 0, or -1");
     if (epoch < options_.start_epoch) throw InvalidField(field, "must not lie before start_epoch");
   }
 
   // A name that matches nothing is found out when the recipe is bound, a kind only once the model has run.
-  // Which layer is the first or the last is known here and not there.
+  // Which layer is the first or the last is known here and not there, and other names of layers are.
   static std::vector<std::string> layers(const char* field, const std::vector<std::string>& targets,
                                          const Parameters& parameters) {
     std::vector<std::string> result;
     for (const auto& target : targets) {
-      const auto chosen = Selector(target).choose(parameters);
+      const Selector selector(target);
+      const auto chosen = selector.choose(parameters);
       const auto first = std::find(chosen.begin(), chosen.end(), true);
       const bool kind = target == "Conv2d" || target == "Linear";
-      if (first == chosen.end() && !kind)
-        throw InvalidField(field, "'" + target + "' matches no parameter of the model" +
-                                      suggestion(target, names_of(parameters)));
+      if (first == chosen.end() && !kind) throw InvalidField(field, matches_nothing(target, parameters));
       const bool place = target == "__FIRST__" || target == "__LAST__";
-      result.push_back(place ? parameters[static_cast<std::size_t>(first - chosen.begin())].name : target);
+      if (!place && !selector.needs_other_names(parameters)) {
+        result.push_back(target);
+        continue;
+      }
+      for (std::size_t i = 0; i < chosen.size(); ++i)
+        if (chosen[i] && parameters[i].prunable()) result.push_back(parameters[i].name);
     }
     return result;
   }
