@@ -26,6 +26,8 @@ void FieldReader::read(const char* name, const std::function<void(const yaml::Re
     assign(*value);
   } catch (const ValueError& error) {
     diagnostics_.add(error.mark(), std::string(name) + ": " + error.what());
+  } catch (const InvalidField& error) {
+    diagnostics_.add(value->mark, error.what());
   }
 }
 
@@ -34,15 +36,24 @@ void FieldReader::operator()(const char* name, bool& value, const char*) {
 }
 
 void FieldReader::operator()(const char* name, std::int64_t& value, const char*) {
-  read(name, [&](const yaml::Ref& written) { value = read_integer(written, variables_); });
+  read(name, [&](const yaml::Ref& written) {
+    value = read_integer(written, variables_);
+    limits().check(name, static_cast<double>(value));
+  });
 }
 
 void FieldReader::operator()(const char* name, double& value, const char*) {
-  read(name, [&](const yaml::Ref& written) { value = read_number(written, variables_); });
+  read(name, [&](const yaml::Ref& written) {
+    value = read_number(written, variables_);
+    limits().check(name, value);
+  });
 }
 
 void FieldReader::operator()(const char* name, std::string& value, const char*) {
-  read(name, [&](const yaml::Ref& written) { value = read_text(written, variables_); });
+  read(name, [&](const yaml::Ref& written) {
+    value = read_text(written, variables_);
+    limits().check(name, value);
+  });
 }
 
 void FieldReader::operator()(const char* name, std::vector<std::string>& value, const char*) {
@@ -68,7 +79,10 @@ void FieldReader::operator()(const char* name, std::vector<std::int64_t>& value,
 }
 
 void FieldReader::operator()(const char* name, Value& value, const char*) {
-  read(name, [&](const yaml::Ref& written) { value = read_value(written, variables_); });
+  read(name, [&](const yaml::Ref& written) {
+    value = read_value(written, variables_);
+    if (value.is(Value::Kind::kNumber)) limits().check(name, value.number);
+  });
 }
 
 const yaml::Node& FieldReader::list(const yaml::Ref& value, const char* of_what) const {

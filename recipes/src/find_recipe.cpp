@@ -72,10 +72,14 @@ fs::path find_recipe(const std::string& name_or_path) {
     throw RecipeError(name_or_path + ": a folder; expected a recipe file");
   const auto names = names_around();
   std::string list;
-  for (const auto& name : names) list += (list.empty() ? "" : ", ") + name;
+  std::vector<std::string> known(names.begin(), names.end());
+  for (const auto& name : names) {
+    list += (list.empty() ? "" : ", ") + name;
+    known.push_back(fs::path(name).stem().string());
+  }
   throw RecipeError(name_or_path + ": no such recipe; " +
                     (list.empty() ? "there are none here" : "there are " + list) +
-                    suggestion(fs::path(name_or_path).filename().string(), {names.begin(), names.end()}));
+                    suggestion(fs::path(name_or_path).filename().string(), known));
 }
 
 RecipeFile load_recipe_file(const std::string& name_or_path, const RecipeArguments& arguments) {

@@ -106,6 +106,7 @@ class RecipeReader {
       : root_(*root.node), root_mark_(root.mark), diagnostics_(sources), file_(file) {
     file_.sparseml = is_sparseml(root_);
     file_.recipe.overlaps_allowed = file_.sparseml;
+    if (file_.sparseml) file_.recipe.other_name = sparseml::resnet_name;
   }
 
   void read(const RecipeArguments& arguments, const std::string& file_name) {
@@ -296,6 +297,9 @@ class RecipeReader {
       const auto message = "variable '" + name + "' is not used";
       if (file_.sparseml)
         diagnostics_.warn(mark, message);
+      else if (mark.file != root_mark_.file)
+        diagnostics_.add(mark, message + " by what extends this recipe; expected '" + name +
+                                   ":' there, without a value, which removes it");
       else
         diagnostics_.add(mark, message + "; expected a value that refers to it, as in 'eval(" + name +
                                    ")', or a key of recipes (modifiers, run, version, description, metadata, "

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <optional>
 
 #include "field_names.hpp"
@@ -56,7 +57,9 @@ class Adapter {
       if (keep(entry)) kept.push_back(entry);
     fields_.entries = std::move(kept);
     if (modifier_ == "QuantizationModifier") adapt_quantization();
+    if (modifier_ == "LearningRateModifier") adapt_scheduler();
     adapt_mask_type();
+    report_twins();
     refuse("inter_func", [&](const yaml::Ref& value) { return says(value, "polynomial_decay"); });
     refuse("num_grads", [](const yaml::Ref& value) { return value.node->kind == Kind::kMapping; });
   }
@@ -79,7 +82,7 @@ class Adapter {
     const auto field = entry.first.node->text;  // as it was written: for messages
     const auto* rule = rule_for(modifier_, field);
     if (rule && rule->fate == Fate::kRenamed && !is_known(field)) {
-      entry.first = scalar(rule->note, entry.first.mark);
+      entry.first = renamed(entry.first, rule->note);
       rule = rule_for(modifier_, rule->note);
     }
     if (!rule || rule->fate == Fate::kTranslated || is_known(entry.first.node->text)) return true;
@@ -93,6 +96,28 @@ class Adapter {
                                              (rule->only_if.empty() ? "" : " unless it is " + rule->only_if) +
                                              ": " + rule->note);
     return false;
+  }
+
+  yaml::Ref renamed(const yaml::Ref& key, const std::string& name) {
+    auto ref = scalar(name, key.mark);
+    written_[ref.node.get()] = key.node->text;
+    return ref;
+  }
+
+  /// Two names for one field, such as start and start_epoch.
+  void report_twins() {
+    std::map<std::string, yaml::Ref> firsts;
+    const auto written = [&](const yaml::Ref& key) {
+      const auto found = written_.find(key.node.get());
+      return "'" + (found == written_.end() ? key.node->text : found->second) + "'";
+    };
+    for (const auto& [key, value] : fields_.entries) {
+      const auto [first, is_new] = firsts.emplace(key.node->text, key);
+      if (!is_new)
+        diagnostics_.add(key.mark, written(key) + " says again what " + written(first->second) + " on line " +
+                                       std::to_string(first->second.mark.line + 1) +
+                                       " says; expected one of them");
+    }
   }
 
   bool says(const yaml::Ref& value, const std::string& text) {
@@ -142,7 +167,7 @@ class Adapter {
   void adapt_quantization() {
     if (auto* tensorrt = find("tensorrt")) {
       if (says(tensorrt->second, "True"))
-        fields_.entries.emplace_back(scalar("scheme", tensorrt->first.mark),
+        fields_.entries.emplace_back(renamed(tensorrt->first, "scheme"),
                                      scalar("gpu", tensorrt->second.mark));
       remove("tensorrt");
     }
@@ -327,7 +352,7 @@ class Adapter {
     const auto structure = value_of("mask_structure");
     auto* entry = find("mask_structure");
     if (!structure || !entry) return;
-    entry->first = scalar("mask_type", entry->first.mark);
+    entry->first = renamed(entry->first, "mask_type");
     if (*structure == Value("channel")) entry->second = scalar("filter", entry->second.mark);
     if (*structure == Value("filter")) entry->second = scalar("channel", entry->second.mark);
   }
@@ -342,6 +367,18 @@ class Adapter {
                        std::string(field) + " of SparseML's " + modifier_ + ": " + rule->note);
   }
 
+  /// Arguments of CosineAnnealingWarmRestarts.
+  void adapt_scheduler() {
+    auto* entry = find("lr_kwargs");
+    if (!entry || entry->second.node->kind != Kind::kMapping) return;
+    auto arguments = std::make_shared<yaml::Node>(*entry->second.node);
+    for (auto& [key, value] : arguments->entries) {
+      if (key.node->text == "lr_min") key = scalar("eta_min", key.mark);
+      if (key.node->text == "cycle_epochs") key = scalar("T_0", key.mark);
+    }
+    entry->second.node = arguments;
+  }
+
   void adapt_mask_type() {
     const auto type = value_of("mask_type");
     auto* entry = find("mask_type");
@@ -352,8 +389,9 @@ class Adapter {
   yaml::Node& fields_;
   Variables& variables_;
   Diagnostics& diagnostics_;
-  WeightForm scheme_weights_;       // of a scheme that was described
-  std::vector<std::string> known_;  // fields our modifier has under the same name
+  WeightForm scheme_weights_;                         // of a scheme that was described
+  std::vector<std::string> known_;                    // fields our modifier has under the same name
+  std::map<const yaml::Node*, std::string> written_;  // keys that were renamed, as they were
 };
 
 bool acts_once(const std::string& type) {

@@ -20,6 +20,9 @@ namespace sparsify::sparseml {
 bool adapt(std::string& name, yaml::Node& fields, yaml::Mark mark, Variables& variables,
            Diagnostics& diagnostics);
 
+/// What a parameter of our ResNets and ResNeXts is called in SparseML's; empty for others.
+std::string resnet_name(const std::string& name);
+
 /// SparseML's order, in which later modifiers have the last word: what acts once, then by end (never last),
 /// then by start.
 void sort(Recipe& recipe);

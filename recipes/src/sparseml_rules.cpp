@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "sparseml.hpp"
+
+#include <cstring>
+#include <utility>
+
 #include "sparsify/load_recipe.hpp"
 
 namespace sparsify {
@@ -60,6 +65,8 @@ std::vector<SparseMLRule> make_rules() {
       {"ConstantPruningModifier", "update_frequency", Fate::kNotNeeded, "the mask is made once"},
       {"LayerPruningModifier", "update_frequency", Fate::kNotNeeded, "layers go at once"},
       // learning rate
+      {"LearningRateModifier", "lr_kwargs", Fate::kTranslated,
+       "of CosineAnnealingWarmRestarts: lr_min is eta_min, cycle_epochs is T_0, in epochs"},
       {"LearningRateModifier", "update_frequency", Fate::kNotNeeded, "the rate is set in every step"},
       {"LearningRateFunctionModifier", "update_frequency", Fate::kNotNeeded, "the rate is set in every step"},
       {"SetLearningRateModifier", "end_epoch", Fate::kNotNeeded, "the rate is set once"},
@@ -140,6 +147,22 @@ std::vector<SparseMLRule> make_rules() {
 const std::vector<SparseMLRule>& sparseml_rules() {
   static const auto rules = make_rules();
   return rules;
+}
+
+std::string sparseml::resnet_name(const std::string& name) {
+  using Words = std::pair<const char*, const char*>;
+  static const Words first[] = {{"conv1.", "input.conv."},  {"bn1.", "input.bn."},
+                                {"layer1.", "sections.0."}, {"layer2.", "sections.1."},
+                                {"layer3.", "sections.2."}, {"layer4.", "sections.3."},
+                                {"fc.", "classifier.fc."}};
+  static const Words inside[] = {{".downsample.0.", ".identity.conv."}, {".downsample.1.", ".identity.bn."}};
+  auto result = name;
+  for (const auto& [here, there] : first)
+    if (name.rfind(here, 0) == 0) result.replace(0, std::strlen(here), there);
+  for (const auto& [here, there] : inside)
+    if (const auto at = result.find(here); at != std::string::npos)
+      result.replace(at, std::strlen(here), there);
+  return result == name ? "" : result;
 }
 
 }  // namespace sparsify

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/recipe_reference.hpp"
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <vector>
 
 #include "sparsify/load_recipe.hpp"
@@ -19,6 +19,8 @@ using nlohmann::ordered_json;
 struct Field {
   std::string name, meaning, kind;
   ordered_json initial;
+  Limits limits;
+  bool required = false;  ///< the default is outside the limits
 };
 
 ordered_json to_json(const Value& value) {
@@ -39,25 +41,25 @@ ordered_json to_json(const Value& value) {
 struct FieldList : FieldVisitor {
   std::vector<Field> all;
   void operator()(const char* name, bool& value, const char* meaning) override {
-    all.push_back({name, meaning, "boolean", value});
+    all.push_back({name, meaning, "boolean", value, {}});
   }
   void operator()(const char* name, std::int64_t& value, const char* meaning) override {
-    all.push_back({name, meaning, "integer", value});
+    all.push_back({name, meaning, "integer", value, limits(), !limits().take(static_cast<double>(value))});
   }
   void operator()(const char* name, double& value, const char* meaning) override {
-    all.push_back({name, meaning, "number", value});
+    all.push_back({name, meaning, "number", value, limits(), !limits().take(value)});
   }
   void operator()(const char* name, std::string& value, const char* meaning) override {
-    all.push_back({name, meaning, "text", value});
+    all.push_back({name, meaning, "text", value, limits(), !limits().take(value)});
   }
   void operator()(const char* name, std::vector<std::string>& value, const char* meaning) override {
-    all.push_back({name, meaning, "list of texts", value});
+    all.push_back({name, meaning, "list of texts", value, {}});
   }
   void operator()(const char* name, std::vector<std::int64_t>& value, const char* meaning) override {
-    all.push_back({name, meaning, "list of integers", value});
+    all.push_back({name, meaning, "list of integers", value, {}});
   }
   void operator()(const char* name, Value& value, const char* meaning) override {
-    all.push_back({name, meaning, "value", to_json(value)});
+    all.push_back({name, meaning, "value", to_json(value), limits()});
   }
 };
 
@@ -96,20 +98,41 @@ const ordered_json& scalar() {
 
 ordered_json list_of(const ordered_json& items) { return {{"type", "array"}, {"items", items}}; }
 
-/// What the loader takes for a field of this kind; a "value" may be anything.
-ordered_json schema_of_kind(const std::string& kind) {
-  if (kind == "boolean" || kind == "integer" || kind == "number") return or_expression(kind.c_str());
+/// Words that concern numbers only.
+ordered_json range_of(const Limits& limits) {
+  auto schema = ordered_json::object();
+  if (limits.has_least()) schema[limits.without_least ? "exclusiveMinimum" : "minimum"] = limits.least;
+  if (limits.has_most()) schema[limits.without_most ? "exclusiveMaximum" : "maximum"] = limits.most;
+  return schema;
+}
+
+ordered_json number_schema(const std::string& type, const Limits& limits) {
+  auto number = range_of(limits);
+  number["type"] = type;
+  auto forms = ordered_json::array({number});
+  if (limits.minus_one) forms.push_back({{"const", -1}});
+  forms.push_back(expression());
+  return {{"anyOf", forms}};
+}
+
+/// What the loader takes for a field; a "value" that is no number may be anything.
+ordered_json values_of(const Field& field) {
+  const auto& kind = field.kind;
+  if (kind == "boolean") return or_expression("boolean");
+  if (kind == "integer" || kind == "number") return number_schema(kind, field.limits);
   const ordered_json text = {{"type", ordered_json::array({"string", "number"})}};
+  if (kind == "text" && !field.limits.texts.empty())
+    return any_of({{{"enum", field.limits.texts}}, expression()});
   if (kind == "text") return text;
   if (kind == "list of texts") return any_of({list_of(text), text});  // one text is a list of one
   if (kind == "list of integers") return any_of({list_of(or_expression("integer")), expression()});
-  return ordered_json::object();
+  return range_of(field.limits);
 }
 
 ordered_json schema_of(const Field& field) {
-  auto schema = schema_of_kind(field.kind);
+  auto schema = values_of(field);
   schema["description"] = field.meaning;
-  if (!field.initial.is_null()) schema["default"] = field.initial;
+  if (!field.initial.is_null() && !field.required) schema["default"] = field.initial;
   return schema;
 }
 
@@ -166,25 +189,34 @@ std::string sparseml_rows() {
 ordered_json named_modifiers() {
   ordered_json all = ordered_json::object();
   for (const auto& [name, type] : registry().types()) {
-    ordered_json fields = ordered_json::object();
-    for (const auto& field : fields_of(type)) fields[field.name] = schema_of(field);
+    ordered_json fields = ordered_json::object(), required = ordered_json::array();
+    for (const auto& field : fields_of(type)) {
+      fields[field.name] = schema_of(field);
+      if (field.required) required.push_back(field.name);
+    }
     all[name] = object_of(fields);
-    all[name]["type"] = ordered_json::array({"object", "null"});
+    if (required.empty())
+      all[name]["type"] = ordered_json::array({"object", "null"});
+    else
+      all[name]["required"] = required;
   }
   auto schema = object_of(all);
   schema["minProperties"] = 1;
   return schema;
 }
 
-/// Editors drop the tag of `- !XModifier`: any modifier's fields may follow. Those that are of one kind
-/// wherever they occur keep it.
+/// Editors drop the tag of `- !XModifier`: any modifier's fields may follow, each with what any takes there.
 ordered_json tagged_modifier() {
-  std::map<std::string, std::set<std::string>> kinds;
+  std::map<std::string, ordered_json> values;
   for (const auto& [name, type] : registry().types())
-    for (const auto& field : fields_of(type)) kinds[field.name].insert(field.kind);
+    for (const auto& field : fields_of(type)) {
+      auto& known = values[field.name];
+      auto taken = values_of(field);
+      if (std::find(known.begin(), known.end(), taken) == known.end()) known.push_back(std::move(taken));
+    }
   ordered_json fields = ordered_json::object();
-  for (const auto& [name, all] : kinds)
-    fields[name] = schema_of_kind(all.size() == 1 ? *all.begin() : "value");
+  for (const auto& [name, all] : values)
+    fields[name] = all.size() == 1 ? all.front() : ordered_json{{"anyOf", all}};
   auto schema = object_of(fields);
   schema["type"] = ordered_json::array({"object", "null"});
   return schema;
@@ -265,8 +297,10 @@ std::string recipe_reference() {
       if (other.name == name && alias != name) page += "Also `" + alias + "`.\n\n";
     page += "| field | kind | default | meaning |\n|---|---|---|---|\n";
     for (const auto& field : fields_of(type))
-      page += "| `" + field.name + "` | " + field.kind + " | " + cell(code(field.initial)) + " | " +
-              cell(field.meaning) + " |\n";
+      page += "| `" + field.name + "` | " + field.kind +
+              (field.limits.are_none() ? "" : ": " + field.limits.text()) + " | " +
+              (field.required ? "required" : cell(code(field.initial))) + " | " + cell(field.meaning) +
+              " |\n";
   }
   page += "\n## run\n\nDefaults of the flags of `sparsify train`:";
   for (const auto& key : run_keys()) page += (&key == &run_keys().front() ? " `" : ", `") + key.name + "`";

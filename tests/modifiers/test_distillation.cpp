@@ -136,7 +136,9 @@ TEST_CASE("a student learns from its teacher alone, without one true label") {
 }
 
 TEST_CASE("distillation options out of range are refused") {
-  CHECK_THROWS_WITH(Distillation({.hardness = 1.5}),
-                    ContainsSubstring("hardness: expected a number from 0 to 1"));
-  CHECK_THROWS_WITH(Distillation({.temperature = 0}), ContainsSubstring("temperature: expected more than 0"));
+  CHECK_THROWS_WITH(Recipe().add<Distillation>({.hardness = 1.5}),
+                    "hardness: expected a fraction from 0 to 1, got 1.5; percent are written as a fraction: "
+                    "0.015");
+  CHECK_THROWS_WITH(Recipe().add<Distillation>({.temperature = 0}),
+                    "temperature: expected a number > 0, got 0");
 }

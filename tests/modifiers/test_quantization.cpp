@@ -554,7 +554,7 @@ TEST_CASE("options out of range are named") {
   };
   CHECK_THROWS_WITH(make([](auto& o) { o.scheme = "fpga"; }), ContainsSubstring("scheme"));
   CHECK_THROWS_WITH(make([](auto& o) { o.weight_bits = 9.0; }),
-                    ContainsSubstring("weight_bits: expected 2 to 8"));
+                    ContainsSubstring("weight_bits: expected a number from 2 to 8, got 9"));
   CHECK_THROWS_WITH(make([](auto& o) { o.weight_bits = Value::mapping({{"4.5", Value("fc")}}); }),
                     ContainsSubstring("expected 2 to 8"));
   CHECK_THROWS_WITH(make([](auto& o) { o.averaging_constant = 0; }), ContainsSubstring("averaging_constant"));

@@ -192,6 +192,12 @@ TEST_CASE("mistakes in what is extended are shown where they are") {
   CHECK_THAT(
       error_of(folder.write("child.yaml", "extends: base.yaml\n")),
       ContainsSubstring("base.yaml:3:21: unknown field 'rat'") && ContainsSubstring("did you mean 'rate'"));
+  folder.write("loose.yaml", "version: 1\nlevel: 0.5\nmodifiers:\n  - !ProbeModifier {rate: eval(level)}\n");
+  const std::string without = "extends: loose.yaml\nversion: 1\nmodifiers:\n  - !ProbeModifier\n";
+  CHECK_THAT(error_of(folder.write("child.yaml", without)),
+             ContainsSubstring("loose.yaml:2:1: variable 'level' is not used by what extends this recipe; "
+                               "expected 'level:' there, without a value, which removes it"));
+  CHECK(load_recipe(folder.write("child.yaml", without + "level:\n")).entries().size() == 1);
   CHECK_THAT(error_of(folder.write("missing.yaml", "extends: basis.yaml\n")),
              ContainsSubstring("missing.yaml:1:10: extends: basis.yaml: no such recipe"));
   folder.write("a.yaml", "extends: b.yaml\n");

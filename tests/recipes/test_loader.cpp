@@ -355,6 +355,7 @@ TEST_CASE("recipes are found in the working directory first, then in the library
                     ContainsSubstring("prunned.yaml: no such recipe; there are ") &&
                         ContainsSubstring("mine.yaml") && ContainsSubstring("other.yaml") &&
                         ContainsSubstring("did you mean 'pruned.yaml'?"));
+  CHECK_THROWS_WITH(find_recipe("prunedquant"), ContainsSubstring("did you mean 'pruned_quant'?"));
   CHECK_THROWS_WITH(find_recipe(library.string()), ContainsSubstring("a folder; expected a recipe file"));
   CHECK_THROWS_WITH(find_recipe(""), ContainsSubstring("empty"));
   Sandbox::write("bad.yaml", "modifiers:\n  - !ProbeModifier {rate: x}\n");

@@ -198,6 +198,85 @@ TEST_CASE("a renamed field follows the rules of its new name") {
                                  "is not needed: the mask is made once"});
 }
 
+TEST_CASE("two names for one field are an error at the second") {
+  CHECK_THAT(
+      error_of("modifiers:\n  EpochRangeModifier:\n    start_epoch: 0\n    end: 3\n    end_epoch: 4\n"),
+      StartsWith("r.yaml:5:5: 'end_epoch' says again what 'end' on line 4 says; expected one of them\n"));
+  CHECK_THAT(error_of("modifiers:\n  MagnitudePruningModifier:\n    mask_structure: channel\n    end: 3\n"
+                      "    final_sparsity: 0.5\n    mask_type: filter\n"),
+             StartsWith("r.yaml:6:5: 'mask_type' says again what 'mask_structure' on line 3 says"));
+  CHECK_THAT(error_of(quantization("    tensorrt: True\n    scheme: deepsparse\n")),
+             ContainsSubstring("'tensorrt' says again what 'scheme' on line 5 says"));
+}
+
+namespace {
+
+/// A residual block, and a network of two, with torchvision's names.
+struct Block : torch::nn::Module {
+  Block(int in, int out) {
+    register_module("conv1", torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).padding(1)));
+    register_module("conv2", torch::nn::Conv2d(torch::nn::Conv2dOptions(out, out, 3).padding(1)));
+    if (in != out)
+      register_module("downsample",
+                      torch::nn::Sequential(torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 1))));
+  }
+  torch::Tensor forward(torch::Tensor image) { return image; }  // only names are looked at
+};
+struct SmallResNet : torch::nn::Module {
+  SmallResNet() {
+    register_module("conv1", torch::nn::Conv2d(torch::nn::Conv2dOptions(3, 8, 3).padding(1)));
+    register_module("layer1", torch::nn::Sequential(std::make_shared<Block>(8, 8)));
+    register_module("layer2", torch::nn::Sequential(std::make_shared<Block>(8, 16)));
+    register_module("fc", torch::nn::Linear(16, 10));
+  }
+};
+
+std::vector<std::string> pruned_by(const std::string& text, torch::nn::Module& net) {
+  torch::optim::SGD optimizer(net.parameters(), 0.1);
+  const Session session(parse_recipe(text, "r.yaml").recipe, net, optimizer, 10);
+  return session.schedules().at(0).at(0).parameters;
+}
+
+std::string pruning(const std::string& params) {
+  return "modifiers:\n  - !GMPruningModifier\n    end_epoch: 3\n    final_sparsity: 0.5\n    params: [" +
+         params + "]\n";
+}
+
+}  // namespace
+
+TEST_CASE("names of SparseML's ResNet stand for ours where the model has no such name") {
+  SmallResNet net;
+  const std::vector<std::string> chosen = {"conv1.weight", "layer1.0.conv2.weight", "layer2.0.conv1.weight",
+                                           "layer2.0.downsample.0.weight", "fc.weight"};
+  const std::string names =
+      "input.conv.weight, sections.0.0.conv2.weight, sections.1.0.conv1.weight, "
+      "sections.1.0.identity.conv.weight, classifier.fc.weight";
+  CHECK(pruned_by(pruning(names), net) == chosen);
+  CHECK(pruned_by(pruning("sections.1"), net) == std::vector<std::string>{"layer2.0.conv1.weight",
+                                                                          "layer2.0.conv2.weight",
+                                                                          "layer2.0.downsample.0.weight"});
+  CHECK(pruned_by(pruning("'re:sections.*identity.*weight'"), net) ==
+        std::vector<std::string>{"layer2.0.downsample.0.weight"});
+  // A name that the model has means what it says: this one does not reach the first convolution.
+  CHECK(pruned_by(pruning("'re:.*[.]conv.*weight'"), net).front() == "layer1.0.conv1.weight");
+  CHECK_THROWS_WITH(pruned_by(pruning("sections.5.0.conv1.weight"), net),
+                    ContainsSubstring("'sections.5.0.conv1.weight' matches no parameter"));
+  CHECK_THROWS_WITH(pruned_by("version: 1\n" + pruning(names), net),
+                    ContainsSubstring("'input.conv.weight' matches no parameter"));
+
+  CHECK_THROWS_WITH(pruned_by(pruning("layr1.0"), net), ContainsSubstring("did you mean 'layer1.0'?"));
+
+  torch::optim::SGD optimizer(net.parameters(), 0.1);
+  const Session session(parse_recipe(pruning(names), "r.yaml").recipe, net, optimizer, 10);
+  CHECK(session.state().notes ==
+        std::vector<std::string>{
+            "r.yaml:2:5: MagnitudePruningModifier: names of another implementation stand for the "
+            "model's, such as input.conv.weight for conv1.weight"});
+  const Session again(parse_recipe(write_recipe(parse_recipe(pruning(names), "r.yaml")), "w.yaml").recipe,
+                      net, optimizer, 10);
+  CHECK(again.schedules().at(0).at(0).parameters == chosen);
+}
+
 TEST_CASE("parameters that other versions of SparseML's modifiers have") {
   const auto file = parse_recipe(
       "modifiers:\n"
@@ -428,6 +507,12 @@ TEST_CASE("learning rates move as PyTorch's schedulers do, lengths in epochs") {
   CHECK(at(cosine, 20) == 0.8);
   CHECK(at(cosine, 40) == Catch::Approx(0.5));
   CHECK(at(cosine, 60) == Catch::Approx(0.8));
+  const std::string cycles =
+      "    lr_class: CosineAnnealingWarmRestarts\n    lr_kwargs: {cycle_epochs: 2, lr_min: 0.2}\n    "
+      "start_epoch: 0\n";
+  CHECK(at(cycles, 10) == Catch::Approx(0.5));
+  CHECK(at(cycles, 30) == Catch::Approx(0.5));
+  CHECK(at(cycles, 40) == 0.8);
 }
 
 TEST_CASE("cyclic_linear starts again every cycle, without drift") {

@@ -41,6 +41,11 @@ class Validator {
       return std::any_of(types.begin(), types.end(), [&](const json& t) { return is_of_type(value, t); });
     }
     if (word == "const") return value == rule;
+    if (word == "enum") return std::find(rule.begin(), rule.end(), value) != rule.end();
+    if (word == "minimum") return !value.is_number() || value >= rule;
+    if (word == "exclusiveMinimum") return !value.is_number() || value > rule;
+    if (word == "maximum") return !value.is_number() || value <= rule;
+    if (word == "exclusiveMaximum") return !value.is_number() || value < rule;
     if (word == "not") return !fits(value, rule);
     if (word == "anyOf") return std::any_of(rule.begin(), rule.end(), each_fits);
     if (word == "allOf") return std::all_of(rule.begin(), rule.end(), each_fits);

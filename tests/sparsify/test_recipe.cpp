@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <map>
+#include <set>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -145,6 +146,13 @@ TEST_CASE("recipe plan refuses fewer epochs than the recipe needs, and plans ver
     INFO(action);
     CHECK(refused.code == 2);
     CHECK_THAT(refused.err, ContainsSubstring("short.yaml:4:11: run: epochs: got 5, the recipe needs 8"));
+  }
+  cli::write(folder / "late.yaml", recipe("  epochs: 5\n", "  - QuantizationModifier: {start_epoch: 5}\n"));
+  for (const std::string action : {"check", "plan", "plot"}) {
+    const auto refused = sparsify(folder.path(), {"recipe", action, "late.yaml"});
+    INFO(action);
+    CHECK(refused.code == 2);
+    CHECK_THAT(refused.err, ContainsSubstring("quantization would begin at step 500, but training ends"));
   }
   // A loop over all steps would not end.
   cli::write(folder / "long.yaml",
@@ -294,6 +302,66 @@ TEST_CASE("run: has a key for every setting of train, of the same kind, and it r
     CHECK_THAT(refused.err, ContainsSubstring("nowhere"));
   }
   CHECK(run.size() + files.size() == flags.size());
+}
+
+TEST_CASE("limits of fields are those of the schema, and the loader's") {
+  const Folder folder;
+  const auto schema = schema_of(folder);
+  struct Try {
+    std::string file, field;
+    bool good;
+  };
+  std::vector<Try> tries;
+  std::vector<std::string> check = {"recipe", "check"};
+  std::set<std::string> limited;
+  const auto attempt = [&](const std::string& modifier, const std::string& field, const json& value,
+                           bool good) {
+    const json recipe = {{"version", 1}, {"modifiers", {{{modifier, {{field, value}}}}}}};
+    INFO(recipe.dump());
+    const auto of_field =
+        schema.at("definitions").at("named").at("properties").at(modifier).at("properties").at(field);
+    CHECK(cli::fits(value, of_field) == good);
+    tries.push_back({"try" + std::to_string(tries.size()) + ".json", field, good});
+    cli::write(folder / tries.back().file, recipe.dump());
+    check.push_back(tries.back().file);
+    limited.insert(modifier + "." + field);
+  };
+  for (const auto& [modifier, fields] : schema.at("definitions").at("named").at("properties").items())
+    for (const auto& [field, whole] : fields.at("properties").items()) {
+      const auto forms = whole.value("anyOf", json::array({whole}));
+      const bool minus_one = std::find(forms.begin(), forms.end(), json{{"const", -1}}) != forms.end();
+      for (const auto& form : forms) {
+        for (const auto& text : form.value("enum", json::array())) attempt(modifier, field, text, true);
+        if (form.contains("enum")) attempt(modifier, field, "other", false);
+        if (form.contains("minimum")) {
+          attempt(modifier, field, form["minimum"], true);
+          attempt(modifier, field, form["minimum"].get<double>() - 2, false);
+          attempt(modifier, field, form["minimum"].get<double>() - 1, minus_one);
+        }
+        if (form.contains("exclusiveMinimum")) attempt(modifier, field, form["exclusiveMinimum"], false);
+        if (form.contains("maximum")) {
+          attempt(modifier, field, form["maximum"], true);
+          attempt(modifier, field, form["maximum"].get<double>() + 1, false);
+        }
+        if (form.contains("exclusiveMaximum")) attempt(modifier, field, form["exclusiveMaximum"], false);
+        if (form == json{{"const", -1}}) attempt(modifier, field, -1, true);
+      }
+    }
+  CHECK(limited.size() >= 90);
+  for (const char* name : {"QuantizationModifier.scheme", "QuantizationModifier.observer",
+                           "StructuredPruningModifier.mask_type", "GMPruningModifier.inter_func",
+                           "LearningRateFunctionModifier.lr_func", "LearningRateModifier.lr_class",
+                           "MagnitudePruningModifier.final_sparsity", "EpochRangeModifier.end_epoch"})
+    CHECK(limited.count(name) == 1);
+
+  const auto checked = sparsify(folder.path(), check);
+  for (const auto& [file, field, good] : tries) {
+    const auto begin = checked.err.find(file + ":");
+    const auto end = checked.err.find("\n", begin);
+    const auto message = begin == std::string::npos ? "" : checked.err.substr(begin, end - begin);
+    INFO(cli::read(folder / file) << "\n" << message);
+    CHECK((message.find(": " + field + ": expected ") == std::string::npos) == good);
+  }
 }
 
 TEST_CASE("the schema takes what the loader takes, and refuses what it refuses") {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "sparsify/limits.hpp"
 #include "sparsify/value.hpp"
 
 namespace sparsify {
@@ -17,6 +18,8 @@ namespace sparsify {
 ///     double stddev = 0.01;
 ///     template <class Visitor> void fields(Visitor& visit) { visit("stddev", stddev, "of the noise"); }
 ///   };
+///
+/// A field that does not take everything of its kind says so in a fourth argument: `above(0)`.
 class FieldVisitor {
  public:
   virtual ~FieldVisitor() = default;
@@ -29,6 +32,33 @@ class FieldVisitor {
   virtual void operator()(const char* /*name*/, std::vector<std::int64_t>& /*value*/,
                           const char* /*meaning*/) {}
   virtual void operator()(const char* /*name*/, Value& /*value*/, const char* /*meaning*/) {}
+
+  template <class T>
+  void operator()(const char* name, T& value, const char* meaning, const Limits& limits) {
+    limits_ = limits;
+    (*this)(name, value, meaning);
+    limits_ = {};
+  }
+
+ protected:
+  /// Those of the field at hand. Of a Value they concern numbers and leave the rest to the modifier.
+  const Limits& limits() const { return limits_; }
+
+ private:
+  Limits limits_;
+};
+
+/// Throws InvalidField for an option outside its limits.
+class LimitCheck : public FieldVisitor {
+ public:
+  void operator()(const char* name, std::int64_t& value, const char*) override {
+    limits().check(name, static_cast<double>(value));
+  }
+  void operator()(const char* name, double& value, const char*) override { limits().check(name, value); }
+  void operator()(const char* name, std::string& value, const char*) override { limits().check(name, value); }
+  void operator()(const char* name, Value& value, const char*) override {
+    if (value.is(Value::Kind::kNumber)) limits().check(name, value.number);
+  }
 };
 
 }  // namespace sparsify

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <string>
 
-#include "sparsify/error.hpp"
+#include "sparsify/limits.hpp"
 
 namespace sparsify {
 
@@ -12,11 +12,12 @@ namespace sparsify {
 /// `inverse_cubic`.
 enum class Interpolation { kLinear, kCubic, kInverseCubic };
 
-inline Interpolation parse_interpolation(const std::string& name) {
-  if (name == "linear") return Interpolation::kLinear;
-  if (name == "cubic") return Interpolation::kCubic;
-  if (name == "inverse_cubic") return Interpolation::kInverseCubic;
-  throw InvalidField("inter_func", "expected linear, cubic or inverse_cubic, got '" + name + "'");
+/// What `inter_func` may be.
+inline const Choices<Interpolation>& interpolations() {
+  static const Choices<Interpolation> choices = {{"linear", Interpolation::kLinear},
+                                                 {"cubic", Interpolation::kCubic},
+                                                 {"inverse_cubic", Interpolation::kInverseCubic}};
+  return choices;
 }
 
 /// The value between `first` and `last` at `progress` in [0, 1]; exact at both ends.

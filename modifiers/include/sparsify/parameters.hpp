@@ -14,6 +14,7 @@ struct Parameter {
   at::Tensor tensor;
   std::int64_t groups = 1;    ///< of its convolution, 1 elsewhere
   std::string module_type{};  ///< "Conv2d", "Linear"; empty where no module was looked at
+  std::string other_name{};   ///< see Recipe::other_name
 
   /// Weights of linear, embedding and convolution layers: called `weight`, with two dimensions or more.
   bool prunable() const {
@@ -39,6 +40,17 @@ inline std::int64_t count_zeros(const at::Tensor& tensor) {
 inline std::vector<std::string> names_of(const Parameters& parameters) {
   std::vector<std::string> names;
   for (const auto& parameter : parameters) names.push_back(parameter.name);
+  return names;
+}
+
+/// Names of modules, the outer ones of each parameter before the inner ones; some more than once.
+inline std::vector<std::string> modules_of(const Parameters& parameters) {
+  std::vector<std::string> names;
+  for (const auto& parameter : parameters) {
+    const auto& name = parameter.name;
+    for (auto dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1))
+      names.push_back(name.substr(0, dot));
+  }
   return names;
 }
 

@@ -33,6 +33,9 @@ class Recipe {
   /// Adds a modifier; throws InvalidField at once when an option is out of range.
   template <class M>
   Recipe& add(typename M::Options options = {}, std::string where = "") {
+    LimitCheck check;
+    FieldVisitor& visit = check;
+    options.fields(visit);
     Entry entry;
     entry.type = M::kName;
     entry.where = std::move(where);
@@ -58,6 +61,10 @@ class Recipe {
   /// Whether two modifiers may set the same thing at the same time: noted, and the later entry has the last
   /// word. Only for recipes in SparseML's dialect, which rely on it.
   bool overlaps_allowed = false;
+
+  /// What a parameter of ours is called in an implementation of the same network that the recipe was written
+  /// for; empty: as here. Selectors that match no name of the model's are tried on these.
+  std::function<std::string(const std::string& name)> other_name;
 
   /// Puts entries in another order; the sort is stable.
   template <class Before>

@@ -106,9 +106,10 @@ inline std::string unwrapped(const std::string& name) {
 
 }  // namespace detail
 
-/// One selector, read once and tried on every parameter of a model. Forms: see kSelectorForms. `re:` matches
-/// from the start of the name as Python's `re.match`; module types, module names and conditions choose
-/// prunable weights; `__FIRST__` and `__LAST__` are the first and last of them in the model's order.
+/// One selector, read once and tried on every parameter of a model, by their other names when no name
+/// matches. Forms: see kSelectorForms. `re:` matches from the start of the name as Python's `re.match`;
+/// module types, module names and conditions choose prunable weights; `__FIRST__` and `__LAST__` are the
+/// first and last of them in the model's order.
 class Selector {
  public:
   explicit Selector(const std::string& text) : text_(text), name_(detail::unwrapped(text)) {
@@ -133,10 +134,19 @@ class Selector {
       return chosen;
     }
     for (std::size_t i = 0; i < parameters.size(); ++i) chosen[i] = matches(parameters[i]);
+    if (std::find(chosen.begin(), chosen.end(), true) == chosen.end())
+      for (std::size_t i = 0; i < parameters.size(); ++i) chosen[i] = matches_other_name(parameters[i]);
     return chosen;
   }
 
-  /// The same for one parameter, of which it cannot be known whether it is the first or last.
+  /// Whether it matches parameters by their other names only.
+  bool needs_other_names(const Parameters& parameters) const {
+    return std::none_of(parameters.begin(), parameters.end(), [&](const auto& p) { return matches(p); }) &&
+           std::any_of(parameters.begin(), parameters.end(),
+                       [&](const auto& p) { return matches_other_name(p); });
+  }
+
+  /// Whether it matches one parameter's name; whether that is the first or last cannot be known.
   bool matches(const Parameter& parameter) const {
     if (text_ == "__ALL__") return true;
     if (text_ == "__ALL_PRUNABLE__") return parameter.prunable();
@@ -148,10 +158,23 @@ class Selector {
   }
 
  private:
+  bool matches_other_name(Parameter parameter) const {
+    if (parameter.other_name.empty()) return false;
+    parameter.name = parameter.other_name;
+    return matches(parameter);
+  }
+
   std::string text_, name_;
   std::unique_ptr<detail::Pattern> pattern_;
   std::optional<detail::Condition> condition_;
 };
+
+/// The message for a selector that chooses nothing.
+inline std::string matches_nothing(const std::string& text, const Parameters& parameters) {
+  auto names = names_of(parameters);
+  for (auto& module : modules_of(parameters)) names.push_back(std::move(module));
+  return "'" + text + "' matches no parameter of the model" + suggestion(text, names);
+}
 
 /// The parameters that any of `targets` selects and none of `exclude`, in the model's order, each once.
 /// Throws InvalidField("params" or "exclude") for a selector that matches nothing, and when nothing is left.
@@ -165,8 +188,7 @@ inline Parameters select(const Parameters& parameters, const std::vector<std::st
       const auto chosen = selector.choose(parameters);
       for (std::size_t i = 0; i < chosen.size(); ++i) any[i] = any[i] || chosen[i];
       if (selector.may_be_empty() || std::find(chosen.begin(), chosen.end(), true) != chosen.end()) continue;
-      throw InvalidField(
-          field, "'" + text + "' matches no parameter of the model" + suggestion(text, names_of(parameters)));
+      throw InvalidField(field, matches_nothing(text, parameters));
     }
     return any;
   };

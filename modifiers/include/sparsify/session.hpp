@@ -250,6 +250,9 @@ class Session {
 
   // Attaches all modifiers before it complains, so that one error names every mistake.
   void bind(const Recipe& recipe) {
+    if (recipe.other_name)
+      for (auto& parameter : state_.parameters)
+        parameter.other_name = recipe.other_name(detail::unwrapped(parameter.name));
     std::string problems;
     std::map<std::string, std::vector<std::pair<Claim, std::string>>>
         claims;  // with owners, by what is claimed

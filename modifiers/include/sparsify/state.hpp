@@ -3,6 +3,7 @@
 
 #include <torch/optim/optimizer.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -74,7 +75,15 @@ class Binding {
   const std::string& owner() const { return owner_; }
   Parameters select(const std::vector<std::string>& params,
                     const std::vector<std::string>& exclude = {}) const {
-    return sparsify::select(state_.parameters, params, exclude);
+    auto selected = sparsify::select(state_.parameters, params, exclude);
+    for (const auto& parameter : selected)
+      if (!parameter.other_name.empty() &&
+          std::find(params.begin(), params.end(), parameter.other_name) != params.end()) {
+        state_.notes.push_back(owner_ + ": names of another implementation stand for the model's, such as " +
+                               parameter.other_name + " for " + parameter.name);
+        break;
+      }
+    return selected;
   }
   StepPlan plan(const Window& window, double update_frequency = -1) const {
     return StepPlan::compile(window.shifted(offset_), state_.steps_per_epoch, update_frequency);

@@ -8,9 +8,25 @@
 #include <string>
 #include <vector>
 
-#include "sparsify/error.hpp"
+#include "sparsify/limits.hpp"
 
 namespace sparsify {
+
+/// Above any training; steps of more epochs might not fit an integer.
+inline constexpr double kMostEpochs = 1e6;
+
+/// An epoch, or -1 for none.
+inline Limits epoch_or_minus_one() {
+  auto limits = at_least(0).up_to(kMostEpochs).or_minus_one();
+  limits.noun = "an epoch";
+  return limits;
+}
+/// How many epochs lie between updates; -1: every step.
+inline Limits update_frequencies() {
+  auto limits = above(0).or_minus_one();
+  limits.noun = "epochs";
+  return limits;
+}
 
 /// When a modifier acts, in epochs (fractions allowed), half-open. -1 as start: from the beginning; -1 as
 /// end: never ends.
@@ -26,38 +42,22 @@ struct Window {
 
   template <class Visitor>
   void fields(Visitor& visit) {
-    visit("start_epoch", start_epoch, "epoch at which it begins to act; -1: from the beginning");
-    visit("end_epoch", end_epoch, "epoch at which it stops acting; -1: never");
+    visit("start_epoch", start_epoch, "epoch at which it begins to act; -1: from the beginning",
+          epoch_or_minus_one());
+    visit("end_epoch", end_epoch, "epoch at which it stops acting; -1: never", epoch_or_minus_one());
   }
 };
 
-/// Above any training; steps of more epochs might not fit an integer.
-inline constexpr double kMostEpochs = 1e6;
-
-inline void check_epoch(const char* field, double epoch) {
-  if (epoch > kMostEpochs)
-    throw InvalidField(field, "expected at most 1000000 epochs, got " + std::to_string(epoch));
-}
-
 /// Throws InvalidField unless the window is in order; `bounded` also asks for an end.
 inline void check(const Window& window, bool bounded = false) {
-  check_epoch("start_epoch", window.start_epoch);
-  check_epoch("end_epoch", window.end_epoch);
-  if (!(window.start_epoch >= 0) && window.start_epoch != -1)
-    throw InvalidField("start_epoch",
-                       "expected an epoch >= 0, or -1, got " + std::to_string(window.start_epoch));
+  epoch_or_minus_one().check("start_epoch", window.start_epoch);
+  epoch_or_minus_one().check("end_epoch", window.end_epoch);
   if (window.end_epoch == -1 && !bounded) return;
-  if (!(window.end_epoch >= 0))
-    throw InvalidField("end_epoch", bounded ? "an end is required here: expected an epoch after start_epoch"
-                                            : "expected an epoch after start_epoch, or -1");
+  if (window.end_epoch == -1)
+    throw InvalidField("end_epoch", "an end is required here: expected an epoch after start_epoch");
   if (window.end_epoch <= window.start_epoch)
     throw InvalidField("end_epoch", "must lie after start_epoch " + std::to_string(window.start_epoch) +
                                         ", got " + std::to_string(window.end_epoch));
-}
-
-inline void check_update_frequency(double epochs) {
-  if (!(epochs > 0) && epochs != -1)
-    throw InvalidField("update_frequency", "expected epochs > 0, or -1 for every step");
 }
 
 /// A window compiled to optimizer steps: computed once when a recipe is bound, exact from then on.

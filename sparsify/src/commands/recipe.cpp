@@ -88,6 +88,14 @@ void check_run_defaults(const RecipeFile& file, Problems& problems) {
     std::cerr << "warning: " << place_of(settings, "device") << ": here LibTorch sees no CUDA device\n";
 }
 
+/// Throws Error for what does not fit the network, or would never act.
+std::unique_ptr<RecipePlan> make_plan(const CommandLine& line, const RecipeFile& file,
+                                      const std::string& model) {
+  auto plan = std::make_unique<RecipePlan>(file, model, steps_per_epoch(line));
+  if (file.recipe.epochs() > 0) plan->session().check_length(plan->epochs() * steps_per_epoch(line));
+  return plan;
+}
+
 /// Binds the recipe to its network, if one is named, and says what comes of it.
 void bind_recipe(const CommandLine& line, const RecipeFile& file, Problems& problems) {
   const auto model = model_of(line, file);
@@ -101,12 +109,11 @@ void bind_recipe(const CommandLine& line, const RecipeFile& file, Problems& prob
   }
   problems.of([&] {
     check_model(line, file, model);
-    const RecipePlan plan(file, model, steps_per_epoch(line));
-    if (file.recipe.epochs() > 0) plan.session().check_length(plan.epochs() * steps_per_epoch(line));
+    const auto plan = make_plan(line, file, model);
     if (!problems.empty()) return;
     ok("binds to " + model);
-    for (const auto& note : plan.session().state().notes) std::cout << "note: " << note << "\n";
-    std::cout << plan_table(plan);
+    for (const auto& note : plan->session().state().notes) std::cout << "note: " << note << "\n";
+    std::cout << plan_table(*plan);
   });
 }
 
@@ -143,7 +150,7 @@ Planned plan_recipe(const CommandLine& line, const std::vector<std::string>& nam
   check_run_defaults(file, problems);
   problems.of([&] { check_model(line, file, model); });
   problems.raise();
-  return {file, std::make_unique<RecipePlan>(file, model, steps_per_epoch(line))};
+  return {file, make_plan(line, file, model)};
 }
 
 int show_plan(const CommandLine& line, const std::vector<std::string>& names) {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "sparsify/error.hpp"
+#include "sparsify/limits.hpp"
 #include "sparsify/masks/n_of_m.hpp"
 #include "sparsify/parameters.hpp"
 
@@ -20,11 +20,7 @@ struct NofMEligibility {
     visit("exclude_grouped", exclude_grouped,
           "N:M: leave grouped convolutions dense, as GPUs have no sparse kernel for them");
     visit("min_channels", min_channels,
-          "N:M: leave layers with fewer input channels dense, as they are too narrow to gain");
-  }
-
-  void check() const {
-    if (min_channels < 1) throw InvalidField("min_channels", "expected at least 1");
+          "N:M: leave layers with fewer input channels dense, as they are too narrow to gain", at_least(1));
   }
 
   /// Why a weight stays dense; empty when it need not.

@@ -34,9 +34,9 @@ class ACDCPruning : public Modifier {
     template <class Visitor>
     void fields(Visitor& visit) {
       window.fields(visit);
-      visit("update_frequency", update_frequency, "epochs that a phase lasts");
-      visit("compression_sparsity", compression_sparsity,
-            "fraction of weights removed in compressed phases, 0 to 1");
+      visit("update_frequency", update_frequency, "epochs that a phase lasts", above(0));
+      visit("compression_sparsity", compression_sparsity, "fraction of weights removed in compressed phases",
+            fraction());
       visit_selection(visit, params, exclude);
       visit("global_sparsity", global_sparsity, "one threshold over all selected weights, not one for each");
       visit("momentum_buffer_reset", momentum_buffer_reset, "forget momentum when a dense phase begins");
@@ -50,8 +50,6 @@ class ACDCPruning : public Modifier {
     detail::check_sparsity("compression_sparsity", options.compression_sparsity);
     if (mask_type_.kind == MaskType::Kind::kNofM)
       throw InvalidField("mask_type", "there is no N:M form of alternating phases; use NMPruningModifier");
-    if (!(options.update_frequency > 0))
-      throw InvalidField("update_frequency", "expected how many epochs a phase lasts, more than 0");
   }
 
   void attach(Binding& binding) override {

@@ -65,23 +65,18 @@ class ASReg : public Modifier {
     template <class Visitor>
     void fields(Visitor& visit) {
       window.fields(visit);
-      visit("alpha", alpha, "factor of the term in the loss");
+      visit("alpha", alpha, "factor of the term in the loss", at_least(0));
       visit("layers", layers, "layers with weights: selectors as for pruning");
       visit("layer_normalized", layer_normalized, "the mean over layers, not the sum");
       visit("reg_func", reg_func,
-            "of each element: l1, l2 (its square), relu (above zero only); hs: Hoyer's square of the tensor. "
-            "Means over the tensor");
-      visit("reg_tens", reg_tens, "inp: what the layers read; out: what they give");
+            "l1, l2 (the square), relu (above zero only) of each element; hs: Hoyer's square of the tensor. "
+            "Means over the tensor",
+            one_of({"l1", "l2", "relu", "hs"}));
+      visit("reg_tens", reg_tens, "inp: what the layers read; out: what they give", one_of({"inp", "out"}));
     }
   };
   explicit ASReg(const Options& options) : Modifier(options.window), options_(options) {
     check(options.window);
-    if (!(options.alpha >= 0)) throw InvalidField("alpha", "expected 0 or more");
-    const auto& f = options.reg_func;
-    if (f != "l1" && f != "l2" && f != "relu" && f != "hs")
-      throw InvalidField("reg_func", "expected l1, l2, relu or hs, got '" + f + "'");
-    if (options.reg_tens != "inp" && options.reg_tens != "out")
-      throw InvalidField("reg_tens", "expected inp or out, got '" + options.reg_tens + "'");
   }
 
   void attach(Binding& binding) override {

@@ -28,18 +28,13 @@ class Distillation : public Modifier {
     template <class Visitor>
     void fields(Visitor& visit) {
       window.fields(visit);
-      visit("hardness", hardness, "share of the teacher in the loss, 0 to 1; the labels have the rest");
+      visit("hardness", hardness, "share of the teacher in the loss; the labels have the rest", fraction());
       visit("temperature", temperature,
-            "both outputs are divided by it: above 1, unlikely classes count more");
+            "both outputs are divided by it: above 1, unlikely classes count more", above(0));
     }
   };
   explicit Distillation(const Options& options) : Modifier(options.window), options_(options) {
     check(options.window);
-    if (!(options.hardness >= 0 && options.hardness <= 1))
-      throw InvalidField("hardness",
-                         "expected a number from 0 to 1, got " + std::to_string(options.hardness));
-    if (!(options.temperature > 0))
-      throw InvalidField("temperature", "expected more than 0, got " + std::to_string(options.temperature));
   }
 
   void attach(Binding& binding) override {

@@ -24,17 +24,19 @@ class GradualParam : public Modifier {
     template <class Visitor>
     void fields(Visitor& visit) {
       window.fields(visit);
-      visit("update_frequency", update_frequency, "epochs between updates; -1: every step");
+      visit("update_frequency", update_frequency, "epochs between updates; -1: every step",
+            update_frequencies());
       visit_selection(visit, params, exclude);
       visit("init_val", init_val, "the value at start_epoch");
       visit("final_val", final_val, "the value at the last step before end_epoch");
-      visit("inter_func", inter_func, "linear, cubic or inverse_cubic");
+      visit("inter_func", inter_func, "how the value moves", one_of(interpolations()));
     }
   };
   explicit GradualParam(const Options& options)
-      : Modifier(options.window), options_(options), interpolation_(parse_interpolation(options.inter_func)) {
+      : Modifier(options.window),
+        options_(options),
+        interpolation_(choose("inter_func", options.inter_func, interpolations())) {
     check(options.window, true);
-    check_update_frequency(options.update_frequency);
   }
 
   void attach(Binding& binding) override {

@@ -35,14 +35,16 @@ struct GradualPruningOptions {
   template <class Visitor>
   void fields(Visitor& visit) {
     window.fields(visit);
-    visit("update_frequency", update_frequency, "epochs between mask updates; -1: every step");
+    visit("update_frequency", update_frequency, "epochs between mask updates; -1: every step",
+          update_frequencies());
     visit("init_sparsity", init_sparsity,
-          "fraction of weights removed at start_epoch, 0 to 1; __FROM_PARAM__: what is zero then");
+          "fraction of weights removed at start_epoch; __FROM_PARAM__: what is zero then", fraction());
     visit("final_sparsity", final_sparsity,
-          "fraction of weights removed at the end, 0 to 1; or a mapping from fractions to selectors, the "
-          "first match wins, and `params` are all of them");
+          "fraction of weights removed at the end; or a mapping from fractions to selectors, the first match "
+          "wins, and `params` are all of them",
+          fraction());
     visit_selection(visit, params, exclude);
-    visit("inter_func", inter_func, "linear, cubic or inverse_cubic");
+    visit("inter_func", inter_func, "how sparsity grows", one_of(interpolations()));
     visit("mask_type", mask_type, kMaskTypes);
     eligible.fields(visit);
     visit("leave_enabled", leave_enabled, "keep masks in force after end_epoch");
@@ -79,17 +81,9 @@ inline void check_sparsity_holds(const State& state, const Parameters& parameter
 }
 
 inline void check_sparsity(const char* field, const Value& value) {
-  const double number = value.number;
-  if (value.is(Value::Kind::kNumber) && number >= 0 && number <= 1) return;
-  if (value.is(Value::Kind::kNone)) throw InvalidField(field, "is required, a fraction from 0 to 1");
-  if (!value.is(Value::Kind::kNumber))
-    throw InvalidField(field, "expected a fraction from 0 to 1, got " + describe(value));
-  std::string message = "expected a fraction from 0 to 1, got " + std::to_string(number);
-  message.erase(message.find_last_not_of('0') + 1);
-  if (message.back() == '.') message.pop_back();
-  if (number > 1 && number <= 100)
-    message += "; percent are written as a fraction: " + std::to_string(number / 100).substr(0, 4);
-  throw InvalidField(field, message);
+  if (value.is(Value::Kind::kNumber)) return fraction().check(field, value.number);
+  if (value.is(Value::Kind::kNone)) throw InvalidField(field, "is required, " + fraction().text());
+  throw InvalidField(field, "expected " + fraction().text() + ", got " + describe(value));
 }
 }  // namespace detail
 
@@ -103,14 +97,12 @@ class GradualPruning : public Modifier {
   explicit GradualPruning(const Options& options)
       : Modifier(options.window),
         options_(options),
-        interpolation_(parse_interpolation(options.inter_func)),
+        interpolation_(choose("inter_func", options.inter_func, interpolations())),
         mask_type_(MaskType::parse(options.mask_type)) {
     check(options.window, true);
     if (options.init_sparsity != Value("__FROM_PARAM__"))
       detail::check_sparsity("init_sparsity", options.init_sparsity);
     choose_tiers();
-    check_update_frequency(options.update_frequency);
-    options.eligible.check();
     check_fits_pattern();
   }
 

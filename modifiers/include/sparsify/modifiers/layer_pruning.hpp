@@ -45,7 +45,7 @@ class LayerPruning : public Modifier {
       add(binding.state().buffers, statistics_);
       if (selected_.size() == before)
         throw InvalidField("layers", "'" + layer + "' is no module with parameters" +
-                                         suggestion(layer, modules(binding.state().parameters)));
+                                         suggestion(layer, modules_of(binding.state().parameters)));
     }
     for (const auto& parameter : selected_)
       binding.claim("the mask of " + parameter.name, plan_.start, plan_.end);
@@ -93,15 +93,6 @@ class LayerPruning : public Modifier {
   }
 
  private:
-  static std::vector<std::string> modules(const Parameters& parameters) {
-    std::vector<std::string> names;
-    for (const auto& parameter : parameters)
-      for (auto dot = parameter.name.find('.'); dot != std::string::npos;
-           dot = parameter.name.find('.', dot + 1))
-        names.push_back(parameter.name.substr(0, dot));
-    return names;
-  }
-
   Options options_;
   StepPlan plan_;
   Parameters selected_, statistics_;

@@ -23,15 +23,15 @@ class LearningRate : public Modifier {
     template <class Visitor>
     void fields(Visitor& visit) {
       window.fields(visit);
-      visit("lr_class", lr_class, "StepLR, MultiStepLR, ExponentialLR or CosineAnnealingWarmRestarts");
+      visit("lr_class", lr_class, "the scheduler of PyTorch",
+            one_of({"StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingWarmRestarts"}));
       visit("lr_kwargs", lr_kwargs, "the arguments of lr_class, by name, lengths in epochs");
-      visit("init_lr", init_lr, "learning rate at start_epoch, > 0");
+      visit("init_lr", init_lr, "learning rate at start_epoch", above(0));
       groups.fields(visit);
     }
   };
   explicit LearningRate(const Options& options) : Modifier(options.window), options_(options) {
     check(options.window);
-    if (!(options.init_lr > 0)) throw InvalidField("init_lr", "expected a number > 0");
     if (options.lr_class == "StepLR") {
       know({"step_size", "gamma"});
       every_ = positive("step_size");
@@ -44,16 +44,12 @@ class LearningRate : public Modifier {
       know({"gamma"});
       every_ = 1;
       gamma_ = positive("gamma");
-    } else if (options.lr_class == "CosineAnnealingWarmRestarts") {
+    } else {
       know({"T_0", "T_mult", "eta_min"});
       every_ = positive("T_0");
       stretch_ = number("T_mult", 1);
       lowest_ = number("eta_min", 0);
       if (!(stretch_ >= 1)) throw InvalidField("lr_kwargs", "T_mult: expected a number >= 1");
-    } else {
-      throw InvalidField("lr_class",
-                         "expected StepLR, MultiStepLR, ExponentialLR or CosineAnnealingWarmRestarts, got '" +
-                             options.lr_class + "'");
     }
   }
 

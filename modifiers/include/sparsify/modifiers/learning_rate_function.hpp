@@ -24,21 +24,16 @@ class LearningRateFunction : public Modifier {
     template <class Visitor>
     void fields(Visitor& visit) {
       window.fields(visit);
-      visit("lr_func", lr_func, "linear, cosine or cyclic_linear");
-      visit("init_lr", init_lr, "learning rate at start_epoch");
-      visit("final_lr", final_lr, "learning rate at the last step before end_epoch, or of a cycle");
-      visit("cycle_epochs", cycle_epochs, "length of a cycle in epochs, for cyclic_linear");
+      visit("lr_func", lr_func, "how the rate moves", one_of({"linear", "cosine", "cyclic_linear"}));
+      visit("init_lr", init_lr, "learning rate at start_epoch", at_least(0));
+      visit("final_lr", final_lr, "learning rate at the last step before end_epoch, or of a cycle",
+            at_least(0));
+      visit("cycle_epochs", cycle_epochs, "length of a cycle in epochs, for cyclic_linear", above(0));
       groups.fields(visit);
     }
   };
   explicit LearningRateFunction(const Options& options) : Modifier(options.window), options_(options) {
     check(options.window, true);
-    if (options.lr_func != "linear" && options.lr_func != "cosine" && options.lr_func != "cyclic_linear")
-      throw InvalidField("lr_func",
-                         "expected linear, cosine or cyclic_linear, got '" + options.lr_func + "'");
-    if (!(options.init_lr >= 0)) throw InvalidField("init_lr", "expected a number >= 0");
-    if (!(options.final_lr >= 0)) throw InvalidField("final_lr", "expected a number >= 0");
-    if (!(options.cycle_epochs > 0)) throw InvalidField("cycle_epochs", "expected epochs > 0");
   }
 
   void attach(Binding& binding) override {

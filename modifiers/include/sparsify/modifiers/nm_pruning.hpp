@@ -35,7 +35,9 @@ class NMPruning : public Modifier {
     template <class Visitor>
     void fields(Visitor& visit) {
       visit("start_epoch", start_epoch,
-            "epoch at which the masks are made; usually when the dense model has converged");
+            "epoch at which the masks are made; usually when the dense model has converged; -1: from the "
+            "beginning",
+            epoch_or_minus_one());
       visit("mask_type", mask_type, "N:M, such as 2:4");
       visit_selection(visit, params, exclude);
       eligible.fields(visit);
@@ -48,7 +50,6 @@ class NMPruning : public Modifier {
   explicit NMPruning(const Options& options)
       : Modifier({options.start_epoch, -1}), options_(options), pattern_(parse_n_of_m(options.mask_type)) {
     check(window());
-    options.eligible.check();
   }
 
   void attach(Binding& binding) override {

@@ -32,13 +32,12 @@ class OBSPruning : public SecondOrderPruning {
     void fields(Visitor& visit) {
       SecondOrderOptions::fields(visit);
       visit("fisher_block_size", fisher_block_size,
-            "consecutive weights whose common curvature is known; 1: each by itself");
+            "consecutive weights whose common curvature is known; 1: each by itself",
+            at_least(1).up_to(4096));
     }
   };
   explicit OBSPruning(const Options& options)
-      : SecondOrderPruning(options), block_(options.fisher_block_size) {
-    if (block_ < 1 || block_ > 4096) throw InvalidField("fisher_block_size", "expected 1 to 4096");
-  }
+      : SecondOrderPruning(options), block_(options.fisher_block_size) {}
 
   void attach(Binding& binding) override {
     SecondOrderPruning::attach(binding);

@@ -23,14 +23,12 @@ class Powerpropagation : public Modifier {
     template <class Visitor>
     void fields(Visitor& visit) {
       window.fields(visit);
-      visit("alpha", alpha, "the power, 1 or more; 1 changes nothing, 2 to 4 are usual");
+      visit("alpha", alpha, "the power; 1 changes nothing, 2 to 4 are usual", at_least(1).up_to(10));
       visit_selection(visit, params, exclude);
     }
   };
   explicit Powerpropagation(const Options& options) : Modifier(options.window), options_(options) {
     check(options.window);
-    if (!(options.alpha >= 1 && options.alpha <= 10))
-      throw InvalidField("alpha", "expected a power from 1 to 10, got " + std::to_string(options.alpha));
   }
 
   void attach(Binding& binding) override {

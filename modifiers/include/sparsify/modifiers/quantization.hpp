@@ -33,13 +33,8 @@ class Quantization : public Modifier {
     check(window());
     check_later("disable_quantization_observer_epoch", options.disable_quantization_observer_epoch);
     check_later("freeze_bn_stats_epoch", options.freeze_bn_stats_epoch);
-    if (!(options.averaging_constant > 0 && options.averaging_constant <= 1))
-      throw InvalidField("averaging_constant", "expected a number above 0, at most 1");
-    if (options.calibration_steps < 0) throw InvalidField("calibration_steps", "expected 0 or more");
     if (options.scale_learning_rate != -1 && observer_ != Observer::kLsq)
       throw InvalidField("scale_learning_rate", "is for observer: lsq");
-    if (!(options.scale_learning_rate >= 0) && options.scale_learning_rate != -1)
-      throw InvalidField("scale_learning_rate", "expected a number of 0 or more, or -1");
     choose_forms();
   }
 
@@ -221,18 +216,12 @@ class Quantization : public Modifier {
 
   /// "cpu" or "gpu" for any name of a scheme. Throws InvalidField.
   static std::string scheme_of(const std::string& name) {
-    if (name == "cpu" || name == "default" || name == "deepsparse" || name == kLegacy) return "cpu";
-    if (name == "gpu" || name == "tensorrt") return "gpu";
-    throw InvalidField(
-        "scheme",
-        "expected cpu (also default, deepsparse), cpu-legacy or gpu (also tensorrt), got '" + name + "'");
+    return choose("scheme", name, quantization_schemes());
   }
 
  private:
-  static constexpr const char* kLegacy = "cpu-legacy";
-
   void choose_forms() {
-    forms_.bits = read_weight_bits(options_.weight_bits, options_.scheme == kLegacy ? 7 : 8);
+    forms_.bits = read_weight_bits(options_.weight_bits, options_.scheme == kLegacyScheme ? 7 : 8);
     read_weight_strategy(options_.weight_strategy, forms_);
     const auto& symmetric = options_.symmetric_activations;
     if (!symmetric.is(Value::Kind::kNone) && !symmetric.is(Value::Kind::kBoolean))
@@ -287,25 +276,27 @@ class Quantization : public Modifier {
 
   void check_later(const char* field, double epoch) const {
     if (epoch == -1) return;
-    check_epoch(field, epoch);
-    if (!(epoch >= 0)) throw InvalidField(field, "expected an epoch >= 0, or -1");
     if (epoch < options_.start_epoch) throw InvalidField(field, "must not lie before start_epoch");
   }
 
   // A name that matches nothing is found out when the recipe is bound, a kind only once the model has run.
-  // Which layer is the first or the last is known here and not there.
+  // Which layer is the first or the last is known here and not there, and other names of layers are.
   static std::vector<std::string> layers(const char* field, const std::vector<std::string>& targets,
                                          const Parameters& parameters) {
     std::vector<std::string> result;
     for (const auto& target : targets) {
-      const auto chosen = Selector(target).choose(parameters);
+      const Selector selector(target);
+      const auto chosen = selector.choose(parameters);
       const auto first = std::find(chosen.begin(), chosen.end(), true);
       const bool kind = target == "Conv2d" || target == "Linear";
-      if (first == chosen.end() && !kind)
-        throw InvalidField(field, "'" + target + "' matches no parameter of the model" +
-                                      suggestion(target, names_of(parameters)));
+      if (first == chosen.end() && !kind) throw InvalidField(field, matches_nothing(target, parameters));
       const bool place = target == "__FIRST__" || target == "__LAST__";
-      result.push_back(place ? parameters[static_cast<std::size_t>(first - chosen.begin())].name : target);
+      if (!place && !selector.needs_other_names(parameters)) {
+        result.push_back(target);
+        continue;
+      }
+      for (std::size_t i = 0; i < chosen.size(); ++i)
+        if (chosen[i] && parameters[i].prunable()) result.push_back(parameters[i].name);
     }
     return result;
   }

@@ -39,26 +39,24 @@ class RigLPruning : public Modifier {
     template <class Visitor>
     void fields(Visitor& visit) {
       window.fields(visit);
-      visit("update_frequency", update_frequency, "epochs between mask updates");
-      visit("final_sparsity", final_sparsity, "fraction of all selected weights removed, 0 to 1");
+      visit("update_frequency", update_frequency, "epochs between mask updates; -1: every step",
+            update_frequencies());
+      visit("final_sparsity", final_sparsity, "fraction of all selected weights removed", fraction());
       visit_selection(visit, params, exclude);
-      visit("sparsity_strategy", sparsity_strategy,
-            "how it is spread over layers: erdos_renyi_kernel, erdos_renyi or uniform");
+      visit("sparsity_strategy", sparsity_strategy, "how it is spread over layers", one_of(strategies()));
       visit("init_update_fraction", init_update_fraction,
-            "share of the remaining weights that an update replaces at first, 0 to 1");
-      visit("num_grads", num_grads, "steps before an update whose gradients are averaged");
+            "share of the remaining weights that an update replaces at first", above(0).up_to(1));
+      visit("num_grads", num_grads, "steps before an update whose gradients are averaged", at_least(1));
       visit("momentum_buffer_reset", momentum_buffer_reset, "weights that come back do so without momentum");
       visit("leave_enabled", leave_enabled, "keep masks in force after end_epoch");
     }
   };
   explicit RigLPruning(const Options& options)
-      : Modifier(options.window), options_(options), spread_(parse_spread(options.sparsity_strategy)) {
+      : Modifier(options.window),
+        options_(options),
+        spread_(choose("sparsity_strategy", options.sparsity_strategy, strategies())) {
     check(options.window, true);
     detail::check_sparsity("final_sparsity", options.final_sparsity);
-    check_update_frequency(options.update_frequency);
-    if (!(options.init_update_fraction > 0 && options.init_update_fraction <= 1))
-      throw InvalidField("init_update_fraction", "expected a share above 0 and up to 1");
-    if (options.num_grads < 1) throw InvalidField("num_grads", "expected at least 1");
   }
 
   void attach(Binding& binding) override {
@@ -122,12 +120,11 @@ class RigLPruning : public Modifier {
   }
 
  private:
-  static Spread parse_spread(const std::string& name) {
-    if (name == "uniform") return Spread::kUniform;
-    if (name == "erdos_renyi") return Spread::kErdosRenyi;
-    if (name == "erdos_renyi_kernel") return Spread::kErdosRenyiKernel;
-    throw InvalidField("sparsity_strategy",
-                       "expected erdos_renyi_kernel, erdos_renyi or uniform, got '" + name + "'");
+  static const Choices<Spread>& strategies() {
+    static const Choices<Spread> choices = {{"erdos_renyi_kernel", Spread::kErdosRenyiKernel},
+                                            {"erdos_renyi", Spread::kErdosRenyi},
+                                            {"uniform", Spread::kUniform}};
+    return choices;
   }
 
   std::int64_t pruned(std::size_t i) const {

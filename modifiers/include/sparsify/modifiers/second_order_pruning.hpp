@@ -22,8 +22,8 @@ struct SecondOrderOptions : GradualPruningOptions {
   void fields(Visitor& visit) {
     GradualPruningOptions::fields(visit);
     visit("global_sparsity", global_sparsity, "one threshold over all selected weights, not one for each");
-    visit("num_grads", num_grads, "training steps before an update whose gradients are used");
-    visit("damp", damp, "added to the diagonal of the Fisher matrix");
+    visit("num_grads", num_grads, "training steps before an update whose gradients are used", at_least(1));
+    visit("damp", damp, "added to the diagonal of the Fisher matrix", above(0));
   }
 };
 
@@ -33,10 +33,7 @@ struct SecondOrderOptions : GradualPruningOptions {
 class SecondOrderPruning : public GradualPruning {
  public:
   using Options = SecondOrderOptions;
-  explicit SecondOrderPruning(const Options& options) : GradualPruning(options), options_(options) {
-    if (options.num_grads < 1) throw InvalidField("num_grads", "expected at least 1");
-    if (!(options.damp > 0)) throw InvalidField("damp", "expected a number above 0");
-  }
+  explicit SecondOrderPruning(const Options& options) : GradualPruning(options), options_(options) {}
 
   void attach(Binding& binding) override {
     GradualPruning::attach(binding);

@@ -16,16 +16,14 @@ class SetLearningRate : public Modifier {
     ParamGroups groups{};
     template <class Visitor>
     void fields(Visitor& visit) {
-      visit("start_epoch", start_epoch, "epoch at which it is set; -1: from the beginning");
-      visit("learning_rate", learning_rate, "the learning rate, > 0");
+      visit("start_epoch", start_epoch, "epoch at which it is set; -1: from the beginning",
+            epoch_or_minus_one());
+      visit("learning_rate", learning_rate, "the learning rate", above(0));
       groups.fields(visit);
     }
   };
   explicit SetLearningRate(const Options& options) : Modifier({options.start_epoch, -1}), options_(options) {
     check(window());
-    if (!(options.learning_rate > 0))
-      throw InvalidField("learning_rate",
-                         "expected a number > 0, got " + std::to_string(options.learning_rate));
   }
 
   void attach(Binding& binding) override {

@@ -19,7 +19,8 @@ class SetParam : public Modifier {
     double val = 0;
     template <class Visitor>
     void fields(Visitor& visit) {
-      visit("start_epoch", start_epoch, "epoch at which they are set; -1: from the beginning");
+      visit("start_epoch", start_epoch, "epoch at which they are set; -1: from the beginning",
+            epoch_or_minus_one());
       visit_selection(visit, params, exclude);
       visit("val", val, "the value of every element");
     }

@@ -18,14 +18,14 @@ class SetWeightDecay : public Modifier {
     ParamGroups groups{};
     template <class Visitor>
     void fields(Visitor& visit) {
-      visit("start_epoch", start_epoch, "epoch at which it is set; -1: from the beginning");
-      visit("weight_decay", weight_decay, "the weight decay, >= 0");
+      visit("start_epoch", start_epoch, "epoch at which it is set; -1: from the beginning",
+            epoch_or_minus_one());
+      visit("weight_decay", weight_decay, "the weight decay", at_least(0));
       groups.fields(visit);
     }
   };
   explicit SetWeightDecay(const Options& options) : Modifier({options.start_epoch, -1}), options_(options) {
     check(window());
-    if (!(options.weight_decay >= 0)) throw InvalidField("weight_decay", "expected a number >= 0");
   }
 
   void attach(Binding& binding) override {

@@ -41,26 +41,27 @@ class StructuredPruning : public Modifier {
     template <class Visitor>
     void fields(Visitor& visit) {
       window.fields(visit);
-      visit("update_frequency", update_frequency, "epochs between mask updates; -1: every step");
-      visit("init_sparsity", init_sparsity, "fraction of channels removed at start_epoch, 0 to 1");
-      visit("final_sparsity", final_sparsity, "fraction of channels removed at the end, 0 to 1");
+      visit("update_frequency", update_frequency, "epochs between mask updates; -1: every step",
+            update_frequencies());
+      visit("init_sparsity", init_sparsity, "fraction of channels removed at start_epoch", fraction());
+      visit("final_sparsity", final_sparsity, "fraction of channels removed at the end", fraction());
       visit_selection(visit, params, exclude);
-      visit("inter_func", inter_func, "linear, cubic or inverse_cubic");
+      visit("inter_func", inter_func, "how sparsity grows", one_of(interpolations()));
       visit(
           "mask_type", mask_type,
-          "filter: what makes the channels of the selected weights; channel: what the selected weights read");
+          "filter: what makes the channels of the selected weights; channel: what the selected weights read",
+          one_of({"filter", "channel"}));
       visit("leave_enabled", leave_enabled, "keep masks in force after end_epoch");
     }
   };
 
   explicit StructuredPruning(const Options& options)
-      : Modifier(options.window), options_(options), interpolation_(parse_interpolation(options.inter_func)) {
+      : Modifier(options.window),
+        options_(options),
+        interpolation_(choose("inter_func", options.inter_func, interpolations())) {
     check(options.window, true);
     detail::check_sparsity("init_sparsity", options.init_sparsity);
     detail::check_sparsity("final_sparsity", options.final_sparsity);
-    check_update_frequency(options.update_frequency);
-    if (options.mask_type != "filter" && options.mask_type != "channel")
-      throw InvalidField("mask_type", "expected filter or channel, got '" + options.mask_type + "'");
   }
 
   void attach(Binding& binding) override {

@@ -33,17 +33,19 @@ class TopKASTPruning : public Modifier {
     template <class Visitor>
     void fields(Visitor& visit) {
       window.fields(visit);
-      visit("update_frequency", update_frequency, "epochs between mask updates; -1: every step");
-      visit("forward_sparsity", forward_sparsity,
-            "fraction of weights the forward pass does not use, 0 to 1");
+      visit("update_frequency", update_frequency, "epochs between mask updates; -1: every step",
+            update_frequencies());
+      visit("forward_sparsity", forward_sparsity, "fraction of weights the forward pass does not use",
+            fraction().below(1));
       visit("backward_sparsity", backward_sparsity,
-            "fraction of weights the optimizer does not move, 0 to forward_sparsity");
+            "fraction of weights the optimizer does not move, at most forward_sparsity", fraction());
       visit_selection(visit, params, exclude);
       visit("global_sparsity", global_sparsity, "one threshold over all selected weights, not one for each");
       visit(
           "active_weight_decay", active_weight_decay,
           "weight decay of the weights in use; those only the optimizer sees have it divided by the share in "
-          "use");
+          "use",
+          at_least(0));
     }
   };
   explicit TopKASTPruning(const Options& options) : Modifier(options.window), options_(options) {
@@ -56,10 +58,6 @@ class TopKASTPruning : public Modifier {
       throw InvalidField("backward_sparsity",
                          "must not be above forward_sparsity: the optimizer moves at "
                          "least the weights in use");
-    if (options.forward_sparsity.number >= 1)
-      throw InvalidField("forward_sparsity", "expected less than 1: nothing would be in use");
-    check_update_frequency(options.update_frequency);
-    if (!(options.active_weight_decay >= 0)) throw InvalidField("active_weight_decay", "expected 0 or more");
   }
 
   void attach(Binding& binding) override {

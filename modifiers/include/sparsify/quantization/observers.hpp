@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "sparsify/error.hpp"
+#include "sparsify/limits.hpp"
 #include "sparsify/quantization/histogram.hpp"
 #include "sparsify/quantization/plan.hpp"
 
@@ -20,18 +20,18 @@ namespace sparsify {
 /// How ranges of activations are found; kLsq: a moving average to begin with, then by gradient.
 enum class Observer { kMovingAverageMinMax, kMinMax, kPercentile, kMse, kEntropy, kLsq };
 
-/// Throws InvalidField for an unknown name.
-inline Observer parse_observer(const std::string& name) {
-  if (name == "moving_average_minmax") return Observer::kMovingAverageMinMax;
-  if (name == "minmax") return Observer::kMinMax;
-  if (name == "percentile") return Observer::kPercentile;
-  if (name == "mse") return Observer::kMse;
-  if (name == "entropy") return Observer::kEntropy;
-  if (name == "lsq") return Observer::kLsq;
-  throw InvalidField(
-      "observer",
-      "expected moving_average_minmax, minmax, percentile, mse, entropy or lsq, got '" + name + "'");
+/// What `observer` may be.
+inline const Choices<Observer>& observers() {
+  static const Choices<Observer> choices = {{"moving_average_minmax", Observer::kMovingAverageMinMax},
+                                            {"minmax", Observer::kMinMax},
+                                            {"percentile", Observer::kPercentile},
+                                            {"mse", Observer::kMse},
+                                            {"entropy", Observer::kEntropy},
+                                            {"lsq", Observer::kLsq}};
+  return choices;
 }
+/// Throws InvalidField for an unknown name.
+inline Observer parse_observer(const std::string& name) { return choose("observer", name, observers()); }
 
 inline bool needs_histogram(Observer observer) {
   return observer == Observer::kPercentile || observer == Observer::kMse || observer == Observer::kEntropy;
