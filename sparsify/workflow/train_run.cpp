@@ -100,8 +100,9 @@ class TrainRun::Impl {
            std::to_string(inputs_.data.val->size()) + " validation images, " +
            std::to_string(inputs_.data.train->classes()) + " classes, " +
            std::to_string(inputs_.data.image_size) + " px; " +
-           (one_shot_ ? "applied once, not trained, in " : std::to_string(settings.epochs) + " epochs in ") +
-           to_string(trainer_->precision()) + " on " + parse_device(settings.device).str();
+           (one_shot_ ? std::string("applied once, nothing is trained")
+                      : std::to_string(settings.epochs) + " epochs in " + to_string(trainer_->precision())) +
+           " on " + parse_device(settings.device).str();
   }
 
   void note(const std::string& text) const {
