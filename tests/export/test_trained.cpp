@@ -287,7 +287,10 @@ TEST_CASE("tensors are compared in the order of computation, with the kernels th
   for (std::size_t i = 0; i < sites.size(); ++i) {
     INFO(sites[i] << " " << other[i].share());
     if (i < changed) CHECK(other[i].share() == same[i].share());
-    if (i == changed) CHECK((other[i].share() > 0.2 && other[i].largest == 3 && other[i].snr() < 40));
+    if (i != changed) continue;
+    CHECK(other[i].share() > 0.2);
+    CHECK((other[i].largest >= 3 && other[i].largest <= 4));  // of what differed before, one step more
+    CHECK(other[i].snr() < 40);
   }
 
   const auto nothing = [](const Tensor&) { return Steps{}; };
