@@ -11,6 +11,7 @@
 #include "field_names.hpp"
 #include "scalar_types.hpp"
 #include "sparseml_scheme.hpp"
+#include "written_node.hpp"
 #include "sparsify/load_recipe.hpp"
 
 namespace sparsify {
@@ -28,15 +29,6 @@ const SparseMLRule* rule_for(const std::string& modifier, const std::string& fie
   for (const auto& rule : sparseml_rules())
     if ((rule.modifier == "*" || rule.modifier == modifier) && rule.field == field) return &rule;
   return nullptr;
-}
-
-yaml::Ref scalar(const std::string& text, yaml::Mark mark) {
-  auto node = std::make_shared<yaml::Node>();
-  node->kind = Kind::kScalar;
-  node->text = text;
-  node->mark = mark;
-  node->complete = true;
-  return {node, mark};
 }
 
 /// Rewrites the fields of one entry.
@@ -302,28 +294,12 @@ class Adapter {
     write("weight_strategy", forms.strategy());
   }
 
-  static yaml::Ref node_of(const Value& value, yaml::Mark mark) {
-    if (value.is(Value::Kind::kNumber)) return scalar(std::to_string(std::llround(value.number)), mark);
-    if (value.is(Value::Kind::kText)) return scalar(value.text, mark);
-    auto node = std::make_shared<yaml::Node>();
-    node->kind = value.is(Value::Kind::kList) ? Kind::kSequence : Kind::kMapping;
-    node->complete = true, node->mark = mark;
-    for (const auto& item : value.items) node->items.push_back(node_of(item, mark));
-    for (const auto& [key, entry] : value.entries)
-      node->entries.emplace_back(scalar(key, mark), node_of(entry, mark));
-    return {node, mark};
-  }
-
   void ignore(const std::string& target, yaml::Mark mark) { add_to_list("ignore", target, mark); }
 
   void add_to_list(const char* field, const std::string& text, yaml::Mark mark) {
     auto* entry = find(field);
     if (!entry) {
-      auto list = std::make_shared<yaml::Node>();
-      list->kind = Kind::kSequence;
-      list->complete = true;
-      list->mark = mark;
-      fields_.entries.emplace_back(scalar(field, mark), yaml::Ref{list, mark});
+      fields_.entries.emplace_back(scalar(field, mark), node_of(Value::list({}), mark));
       entry = find(field);
     }
     entry->second.node->items.push_back(scalar(text, mark));
@@ -394,19 +370,6 @@ class Adapter {
   std::map<const yaml::Node*, std::string> written_;  // keys that were renamed, as they were
 };
 
-bool acts_once(const std::string& type) {
-  return type == "SetLearningRateModifier" || type == "SetWeightDecayModifier" || type == "SetParamModifier";
-}
-
-bool comes_before(const Recipe::Entry& a, const Recipe::Entry& b) {
-  const auto key = [](const Recipe::Entry& entry) {
-    const double never = std::numeric_limits<double>::infinity();
-    const double end = entry.window.end_epoch < 0 ? never : entry.window.end_epoch;
-    return std::pair(acts_once(entry.type) ? -1.0 : end, entry.window.start_epoch);
-  };
-  return key(a) < key(b);
-}
-
 }  // namespace
 
 namespace sparseml {
@@ -426,12 +389,6 @@ bool adapt(std::string& name, yaml::Node& fields, yaml::Mark mark, Variables& va
   const auto problems = diagnostics.count();
   Adapter(name, fields, variables, diagnostics).run();
   return diagnostics.count() == problems;
-}
-
-void sort(Recipe& recipe) { recipe.sort(comes_before); }
-
-bool is_sorted(const Recipe& recipe) {
-  return std::is_sorted(recipe.entries().begin(), recipe.entries().end(), comes_before);
 }
 
 }  // namespace sparseml

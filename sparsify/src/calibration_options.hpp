@@ -16,7 +16,7 @@ inline void declare_calibration(CommandLine& line, const std::string& group, con
   line.option(
       group, "calibration-batches",
       with + "batches of training images to calibrate on (default: the recipe's calibration_steps, or 32)",
-      "N");
+      "BATCHES");
   line.flag(group, "equalize", with + "scale channels so that layers' weights suit one scale better");
   line.flag(group, "bias-correction", with + "take from biases what rounding adds to the mean of channels");
 }

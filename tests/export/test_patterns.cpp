@@ -267,7 +267,7 @@ void check_parity(Exported& exported, const EngineOptions& how, double most_diff
   for (const auto& tensor : exported.trained.compare_tensors(exported.report, how, images)) {
     INFO(tensor.site << ": " << 100 * tensor.share() << " % differ, by " << tensor.largest);
     CHECK(tensor.share() <= most_different);
-    CHECK(tensor.largest <= 3);  // one step more before a sigmoid is several behind it
+    CHECK(tensor.largest <= 6);  // one step more before a sigmoid or tanh is several behind it
   }
   const auto expected = exported.trained.evaluate(images);
   const auto actual = Engine(exported.report.path, how).run(images);

@@ -207,7 +207,7 @@ TEST_CASE("calibration steps observe in floating point; rounding begins with the
     CHECK(same == (i < 4));
   }
   options.calibration_steps = -1;
-  CHECK_THROWS_WITH(Quantized(options), ContainsSubstring("calibration_steps: expected 0 or more"));
+  CHECK_THROWS_WITH(Quantized(options), ContainsSubstring("calibration_steps: expected a number >= 0"));
 }
 
 TEST_CASE("a recipe applied once prunes to its final sparsity, calibrates, and can be saved") {

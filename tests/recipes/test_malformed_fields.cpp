@@ -156,7 +156,7 @@ const Case kCases[] = {
     {"QuantizationModifier", "start_epoch: 4", "averaging_constant", "0",
      "expected a number > 0 and <= 1, got 0"},
     {"QuantizationModifier", "start_epoch: 4", "observer", "histogram",
-     "expected moving_average_minmax, minmax, percentile, mse or entropy, got 'histogram'"},
+     "expected moving_average_minmax, minmax, percentile, mse, entropy or lsq, got 'histogram'"},
     {"QuantizationModifier", "start_epoch: 4", "weight_bits", "9", "expected a number from 2 to 8, got 9"},
     {"DistillationModifier", "start_epoch: 4", "hardness", "1.5", "expected a fraction from 0 to 1, got 1.5"},
     {"DistillationModifier", "start_epoch: 4", "temperature", "0", "expected a number > 0, got 0"},
