@@ -12,6 +12,7 @@
 #include "sparsify/trainers/loader.hpp"
 #include "sparsify/trainers/optimizers.hpp"
 #include "workflow/model_card.hpp"
+#include "workflow/table.hpp"
 
 namespace sparsify {
 namespace {
@@ -33,12 +34,6 @@ class Unless {
   bool kept_ = false;
 };
 
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
 // Two products of u8 and s8 are added in 16 bits: 2 * 255 * 63 fits, 2 * 255 * 127 may not.
 bool may_saturate(const TrainedQuantization& trained) {
   const auto& weights = trained.plan.weights;
@@ -56,7 +51,7 @@ void look_for_float_layers(ExportOutcome& outcome) {
   outcome.integer_layers = static_cast<std::int64_t>(outcome.report.quantized.size() - missing.size());
   if (!missing.empty())
     outcome.warnings.push_back("ONNX Runtime would compute these quantized layers in floating point: " +
-                               joined(missing));
+                               format_list(missing));
 }
 
 // Folding and rounding must not have made weights of zeros, nor moved them.

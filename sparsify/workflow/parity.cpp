@@ -8,6 +8,7 @@
 #include "sparsify/error.hpp"
 #include "sparsify/trainers/loader.hpp"
 #include "sparsify/trainers/trainer.hpp"
+#include "workflow/problems.hpp"
 #include "workflow/table.hpp"
 
 namespace sparsify {
@@ -48,9 +49,11 @@ std::vector<std::string> complaints(const Parity& parity, const std::string& eng
 }
 
 void require_agreement(const std::vector<std::string>& complaints, const std::string& remark) {
-  std::string text;
-  for (const auto& complaint : complaints) text += (text.empty() ? "" : "\n") + complaint;
-  if (!text.empty()) throw Error(text + (remark.empty() ? "" : "\n" + remark));
+  if (complaints.empty()) return;
+  Problems problems;
+  for (const auto& complaint : complaints) problems.add(complaint);
+  if (!remark.empty()) problems.add(remark);
+  throw Error(problems.text());
 }
 
 }  // namespace sparsify

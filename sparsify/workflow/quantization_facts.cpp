@@ -20,7 +20,7 @@ using nlohmann::json;
 std::map<std::string, std::string> kernels_in_onnxruntime(const SavedModel& saved) {
   const onnx::TemporaryFolder folder;
   const auto file = folder / "model.onnx";
-  export_checked(saved, example_input(saved.card), onnx::Target::kCpu, 17, file);
+  export_checked(saved, example_input(saved.card), onnx::Target::kCpu, onnx::ExportOptions{}.opset, file);
   return onnx::integer_layers(file).kernels;
 }
 
@@ -41,7 +41,7 @@ void add_layers(QuantizationFacts& facts, const QuantizationPlan& plan) {
   for (const auto& left : plan.unquantized) {
     LayerArithmetic layer;
     layer.site = left.site;
-    layer.rule = left.rule, layer.reason = left.reason;
+    layer.left = left;
     facts.layers.push_back(std::move(layer));
   }
 }
@@ -63,12 +63,6 @@ void add_quantizers(QuantizationFacts& facts, const TrainedQuantization& trained
 }
 
 std::string number_of(int quantizer) { return quantizer < 0 ? "" : "#" + std::to_string(quantizer); }
-
-std::string listed(const std::vector<std::string>& sites) {
-  std::string text;
-  for (const auto& site : sites) text += (text.empty() ? "" : ", ") + site;
-  return text;
-}
 
 std::string arithmetic(const LayerArithmetic& layer) {
   if (!layer.integer) return "float";
@@ -106,15 +100,14 @@ std::string quantization_text(const QuantizationFacts& facts) {
       {"layer", "arithmetic", "input", "output", engine, "why float"}};
   for (const auto& layer : facts.layers)
     layers.push_back({layer.site, arithmetic(layer), number_of(layer.input), number_of(layer.output),
-                      layer.engine,
-                      layer.integer ? "" : UnquantizedLayer{"", layer.rule, layer.reason}.why()});
+                      layer.engine, layer.integer ? "" : layer.left.why()});
   std::vector<std::vector<std::string>> quantizers = {
       {"quantizer", "tensor", "scale", "zero point", "lowest", "highest", "also rounds", "reaches"}};
   for (std::size_t i = 0; i < facts.quantizers.size(); ++i) {
     const auto& one = facts.quantizers[i];
     quantizers.push_back({number_of(static_cast<int>(i)), one.site, format_number(one.scale),
                           std::to_string(one.zero_point), format_number(one.lowest),
-                          format_number(one.highest), listed(one.shared), listed(one.carried)});
+                          format_number(one.highest), format_list(one.shared), format_list(one.carried)});
   }
   return facts.title + ", quantized for " + facts.scheme + "\n\n" + format_table(layers) + "\n" +
          format_table(quantizers);
@@ -132,7 +125,7 @@ json quantization_json(const QuantizationFacts& facts) {
     if (layer.integer)
       layers.back()["weight_bits"] = layer.bits;
     else
-      layers.back()["rule"] = layer.rule, layers.back()["reason"] = layer.reason;
+      layers.back()["rule"] = layer.left.rule, layers.back()["reason"] = layer.left.reason;
   }
   for (const auto& one : facts.quantizers)
     quantizers.push_back({{"site", one.site},

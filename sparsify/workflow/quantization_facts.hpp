@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "sparsify/quantization/plan.hpp"
 #include "workflow/saved_model.hpp"
 
 namespace sparsify {
@@ -13,12 +14,11 @@ namespace sparsify {
 struct LayerArithmetic {
   std::string site;
   bool integer = false;
-  int bits = 8;          ///< of the weight
-  std::string rule;      ///< of float_rules.hpp, empty for integer layers
-  std::string reason;    ///< the same as a sentence
-  int input = -1;        ///< index of the quantizer that rounds its input, -1: none
-  int output = -1;       ///< of the one that rounds its (normalised, activated) output
-  std::string engine{};  ///< "QLinearConv" in ONNX Runtime, or what TensorRT is asked for
+  int bits = 8;             ///< of the weight
+  UnquantizedLayer left{};  ///< the rule that leaves it in floating point otherwise
+  int input = -1;           ///< index of the quantizer that rounds its input, -1: none
+  int output = -1;          ///< of the one that rounds its (normalised, activated) output
+  std::string engine{};     ///< "QLinearConv" in ONNX Runtime, or what TensorRT is asked for
 };
 
 /// One quantizer of activations.

@@ -50,6 +50,12 @@ std::string format_table(const std::vector<std::vector<std::string>>& rows) {
   return text;
 }
 
+std::string format_list(const std::vector<std::string>& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
 std::string format_number(double value) { return print("%g", value); }
 
 std::string format_fixed(double value, int digits) { return print("%.*f", digits, value); }

@@ -10,6 +10,8 @@ namespace sparsify {
 /// Rows of text as a table with aligned columns, numbers to the right; the first row is the heading.
 std::string format_table(const std::vector<std::vector<std::string>>& rows);
 
+/// "a, b, c".
+std::string format_list(const std::vector<std::string>& names);
 /// As short as six digits permit: "0.05", "1e+06".
 std::string format_number(double value);
 std::string format_fixed(double value, int digits);

@@ -176,8 +176,8 @@ class TrainRun::Impl {
     const auto path = inputs_.directory.model(settings.target);
     note("exporting " + path.string());
     const auto saved = open_saved_model(inputs_.directory.last());
-    const auto outcome =
-        export_checked(saved, first_image(inputs_.data), parse_target(settings.target), 17, path);
+    const auto outcome = export_checked(saved, first_image(inputs_.data), parse_target(settings.target),
+                                        onnx::ExportOptions{}.opset, path);
     summary.files[path.filename().string()] = path;
     for (const auto& warning : outcome.warnings) warn(summary, warning);
     if (outcome.report.quantized_layers > 0 && settings.target == "cpu")

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <torch/torch.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <functional>
@@ -10,25 +9,13 @@
 
 #include "sparsify/onnx/export.hpp"
 #include "sparsify/onnx/runtime.hpp"
+#include "sparsify/onnx/temporary_folder.hpp"
 
 namespace sparsify::onnx::testing {
 
 /// A folder that goes away with everything in it.
-class Folder {
- public:
-  Folder() {
-    auto name = (std::filesystem::temp_directory_path() / "sparsify-export-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-  bool is_empty() const { return std::filesystem::is_empty(path_); }
-
- private:
-  std::filesystem::path path_;
+struct Folder : TemporaryFolder {
+  bool is_empty() const { return std::filesystem::is_empty(*this / ""); }
 };
 
 /// A module whose forward is a function.

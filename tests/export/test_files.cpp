@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
 #include <sys/resource.h>
 
 #include <catch2/catch_test_macros.hpp>

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/ivalue.h>
+#include <c10/util/intrusive_ptr.h>
 
 #include <string>
 #include <unordered_map>
@@ -132,6 +133,14 @@ void each_tensor(const c10::IValue& value, Visit&& visit) {
       return;
   }
 }
+
+/// The memory behind a tensor, to be compared; null: none.
+inline const void* storage_of(const at::Tensor& tensor) {
+  return tensor.has_storage() ? tensor.storage().unsafeGetStorageImpl() : nullptr;
+}
+
+/// Keeps the address of a tensor from being reused, but not its memory.
+using TensorOwner = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
 
 /// Whether two tensors with one storage show the same elements of it.
 inline bool same_view(const c10::TensorImpl& a, const c10::TensorImpl& b) {

@@ -103,10 +103,6 @@ class Recorder : public ForwardMode {
                        [&](const at::Tensor& tensor) { return tensor.is_same(wanted); });
   }
 
-  static const void* storage_of(const at::Tensor& tensor) {
-    return tensor.has_storage() ? tensor.storage().unsafeGetStorageImpl() : nullptr;
-  }
-
   GraphArgument describe(const std::string& name, const c10::IValue& value, const OperatorFacts& facts,
                          std::vector<at::Tensor>& inputs) {
     GraphArgument argument;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "sparsify/graph/readers.hpp"
 #include "sparsify/quantization/node_kinds.hpp"
 #include "sparsify/quantization/weights.hpp"
 
@@ -25,12 +26,7 @@ namespace detail {
 /// Cross-layer equalization of the pairs of one recorded graph.
 class Equalizer {
  public:
-  explicit Equalizer(const Graph& graph) : graph_(graph) {
-    readers_.resize(graph.values.size());
-    for (int i = 0; i < static_cast<int>(graph.nodes.size()); ++i)
-      for (const auto& argument : graph.nodes[i].arguments)
-        for (const int value : argument.values)
-          if (value >= 0) readers_[value].push_back(i);
+  explicit Equalizer(const Graph& graph) : graph_(graph), readers_(graph) {
     for (int i = 0; i < static_cast<int>(graph.nodes.size()); ++i) find_pair(i);
   }
 
@@ -54,17 +50,11 @@ class Equalizer {
     int first, batch_norm, second;  ///< nodes; batch_norm -1: none
   };
 
-  int sole_reader(int value) const {
-    const bool is_output =
-        std::find(graph_.outputs.begin(), graph_.outputs.end(), value) != graph_.outputs.end();
-    return is_output || readers_[value].size() != 1 ? -1 : readers_[value].front();
-  }
-
   // A parameter that this node alone reads.
   bool has_own(const GraphNode& node, const char* argument) const {
     const int value = node.value(argument);
     return value >= 0 && graph_.values[value].is_parameter && graph_.values[value].producer < 0 &&
-           readers_[value].size() == 1;
+           readers_.of(value).size() == 1;
   }
   bool has_none(const GraphNode& node, const char* argument) const { return node.value(argument) < 0; }
   bool is_layer(const GraphNode& node) const {
@@ -81,18 +71,18 @@ class Equalizer {
     if (!is_layer(layer) || !(has_own(layer, "bias") || has_none(layer, "bias"))) return;
     Pair pair{first, -1, -1};
     int value = layer.outputs.front();
-    int next = sole_reader(value);
+    int next = readers_.sole(value);
     if (next >= 0 && graph_.nodes[next].op == "aten::batch_norm" &&
         graph_.nodes[next].value("input") == value) {
       const auto& norm = graph_.nodes[next];
       if (!has_own(norm, "weight") || !has_own(norm, "bias") || norm.value("running_var") < 0) return;
       pair.batch_norm = next;
       value = norm.outputs.front();
-      next = sole_reader(value);
+      next = readers_.sole(value);
     }
     while (next >= 0 && hands_scales_on(graph_.nodes[next], value)) {
       value = graph_.nodes[next].outputs.front();
-      next = sole_reader(value);
+      next = readers_.sole(value);
     }
     if (next < 0 || !is_layer(graph_.nodes[next]) || graph_.nodes[next].value("input") != value) return;
     pair.second = next;
@@ -156,13 +146,10 @@ class Equalizer {
 
   void divide(const Pair& pair, const std::vector<double>& values) const {
     const auto factors = at::tensor(values, at::kDouble);
-    const auto shaped = [&](const at::Tensor& like) {
-      std::vector<std::int64_t> sizes(static_cast<std::size_t>(like.dim()), 1);
-      sizes[0] = -1;
-      return factors.to(like.device()).reshape(sizes);
-    };
     const auto divided = [&](const at::Tensor& tensor) {
-      if (tensor.defined()) tensor.copy_(tensor.to(at::kDouble) / shaped(tensor));
+      if (!tensor.defined()) return;
+      const auto shaped = along_channels(factors.to(tensor.device()), tensor.dim());
+      tensor.copy_(tensor.to(at::kDouble) / shaped);
     };
     if (pair.batch_norm >= 0) {
       divided(own(pair.batch_norm, "weight")), divided(own(pair.batch_norm, "bias"));
@@ -176,7 +163,7 @@ class Equalizer {
   }
 
   const Graph& graph_;
-  std::vector<std::vector<int>> readers_;
+  Readers readers_;
   std::vector<Pair> pairs_;
 };
 

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <c10/util/intrusive_ptr.h>
 
 #include <cstdint>
 #include <unordered_map>
-#include <vector>
+#include <utility>
+
+#include "sparsify/graph/operators.hpp"
+#include "sparsify/quantization/weights.hpp"
 
 namespace sparsify {
 
@@ -22,10 +24,11 @@ struct IntegerProduct {
 /// x * factor + bias along a dimension, computed in float32, given in the type of x.
 inline at::Tensor scale_product(const at::Tensor& x, const IntegerProduct& product,
                                 std::int64_t channel_dim) {
-  std::vector<std::int64_t> sizes(static_cast<std::size_t>(x.dim()), 1);
-  sizes[static_cast<std::size_t>(channel_dim)] = -1;
-  auto real = x.mul(product.factor.to(x.device()).view(sizes));
-  if (product.bias.defined()) real = real.add(product.bias.to(at::kFloat).view(sizes));
+  const auto shaped = [&](const at::Tensor& values) {
+    return detail::along_channels(values, x.dim(), channel_dim);
+  };
+  auto real = x.mul(shaped(product.factor.to(x.device())));
+  if (product.bias.defined()) real = real.add(shaped(product.bias.to(at::kFloat)));
   return real.to(x.scalar_type());
 }
 
@@ -33,7 +36,8 @@ inline at::Tensor scale_product(const at::Tensor& x, const IntegerProduct& produ
 class UnscaledProducts {
  public:
   void add(const at::Tensor& result, const IntegerProduct& product) {
-    entries_.insert_or_assign(result.unsafeGetTensorImpl(), Entry{Owner(result.getIntrusivePtr()), product});
+    entries_.insert_or_assign(result.unsafeGetTensorImpl(),
+                              Entry{TensorOwner(result.getIntrusivePtr()), product});
   }
   bool has(const at::Tensor& tensor) const {
     return !entries_.empty() && entries_.count(tensor.unsafeGetTensorImpl()) > 0;
@@ -48,9 +52,8 @@ class UnscaledProducts {
   }
 
  private:
-  using Owner = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
   struct Entry {
-    Owner owner;  // keeps the address from being reused
+    TensorOwner owner;
     IntegerProduct product;
   };
   std::unordered_map<const c10::TensorImpl*, Entry> entries_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sparsify/error.hpp"
+#include "sparsify/graph/readers.hpp"
 #include "sparsify/parameters.hpp"
 #include "sparsify/quantization/float_rules.hpp"
 #include "sparsify/quantization/layer_targets.hpp"
@@ -32,23 +33,16 @@ class PlanMaker {
         bits_(options.bits),
         per_tensor_("weight_strategy", options.per_tensor),
         all_per_tensor_(options.all_per_tensor),
-        symmetric_(options.symmetric) {
+        symmetric_(options.symmetric),
+        readers_(graph) {
     if (scheme != "cpu" && scheme != "gpu")
       throw InvalidField("scheme", "expected cpu or gpu, got '" + scheme + "'");
     plan_.scheme = scheme;
     const auto count = graph.values.size();
-    readers_.resize(count);
-    is_output_.resize(count, false);
     demanded_.resize(count, false);
     rounded_.resize(count, false);
     class_.resize(count);
     std::iota(class_.begin(), class_.end(), 0);
-    for (int i = 0; i < static_cast<int>(graph.nodes.size()); ++i)
-      for (const auto& argument : graph.nodes[i].arguments)
-        for (const int value : argument.values)
-          if (value >= 0 && (readers_[value].empty() || readers_[value].back() != i))
-            readers_[value].push_back(i);
-    for (const int output : graph.outputs) is_output_[output] = true;
   }
 
   QuantizationPlan make() {
@@ -111,19 +105,14 @@ class PlanMaker {
     layer.per_tensor = per_tensor_.match(node, graph_.values[weight]) || all_per_tensor_;
   }
 
-  // The node that alone reads a value, or -1.
-  int sole_reader(int value) const {
-    return is_output_[value] || readers_[value].size() != 1 ? -1 : readers_[value].front();
-  }
-
   Layer follow(int node) const {
     Layer layer{node, -1, graph_.nodes[node].outputs.front()};
-    int next = sole_reader(layer.end);
+    int next = readers_.sole(layer.end);
     if (next >= 0 && graph_.nodes[node].op == "aten::conv2d" && graph_.nodes[next].op == "aten::batch_norm" &&
         graph_.nodes[next].value("input") == layer.end && !batch_norm_name(graph_.nodes[next]).empty()) {
       layer.batch_norm = next;
       layer.end = graph_.nodes[next].outputs.front();
-      next = sole_reader(layer.end);
+      next = readers_.sole(layer.end);
     }
     if (next >= 0 && belongs_to_layer(graph_.nodes[next])) layer.end = graph_.nodes[next].outputs.front();
     return layer;
@@ -157,7 +146,7 @@ class PlanMaker {
     if (ignore_.match(node, value)) return &float_rules::kIgnored;
     if (!submodules_.match(node, value) && !submodules_.empty()) return &float_rules::kOutsideSubmodules;
     if (node.op != "aten::conv2d" && node.op != "aten::linear") return &float_rules::kNoIntegerKernel;
-    if (node.op == "aten::conv2d" && is_output_[layer.end]) return &float_rules::kFloatOutput;
+    if (node.op == "aten::conv2d" && readers_.is_output(layer.end)) return &float_rules::kFloatOutput;
     return nullptr;
   }
 
@@ -201,8 +190,8 @@ class PlanMaker {
   const GraphNode* source(const GraphNode* node) const {
     if (!belongs_to_layer(*node)) return node;
     const int input = node->arguments.front().values.front();
-    return input >= 0 && producer(input) >= 0 && sole_reader(input) >= 0 ? &graph_.nodes[producer(input)]
-                                                                         : node;
+    return input >= 0 && producer(input) >= 0 && readers_.sole(input) >= 0 ? &graph_.nodes[producer(input)]
+                                                                           : node;
   }
 
   // What must be on a grid so that the node itself computes in integers.
@@ -234,7 +223,7 @@ class PlanMaker {
   // Weighted layers from a value back to where it forks off; 0 when the value itself has other readers.
   int branch_length(int value) const {
     int length = 0;
-    while (value >= 0 && sole_reader(value) >= 0 && producer(value) >= 0) {
+    while (value >= 0 && readers_.sole(value) >= 0 && producer(value) >= 0) {
       const auto& node = graph_.nodes[producer(value)];
       length += is_weighted(node);
       value = node.arguments.empty() || node.arguments.front().values.empty()
@@ -341,8 +330,8 @@ class PlanMaker {
   bool all_per_tensor_, symmetric_;
   QuantizationPlan plan_;
   std::vector<Layer> layers_;
-  std::vector<std::vector<int>> readers_;
-  std::vector<bool> is_output_, demanded_, rounded_;
+  Readers readers_;
+  std::vector<bool> demanded_, rounded_;
   std::vector<int> class_;      ///< values that share a grid, as a union-find forest
   std::map<int, int> numbers_;  ///< quantizer of each class
 };

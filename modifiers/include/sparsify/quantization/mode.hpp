@@ -3,10 +3,10 @@
 
 #include <ATen/ops/alias.h>
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -89,10 +89,6 @@ class QuantizationMode : public ForwardMode {
  private:
   // --- activations ---
 
-  static const void* storage_of(const at::Tensor& tensor) {
-    return tensor.has_storage() ? tensor.storage().unsafeGetStorageImpl() : nullptr;
-  }
-
   void note_inputs(const OperatorFacts& facts, const c10::IValue* arguments, std::size_t count) {
     input_storages_.clear();
     for (std::size_t i = 0; i < count; ++i)
@@ -162,9 +158,9 @@ class QuantizationMode : public ForwardMode {
   // Operators that only give values on (max-pool, flatten, concatenation) may as well give integers on, when
   // a layer behind them multiplies integers. Gives their quantizer, or -1.
   int carry_integers(const OperatorFacts& facts, c10::IValue* arguments, std::size_t count) {
-    const int quantizer = facts.in_place ? -1 : quantizers_.carried_at(sites_.peek(facts));
-    if (quantizer < 0 || !training() || !quantizers_.feeds_layer(quantizer) ||
-        !activations_.gives_integers(quantizer))
+    if (!training() || facts.in_place) return -1;
+    const int quantizer = quantizers_.carried_at(sites_.peek(facts));
+    if (quantizer < 0 || !quantizers_.feeds_layer(quantizer) || !activations_.gives_integers(quantizer))
       return -1;
     bool all = true;
     for (std::size_t i = 0; i < count; ++i)

@@ -7,8 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include <c10/util/intrusive_ptr.h>
-
 #include "sparsify/graph/operators.hpp"
 #include "sparsify/quantization/histogram.hpp"
 #include "sparsify/quantization/learned_scales.hpp"
@@ -28,9 +26,8 @@ class RoundedActivations {
                                                                ///< their scales, where defined
   };
 
-  using Owner = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
   struct Entry {
-    Owner owner;  ///< keeps the address from being reused
+    TensorOwner owner;
     int quantizer;
     std::optional<Holds> holds{};  ///< what the tensor itself holds; none: it has not been rounded
     bool awaits_relu = false;      ///< the ReLU that follows has been computed already
@@ -49,7 +46,7 @@ class RoundedActivations {
     for (auto entry = entries_.begin(); entry != entries_.end();)  // nobody can read these any more
       entry = entry->second.owner.expired() ? entries_.erase(entry) : std::next(entry);
     last_of_storage_[storage_of(tensor)] = tensor.unsafeGetTensorImpl();
-    Entry entry{Owner(tensor.getIntrusivePtr()), quantizer};
+    Entry entry{TensorOwner(tensor.getIntrusivePtr()), quantizer};
     entry.holds = holds;
     entry.observed = holds.has_value();
     return entries_.insert_or_assign(tensor.unsafeGetTensorImpl(), std::move(entry)).first->second;
@@ -110,8 +107,7 @@ class RoundedActivations {
       at::Tensor(tensor).mul_(static_cast<double>(quantizers_.grid(entry.quantizer).scale));
     else if (is_read && !entry.holds && !captured_.count(tensor.unsafeGetTensorImpl()))
       round_in_place(tensor, entry);
-    for (auto found = entries_.begin(); found != entries_.end(); ++found)
-      if (&found->second == &entry) return void(entries_.erase(found));
+    entries_.erase(entry.owner._unsafe_get_target());
   }
 
   /// Where to note the extent of what a quantizer rounds; null: nowhere.
@@ -141,15 +137,11 @@ class RoundedActivations {
 
   /// A tensor that no entry is made for, rounded.
   at::Tensor round_once(const at::Tensor& tensor, int quantizer) {
-    Entry entry{Owner(tensor.getIntrusivePtr()), quantizer};
+    Entry entry{TensorOwner(tensor.getIntrusivePtr()), quantizer};
     return values(tensor, entry);
   }
 
  private:
-  static const void* storage_of(const at::Tensor& tensor) {
-    return tensor.has_storage() ? tensor.storage().unsafeGetStorageImpl() : nullptr;
-  }
-
   // A reader without gradients must not leave its copy to one that wants them.
   static bool fits(const at::Tensor& copy, const at::Tensor& tensor) {
     return copy.defined() && detail::wants_gradient(tensor) == copy.requires_grad();

@@ -42,11 +42,12 @@ void over_channels(const at::Tensor& weight, const Act& act) {
   for (std::int64_t c = 0; c < channels; ++c) act(c, c * block, block);
 }
 
-// Numbers of output channels (dimension 0), shaped to multiply a weight of `dims` dimensions.
-inline at::Tensor along_channels(const at::Tensor& values, std::int64_t dims) {
+// Numbers of channels, shaped to multiply a tensor of `dims` dimensions: a weight, whose output channels are
+// dimension 0, unless it says another.
+inline at::Tensor along_channels(const at::Tensor& values, std::int64_t dims, std::int64_t channel_dim = 0) {
   std::vector<std::int64_t> sizes(static_cast<std::size_t>(dims), 1);
-  sizes[0] = -1;
-  return values.view(sizes);
+  sizes[static_cast<std::size_t>(channel_dim)] = -1;
+  return values.reshape(sizes);
 }
 
 struct RoundWeight : torch::autograd::Function<RoundWeight> {
