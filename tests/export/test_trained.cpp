@@ -167,7 +167,9 @@ TEST_CASE("7-bit weights need no exact sums of products, fewer bits are kept whe
   CHECK(torch::equal(Engine(folder / "legacy.onnx", by_default).run(images),
                      Engine(folder / "legacy.onnx").run(images)));
 
-  Trained<SmallResNet> mixed("cpu", 40, Value::mapping({{"4", Value("b2")}, {"8", Value("__ALL__")}}));
+  Quantization::Options options;
+  options.weight_bits = Value::mapping({{"4", Value("b2")}, {"8", Value("__ALL__")}});
+  Trained<SmallResNet> mixed(options, 40);
   const auto bits = export_and_compare(mixed, Target::kCpu, folder / "mixed.onnx");
   CHECK(bits.parity.agreement >= 0.99);
   for (const auto& weight : inspect_model(folder / "mixed.onnx").weights) {

@@ -35,12 +35,10 @@ struct Trained {
   torch::optim::SGD optimizer{net->parameters(), torch::optim::SGDOptions(0.05).momentum(0.9)};
   std::unique_ptr<Session> session;
 
-  Trained(const std::string& scheme, int steps, const Value& weight_bits = {}, Net given = Net())
-      : net(std::move(given)) {
+  Trained(const std::string& scheme, int steps) : Trained(Quantization::Options{.scheme = scheme}, steps) {}
+
+  Trained(const Quantization::Options& options, int steps, Net given = Net()) : net(std::move(given)) {
     Recipe recipe;
-    Quantization::Options options;
-    options.scheme = scheme;
-    options.weight_bits = weight_bits;
     recipe.add<Quantization>(options);
     session = std::make_unique<Session>(recipe, *net, optimizer, 10);
     for (int i = 0; i < steps; ++i) {

@@ -123,6 +123,21 @@ std::string emit_integer_bias(Lowering& lowering, const LayerParameters& layer, 
                        {lowering.initializer(name, integer.bias), scale, zero_point}, axis);
 }
 
+// ONNX Runtime (1.21 and later) also rounds the weights of layers between two quantizers that training left alone,
+// unless their bias is computed.
+std::string emit_guarding_bias(Lowering& lowering, const LayerParameters& layer) {
+  const auto channels = layer.weight.size(layer.axis) * (layer.axis == 0 ? 1 : layer.groups);
+  const auto bias = layer.bias.defined() ? layer.bias : at::zeros({channels}, at::kDouble);
+  const double largest = bias.abs().max().item<double>();
+  const auto scale = at::scalar_tensor(largest > 0 ? largest / kLargestBias : 1., at::kFloat);
+  const auto integers = at::round(bias / scale.to(at::kDouble)).to(at::kInt);
+  const auto& name = layer.bias_name;
+  return lowering.emit("DequantizeLinear", name + "/dequantize",
+                       {lowering.initializer(name, integers), lowering.initializer(name + "/scale", scale),
+                        lowering.initializer(name + "/zero_point", at::zeros_like(scale, at::kInt))},
+                       {});
+}
+
 }  // namespace
 
 LayerTensors emit_parameters(Lowering& lowering, const LayerParameters& layer, int input, bool integer_bias) {
@@ -130,6 +145,8 @@ LayerTensors emit_parameters(Lowering& lowering, const LayerParameters& layer, i
   const int quantizer = lowering.quantizers().of_layer(layer.site);
   if (quantizer < 0) {
     tensors.weight = lowering.initializer(layer.weight_name, float_weight(layer));
+    if (integer_bias && lowering.options().target == Target::kCpu && lowering.quantizer(input) >= 0)
+      tensors.bias = emit_guarding_bias(lowering, layer);
   } else {
     if (lowering.quantizer(input) != lowering.quantizers().weight(quantizer).input)
       throw Error(
