@@ -5,6 +5,8 @@
 
 #include <csignal>
 
+#include "workflow/input_error.hpp"
+
 namespace sparsify {
 namespace {
 
@@ -25,5 +27,9 @@ void catch_stop_signals() {
 }
 
 bool stop_requested() { return requested != 0; }
+
+void stop_if_requested(const std::string& undone) {
+  if (stop_requested()) throw Interrupted("stopped; " + undone);
+}
 
 }  // namespace sparsify

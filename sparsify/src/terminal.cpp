@@ -42,11 +42,22 @@ void Terminal::status(const std::string& text) {
   std::fflush(stderr);
 }
 
+bool Progress::is_due() {
+  if (!terminal_.is_interactive() || Clock::now() - shown_ < std::chrono::milliseconds(100)) return false;
+  shown_ = Clock::now();
+  return true;
+}
+
+void Progress::images(const std::string& what, std::int64_t done, std::int64_t of) {
+  if (done >= of) return terminal_.status("");
+  if (is_due())
+    terminal_.status(print("%s: %lld of %lld images", what.c_str(), static_cast<long long>(done),
+                           static_cast<long long>(of)));
+}
+
 void Progress::step(const TrainProgress& p) {
   const bool last = p.step == p.steps;
-  if (!terminal_.is_interactive() || (!last && Clock::now() - shown_ < std::chrono::milliseconds(100)))
-    return;
-  shown_ = Clock::now();
+  if (!is_due() && !last) return;
   if (last)
     return terminal_.status(print("epoch %lld/%lld  validating", static_cast<long long>(p.epoch + 1),
                                   static_cast<long long>(p.epochs)));

@@ -29,14 +29,17 @@ class Terminal {
   std::string status_;
 };
 
-/// Turns the trainer's reports into a status line (at most ten times a second).
+/// Turns reports of long work into a status line (at most ten times a second).
 class Progress {
  public:
   explicit Progress(Terminal& terminal) : terminal_(terminal) {}
   void step(const TrainProgress& progress);
+  void images(const std::string& what, std::int64_t done, std::int64_t of);
 
  private:
   using Clock = std::chrono::steady_clock;
+  bool is_due();
+
   Terminal& terminal_;
   Clock::time_point shown_{}, started_ = Clock::now();
   double first_done_ = -1;  ///< epochs that were done when this process began

@@ -41,17 +41,25 @@ bool may_saturate(const TrainedQuantization& trained) {
                      [](const auto& weight) { return weight.highest() > 63; });
 }
 
-void look_for_float_layers(ExportOutcome& outcome) {
-  const auto fusion = onnx::integer_layers(outcome.report.path);
-  std::vector<std::string> missing;
-  for (const auto& layer : outcome.report.quantized) {
-    const auto& integer = fusion.integer_layers;
-    if (std::find(integer.begin(), integer.end(), layer) == integer.end()) missing.push_back(layer);
-  }
-  outcome.integer_layers = static_cast<std::int64_t>(outcome.report.quantized.size() - missing.size());
-  if (!missing.empty())
-    outcome.warnings.push_back("ONNX Runtime would compute these quantized layers in floating point: " +
-                               format_list(missing));
+// Those of `names` that are not in `others`.
+std::vector<std::string> without(const std::vector<std::string>& names,
+                                 const std::vector<std::string>& others) {
+  std::vector<std::string> left;
+  for (const auto& name : names)
+    if (std::find(others.begin(), others.end(), name) == others.end()) left.push_back(name);
+  return left;
+}
+
+void compare_with_plan(ExportOutcome& outcome) {
+  const auto& planned = outcome.report.quantized;
+  const auto integer = onnx::integer_layers(outcome.report.path).integer_layers;
+  outcome.integer_layers = static_cast<std::int64_t>(integer.size());
+  if (const auto missing = without(planned, integer); !missing.empty())
+    outcome.broken.push_back("ONNX Runtime computes these quantized layers in floating point: " +
+                             format_list(missing));
+  if (const auto surplus = without(integer, planned); !surplus.empty())
+    outcome.broken.push_back("ONNX Runtime computes these layers in integers, which training did not: " +
+                             format_list(surplus));
 }
 
 // Folding and rounding must not have made weights of zeros, nor moved them.
@@ -63,22 +71,20 @@ void look_for_two_four(const SavedModel& saved, ExportOutcome& outcome) {
       return weight.name == parameter.name && weight.two_four;
     });
     outcome.two_four_layers += kept;
-    if (!kept) outcome.warnings.push_back("the 2:4 pattern of " + parameter.name + " is not in the file");
+    if (!kept) outcome.broken.push_back("the 2:4 pattern of " + parameter.name + " is not in the file");
   }
 }
 
 void look_for_broken_rules(ExportOutcome& outcome) {
   for (const auto& finding : onnx::lint_gpu(outcome.report.path).findings)
-    outcome.warnings.push_back("TensorRT rule '" + finding.rule + "', node " + finding.node + ": " +
-                               finding.message);
+    outcome.broken.push_back("TensorRT rule '" + finding.rule + "', node " + finding.node + ": " +
+                             finding.message);
 }
 
 }  // namespace
 
 onnx::Target parse_target(const std::string& name) {
-  if (name == "cpu") return onnx::Target::kCpu;
-  if (name == "gpu") return onnx::Target::kGpu;
-  throw Error("target '" + name + "': expected cpu or gpu");
+  return Quantization::scheme_of(name) == "gpu" ? onnx::Target::kGpu : onnx::Target::kCpu;
 }
 
 ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target,
@@ -99,7 +105,7 @@ ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example,
   outcome.report = onnx::export_model(*saved.model, example, options, partial, trained ? &*trained : nullptr);
   onnx::check_model(partial);
   outcome.report.path = partial;
-  target == onnx::Target::kCpu ? look_for_float_layers(outcome) : look_for_broken_rules(outcome);
+  target == onnx::Target::kCpu ? compare_with_plan(outcome) : look_for_broken_rules(outcome);
   look_for_two_four(saved, outcome);
   if (target == onnx::Target::kCpu && trained && may_saturate(*trained) &&
       !onnx::default_integers_are_exact())

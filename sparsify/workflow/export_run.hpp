@@ -13,7 +13,7 @@
 
 namespace sparsify {
 
-/// "cpu" or "gpu"; throws Error for anything else.
+/// The target of a scheme's name: "cpu", "cpu-legacy", "deepsparse" or "gpu"; throws Error for anything else.
 onnx::Target parse_target(const std::string& name);
 
 /// What became of an export.
@@ -22,11 +22,12 @@ struct ExportOutcome {
   std::int64_t integer_layers = 0;   ///< of those, computed in integers by ONNX Runtime; cpu target only
   std::int64_t two_four_layers = 0;  ///< whose weights hold 2:4 in the model and in the file
   std::vector<std::string> warnings{};
+  std::vector<std::string> broken{};  ///< what must hold of the file and does not
 };
 
 /// Exports a model for the target its recipe quantizes for (any target when it does not quantize), runs the
-/// ONNX checker, and looks for planned layers that ONNX Runtime would not compute in integers. `example`: [1,
-/// 3, H, W]. Throws Error; no file is left then. The file's metadata says how images are to be normalised.
+/// ONNX checker, and looks whether ONNX Runtime computes just the planned layers in integers (cpu), whether
+/// TensorRT's rules are kept (gpu), and whether 2:4 patterns are still there. `example`: [1, 3, H, W]. Throws Error; no file is left then. The file's metadata says how images are to be normalised.
 ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target,
                              int opset, const std::filesystem::path& path);
 

@@ -39,7 +39,8 @@ const onnx::TensorParity* LayerParity::first_different() const {
 }
 
 LayerParity measure_layer_parity(const SavedModel& saved, const trainers::Datasets& data,
-                                 std::int64_t batch_size, std::int64_t workers, std::int64_t images) {
+                                 std::int64_t batch_size, std::int64_t workers, std::int64_t images,
+                                 const ImageProgress& progress) {
   auto* quantization = saved.session->find<Quantization>();
   if (!quantization || !quantization->active())
     throw InputError(saved.checkpoint.string() +
@@ -57,14 +58,18 @@ LayerParity measure_layer_parity(const SavedModel& saved, const trainers::Datase
   parity.engine = "ONNX Runtime " + onnx::Engine::version();
   parity.target = onnx::name(target);
   parity.warnings = outcome.warnings;
+  parity.broken = outcome.broken;
   parity.images = std::min(images, data.val->size());
   trainers::Loader loader(data.val, trainers::in_order(data, kImagesAtOnce, workers));
   parity.tensors = onnx::compare_tensors(
       outcome.report.rounded, onnx::steps_in_onnxruntime(file, outcome.report.rounded, options),
-      onnx::steps_of_trained(*quantization, trained, forward), first_images(loader, images));
+      onnx::steps_of_trained(*quantization, trained,
+                             reporting(forward, "tensor by tensor", parity.images, progress)),
+      first_images(loader, images));
   onnx::Engine engine(file, options);
-  parity.whole =
-      compare(data, batch_size, workers, forward, [&](const at::Tensor& input) { return engine.run(input); });
+  parity.whole = compare(
+      data, batch_size, workers, forward, [&](const at::Tensor& input) { return engine.run(input); },
+      progress);
   return parity;
 }
 

@@ -19,6 +19,7 @@ struct LayerParity {
   std::vector<onnx::TensorParity> tensors;  ///< all that are rounded, in the order of computation
   std::int64_t images = 0;                  ///< that these were compared on
   std::vector<std::string> warnings{};      ///< of the export
+  std::vector<std::string> broken{};        ///< what must hold of the exported file and does not
 
   /// The first tensor with an integer that differs, null when there is none.
   const onnx::TensorParity* first_different() const;
@@ -28,6 +29,7 @@ struct LayerParity {
 /// runs that in ONNX Runtime: for cpu optimised, for gpu as it stands. Tensors are compared on the first
 /// `images` of the validation set. Throws InputError when nothing is quantized.
 LayerParity measure_layer_parity(const SavedModel& saved, const trainers::Datasets& data,
-                                 std::int64_t batch_size, std::int64_t workers, std::int64_t images);
+                                 std::int64_t batch_size, std::int64_t workers, std::int64_t images,
+                                 const ImageProgress& progress = {});
 
 }  // namespace sparsify

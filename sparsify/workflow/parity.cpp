@@ -13,9 +13,22 @@
 
 namespace sparsify {
 
+onnx::Forward reporting(onnx::Forward forward, std::string what, std::int64_t of, ImageProgress progress) {
+  if (!progress) return forward;
+  return [=, done = std::int64_t{0}](const at::Tensor& images) mutable {
+    auto result = forward(images);
+    progress(what, done += images.size(0), of);
+    return result;
+  };
+}
+
 Parity compare(const trainers::Datasets& data, std::int64_t batch_size, std::int64_t workers,
-               const onnx::Forward& trained, const onnx::Forward& engine) {
+               const onnx::Forward& trained_forward, const onnx::Forward& engine_forward,
+               const ImageProgress& progress) {
   const torch::NoGradGuard no_grad;
+  const auto images_in_all = data.val->size();
+  const auto trained = reporting(trained_forward, "trained model", images_in_all, progress);
+  const auto engine = reporting(engine_forward, "exported model", images_in_all, progress);
   Parity parity;
   std::vector<at::Tensor> expected;  // logits of every batch: a few bytes an image, and the model runs once
   parity.trained = evaluate(data, batch_size, workers, [&](const at::Tensor& images) {

@@ -36,6 +36,12 @@ fs::path first_missing(const fs::path& path) {
   return missing;
 }
 
+void check_writable(const fs::path& run, const fs::path& folder) {
+  if (::access(folder.c_str(), W_OK | X_OK) != 0)
+    throw InputError(run.string() + ": cannot be written: " + std::generic_category().message(errno) + " in " +
+                     folder.string());
+}
+
 std::string megabytes(std::uintmax_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MB"; }
 
 }  // namespace
@@ -58,9 +64,7 @@ void RunDirectory::check_new(std::int64_t bytes_needed) const {
   const auto folder = existing_part(path_);
   if (!fs::is_directory(folder, error))
     throw InputError(path_.string() + ": cannot be made: " + folder.string() + " is not a folder");
-  if (::access(folder.c_str(), W_OK | X_OK) != 0)
-    throw InputError(path_.string() + ": cannot be written: " + std::generic_category().message(errno) +
-                     " in " + folder.string());
+  check_writable(path_, folder);
   const auto space = fs::space(folder, error);
   if (!error && space.available < static_cast<std::uintmax_t>(bytes_needed))
     throw InputError(path_.string() + ": the disk has " + megabytes(space.available) +
@@ -73,6 +77,8 @@ void RunDirectory::check_resumable() const {
     throw InputError(path_.string() + ": no such run directory to resume");
   if (!fs::exists(config(), ignored) || !fs::exists(recipe(), ignored))
     throw InputError(path_.string() + ": not a run directory: config.json or recipe.yaml is missing");
+  for (const auto& folder : {path_, path_ / "checkpoints"})
+    if (fs::exists(folder, ignored)) check_writable(path_, folder);
 }
 
 void RunDirectory::lock() {

@@ -64,7 +64,9 @@ json to_json(const Summary& summary) {
   out["sparsity"] = {{"prunable", summary.facts.prunable_sparsity()},
                      {"total", summary.facts.total_sparsity()},
                      {"layers", json::object()}};
-  out["quantized"] = {{"layers", summary.facts.quantized_layers()}, {"of", summary.facts.layers.size()}};
+  out["quantized"] = {{"layers", summary.facts.quantized_layers()},
+                      {"of", summary.facts.layers.size()},
+                      {"integer_layers", summary.integer_layers ? json(*summary.integer_layers) : json()}};
   out["unquantized"] = json::object();
   for (const auto& layer : summary.facts.layers) {
     out["sparsity"]["layers"][layer.name] = layer.sparsity();
@@ -79,6 +81,7 @@ json to_json(const Summary& summary) {
                              {"images", parity.engine.samples}};
   out["files"] = files_json(summary);
   out["warnings"] = summary.warnings;
+  out["agrees"] = summary.agrees;
   out["recipe"] = summary.recipe;
   out["model"] = summary.model;
   out["data"] = summary.data;

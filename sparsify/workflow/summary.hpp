@@ -23,10 +23,12 @@ struct Summary {
   std::string baseline_run{};        ///< path; empty: none
   std::optional<double> baseline{};  ///< its top-1
   ModelFacts facts{};
-  std::map<std::string, Parity> parity{};  ///< by engine
+  std::optional<std::int64_t> integer_layers{};  ///< that ONNX Runtime runs; not known for gpu files
+  std::map<std::string, Parity> parity{};        ///< by engine
   std::map<std::string, std::filesystem::path> files{};
   double seconds = 0;
   std::vector<std::string> warnings{};
+  bool agrees = true;  ///< the exported model computes what was trained
 };
 
 nlohmann::json to_json(const Summary& summary);

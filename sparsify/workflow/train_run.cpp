@@ -113,6 +113,11 @@ class TrainRun::Impl {
     if (events_.warning) events_.warning(text);
   }
 
+  void disagree(Summary& summary, const std::string& text) const {
+    summary.agrees = false;
+    warn(summary, text);
+  }
+
   std::string resume_command() const {
     return "sparsify train --resume --output " + shell_quoted(inputs_.directory.path().string());
   }
@@ -180,6 +185,8 @@ class TrainRun::Impl {
                                         onnx::ExportOptions{}.opset, path);
     summary.files[path.filename().string()] = path;
     for (const auto& warning : outcome.warnings) warn(summary, warning);
+    for (const auto& broken : outcome.broken) disagree(summary, broken);
+    if (settings.target == "cpu") summary.integer_layers = outcome.integer_layers;
     if (outcome.report.quantized_layers > 0 && settings.target == "cpu")
       note("ONNX Runtime computes " + std::to_string(outcome.integer_layers) + " of " +
            std::to_string(outcome.report.quantized_layers) + " quantized layers in integers");
@@ -190,17 +197,18 @@ class TrainRun::Impl {
     auto& model = trainer_->model();
     model.eval();
     const auto trained = [&](const at::Tensor& images) {
-      stop_if_asked();
       return trainer_->session().evaluate([&] { return model.forward(images.to(device)); });
     };
-    const auto exported = [&](const at::Tensor& images) {
-      stop_if_asked();
-      return engine.run(images);
-    };
-    const auto parity = compare(inputs_.data, settings.batch_size, settings.workers, trained, exported);
+    const auto parity = compare(
+        inputs_.data, settings.batch_size, settings.workers, trained,
+        [&](const at::Tensor& images) { return engine.run(images); },
+        [&](const std::string& what, std::int64_t done, std::int64_t of) {
+          stop_if_asked();
+          if (events_.comparing) events_.comparing(what, done, of);
+        });
     summary.final = parity.trained;
     summary.parity["onnxruntime"] = parity;
-    for (const auto& complaint : complaints(parity, "ONNX Runtime")) warn(summary, complaint);
+    for (const auto& complaint : complaints(parity, "ONNX Runtime")) disagree(summary, complaint);
   }
 
   json write(Summary& summary) {

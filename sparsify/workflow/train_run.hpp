@@ -11,6 +11,7 @@
 
 #include "sparsify/load_recipe.hpp"
 #include "sparsify/trainers/trainer.hpp"
+#include "workflow/parity.hpp"
 #include "workflow/run_directory.hpp"
 #include "workflow/settings.hpp"
 
@@ -34,6 +35,7 @@ struct TrainRunEvents {
   std::function<void(const std::string&)> warning{};
   /// The folder exists from here on; `description`: "resnet20 (0.27 M parameters) on generated: ...".
   std::function<void(const RunDirectory&, const std::string& description)> began{};
+  ImageProgress comparing{};  ///< the trained model and its export
   std::function<bool()> stop_requested{};
 };
 

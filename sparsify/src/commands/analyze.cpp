@@ -145,7 +145,7 @@ int analyze_command(const std::vector<std::string>& arguments) {
                                     : "measuring " + std::to_string(done + 1) + " of " + std::to_string(all));
         return !stop_requested();
       });
-  if (stop_requested()) throw Interrupted("stopped; nothing was written");
+  stop_if_requested("nothing was written");
 
   std::cout << subject.model_name << " on " << sensitivity.dense.images << " training images: loss "
             << std::to_string(sensitivity.dense.loss) << ", top-1 " << format_percent(sensitivity.dense.top1)

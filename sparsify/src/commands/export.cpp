@@ -8,7 +8,9 @@
 #include "command_line.hpp"
 #include "commands/commands.hpp"
 #include "json_output.hpp"
+#include "signals.hpp"
 #include "sparsify/modifiers/quantization.hpp"
+#include "terminal.hpp"
 #include "workflow/export_run.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/parity.hpp"
@@ -48,8 +50,8 @@ Inputs open_inputs(const CommandLine& line) {
       throw InputError("--" + option + ": without --requantize the model keeps its quantizers");
   Inputs inputs{open_saved_model(line.operand("run directory or checkpoint"))};
   const auto scheme = quantization_scheme(inputs.saved.recipe);
-  const auto target = line.text("target", scheme.empty() ? "cpu" : scheme);
-  inputs.target = parse_target(target);
+  inputs.target = as_input([&] { return parse_target(line.text("target", scheme.empty() ? "cpu" : scheme)); });
+  const auto target = onnx::name(inputs.target);
   if (!scheme.empty() && scheme != target && !line.given("requantize"))
     throw InputError(
         "--target " + target + ": this model was quantized for " + scheme + " engines, whose quantizers " +
@@ -59,7 +61,7 @@ Inputs open_inputs(const CommandLine& line) {
   if (line.given("requantize") && scheme == target && !line.given("scheme"))
     throw InputError("--requantize: the model is quantized for " + scheme +
                      " already; leave the option out to keep its quantizers");
-  if (Quantization::scheme_of(line.text("scheme", target)) != target)
+  if (parse_target(line.text("scheme", target)) != inputs.target)
     throw InputError("--scheme " + line.text("scheme") + ": is not for target " + target);
   if (parse_observer(line.text("observer", "minmax")) == Observer::kLsq)
     throw InputError("--observer lsq: learns by gradient, in training; expected another");
@@ -69,7 +71,7 @@ Inputs open_inputs(const CommandLine& line) {
 
 Quantization::Options calibration(const CommandLine& line, onnx::Target target) {
   Quantization::Options options;
-  options.scheme = line.text("scheme", onnx::name(target));
+  options.scheme = line.text("scheme", line.text("target", onnx::name(target)));
   options.observer = line.text("observer", "minmax");
   return options;
 }
@@ -85,7 +87,7 @@ std::string why_unfinished(const SavedModel& saved) {
   }
 }
 
-nlohmann::json report(const ExportOutcome& outcome) {
+nlohmann::json report(const ExportOutcome& outcome, onnx::Target target) {
   nlohmann::json unquantized = nlohmann::json::object();
   for (const auto& layer : outcome.report.unquantized)
     unquantized[layer.site] = {{"rule", layer.rule}, {"reason", layer.reason}};
@@ -97,9 +99,12 @@ nlohmann::json report(const ExportOutcome& outcome) {
   for (const auto& layer : outcome.report.unquantized)
     std::cout << "  " << layer.site << " stays float: " << layer.why() << "\n";
   for (const auto& warning : outcome.warnings) std::cout << "warning: " << warning << "\n";
+  auto quantized =
+      nlohmann::json{{"layers", outcome.report.quantized_layers}, {"of", outcome.report.layers}};
+  if (target == onnx::Target::kCpu) quantized["integer_layers"] = outcome.integer_layers;
   return {{"path", outcome.report.path.string()},
           {"bytes", outcome.report.bytes},
-          {"quantized", {{"layers", outcome.report.quantized_layers}, {"of", outcome.report.layers}}},
+          {"quantized", quantized},
           {"unquantized", unquantized},
           {"two_four", outcome.two_four_layers},
           {"warnings", outcome.warnings}};
@@ -114,12 +119,16 @@ int export_command(const std::vector<std::string>& arguments) {
       "Runtime.\n"
       "Exit code 1 when ONNX Runtime decides otherwise for more than 1 % of the images, or is more than 0.2 "
       "points of top-1\n"
-      "off; the file is kept then. --requantize claims no such agreement.",
+      "off (--requantize claims no such agreement), when it computes other layers in integers than were "
+      "quantized, or when\n"
+      "TensorRT's rules or 2:4 patterns are broken; the file is kept then.",
       "  sparsify export runs/pruned_quant --output model.onnx\n"
       "  sparsify export runs/pruned_quant/checkpoints/best.safetensors --target cpu --output best.onnx\n"
       "  sparsify export runs/pruned_quant --target gpu --requantize --output model.gpu.onnx\n");
   line.option("export", "output", "the file to write", "FILE.onnx");
-  line.option("export", "target", "cpu or gpu (default: what the model was quantized for, else cpu)",
+  line.option("export", "target",
+              "cpu or gpu, or the name of a scheme: cpu-legacy, deepsparse (default: what the model was "
+              "quantized for, else cpu)",
               "cpu|gpu");
   line.option("export", "opset", "13 to 17 (default: 17)", "N");
   line.flag("export", "requantize",
@@ -135,6 +144,7 @@ int export_command(const std::vector<std::string>& arguments) {
   const auto opset = static_cast<int>(line.integer("opset", 17, 13, 17));
   const auto calibrating = read_calibration(line, "requantize");
   auto inputs = as_input([&] { return open_inputs(line); });
+  catch_stop_signals();
   if (line.given("requantize"))
     for (const auto& note :
          requantize(inputs.saved, calibration(line, inputs.target), *inputs.data, calibrating))
@@ -145,28 +155,34 @@ int export_command(const std::vector<std::string>& arguments) {
   if (!unfinished.empty()) std::cerr << "warning: " << unfinished << std::endl;
   const auto example = inputs.data ? first_image(*inputs.data) : example_input(saved.card);
   const auto outcome = export_checked(saved, example, inputs.target, opset, line.text("output"));
-  auto results = report(outcome);
+  auto results = report(outcome, inputs.target);
   if (!unfinished.empty()) results["warnings"].push_back(unfinished);
   results["requantized"] = saved.requantized;
-  std::vector<std::string> disagreements;
+  auto disagreements = outcome.broken;
   if (inputs.data) {
+    Terminal terminal;
+    Progress progress(terminal);
     auto engine = comparison_engine(outcome.report.path, inputs.target);
     const auto parity = compare(
         *inputs.data, kBatch, kWorkers, [&](const at::Tensor& images) { return saved.forward(images); },
-        [&](const at::Tensor& images) { return engine.run(images); });
+        [&](const at::Tensor& images) { return engine.run(images); },
+        [&](const std::string& what, std::int64_t done, std::int64_t of) {
+          stop_if_requested(outcome.report.path.string() + " is written, but was not compared to the end");
+          progress.images(what, done, of);
+        });
     const double top1 = parity.engine.engine_accuracy.value_or(0);
     std::cout << "top-1 in ONNX Runtime " << format_percent(top1) << ", of the "
               << (saved.requantized ? "requantized" : "trained") << " model "
               << format_percent(parity.trained.top1) << ", equal decisions "
               << format_percent(parity.engine.agreement) << "\n";
     if (!saved.requantized)  // of that one no parity is claimed
-      disagreements = complaints(parity, "ONNX Runtime");
-    for (const auto& complaint : disagreements) results["warnings"].push_back(complaint);
+      for (const auto& complaint : complaints(parity, "ONNX Runtime")) disagreements.push_back(complaint);
     results["parity"]["onnxruntime"] = {{"final", top1},
                                         {"trained", parity.trained.top1},
                                         {"agreement", parity.engine.agreement},
                                         {"max_difference", parity.engine.max_difference}};
   }
+  for (const auto& disagreement : disagreements) results["warnings"].push_back(disagreement);
   write_json(line.text("json"), results);
   require_agreement(disagreements, outcome.report.path.string() + " is kept");
   return 0;

@@ -129,6 +129,9 @@ TrainRequest read_request(const CommandLine& line) {
 TrainRunEvents show_on(Terminal& terminal, Progress& progress) {
   TrainRunEvents events;
   events.progress = [&](const TrainProgress& state) { progress.step(state); };
+  events.comparing = [&](const std::string& what, std::int64_t done, std::int64_t of) {
+    progress.images(what, done, of);
+  };
   events.epoch = [&](const EpochMetrics& row, std::int64_t epochs) {
     terminal.status("");
     spdlog::info("{}", describe(row, epochs));
@@ -191,6 +194,8 @@ int train_command(const std::vector<std::string>& arguments) {
   write_json(line.text("json"), summary);
   terminal.status("");
   print_result(summary, run.baseline(), run.directory());
+  if (!summary.at("agrees").get<bool>())
+    throw Error("the exported model is not what was trained: see the warnings (all files are kept)");
   return 0;
 }
 

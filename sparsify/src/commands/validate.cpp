@@ -11,13 +11,16 @@
 #include "commands/commands.hpp"
 #include "json_output.hpp"
 #include "sparsify/onnx/inspect.hpp"
+#include "signals.hpp"
 #include "sparsify/onnx/runtime.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
 #include "sparsify/trainers/trainer.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/parity_report.hpp"
 #include "workflow/saved_model.hpp"
+#include "terminal.hpp"
 #include "weights_options.hpp"
+#include "workflow/export_run.hpp"
 #include "workflow/table.hpp"
 
 namespace sparsify {
@@ -47,9 +50,10 @@ Subject open_onnx(const CommandLine& line, const std::string& path) {
   subject.data = trainers::open_datasets(data_for(line, card.data), options);
   if (ours) subject.data.normalization = card.normalization;
   subject.description = path + " in ONNX Runtime " + onnx::Engine::version();
-  subject.forward = [engine = std::make_shared<onnx::Engine>(path)](const at::Tensor& images) {
-    return engine->run(images);
-  };
+  const auto target = facts.metadata.find("target");
+  auto engine = std::make_shared<onnx::Engine>(
+      path, comparison_options(parse_target(target == facts.metadata.end() ? "cpu" : target->second)));
+  subject.forward = [engine](const at::Tensor& images) { return engine->run(images); };
   return subject;
 }
 
@@ -81,6 +85,13 @@ Subject open_subject(const CommandLine& line) {
   return std::filesystem::path(path).extension() == ".onnx" ? open_onnx(line, path) : open_run(line, path);
 }
 
+ImageProgress show_on(Progress& progress) {
+  return [&progress](const std::string& what, std::int64_t done, std::int64_t of) {
+    stop_if_requested("nothing was written");
+    progress.images(what, done, of);
+  };
+}
+
 int measure_parity(const CommandLine& line, std::int64_t batch_size, std::int64_t workers) {
   const auto images = line.integer("parity-images", 256, 1, 1 << 20);
   const auto path = line.operand("run directory or checkpoint");
@@ -91,13 +102,18 @@ int measure_parity(const CommandLine& line, std::int64_t batch_size, std::int64_
                      " was made from; the file alone does not hold the model it is to be compared with");
   const auto saved = as_input([&] { return open_saved_model(path); });
   const auto data = as_input([&] { return open_data_for(saved.card, data_for(line, saved.card.data)); });
-  const auto parity = measure_layer_parity(saved, data, batch_size, workers, images);
+  catch_stop_signals();
+  Terminal terminal;
+  Progress progress(terminal);
+  const auto parity = measure_layer_parity(saved, data, batch_size, workers, images, show_on(progress));
   for (const auto& warning : parity.warnings) std::cerr << "warning: " << warning << std::endl;
   const auto title = "Parity of " + saved.card.model + ", " + saved.checkpoint.string();
   std::cout << title << "\n\n" << parity_text(parity);
   if (line.given("html")) write_file_atomically(line.text("html"), parity_html(parity, title));
   write_json(line.text("json"), parity_json(parity));
-  require_agreement(complaints(parity.whole, parity.engine));
+  auto disagreements = parity.broken;
+  for (const auto& complaint : complaints(parity.whole, parity.engine)) disagreements.push_back(complaint);
+  require_agreement(disagreements);
   return 0;
 }
 
@@ -108,7 +124,7 @@ int validate_command(const std::vector<std::string>& arguments) {
       "validate", "RUN|CHECKPOINT|MODEL.onnx [options]  or  --model M --weights W --data D [options]",
       "Measures accuracy over the validation part of a data set, in fp32 with quantizers "
       "active; .onnx files run in\n"
-      "ONNX Runtime. Runs, checkpoints and files exported by sparsify know their data and how "
+      "ONNX Runtime (those for GPU engines as they stand, unfused). Runs, checkpoints and files exported by sparsify know their data and how "
       "it is normalised.\n"
       "With --parity: a quantized run beside its export in ONNX Runtime, end to end and for each "
       "rounded tensor: how many\n"
@@ -138,7 +154,12 @@ int validate_command(const std::vector<std::string>& arguments) {
 
   const auto started = std::chrono::steady_clock::now();
   const torch::NoGradGuard no_grad;
-  const auto result = evaluate(subject.data, batch_size, workers, subject.forward);
+  catch_stop_signals();
+  Terminal terminal;
+  Progress progress(terminal);
+  const auto result =
+      evaluate(subject.data, batch_size, workers,
+               reporting(subject.forward, "validating", subject.data.val->size(), show_on(progress)));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   std::cout << subject.description << "\n"
             << format_table({{"", "value"},
