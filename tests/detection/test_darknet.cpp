@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "sparsify/detection/boxes.hpp"
+#include "sparsify/detection/darknet.hpp"
+#include "sparsify/error.hpp"
+#include "sparsify/trainers/model.hpp"
+
+using namespace sparsify;
+using namespace sparsify::detection;
+using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::StartsWith;
+
+namespace {
+
+// One of every kind of layer; the numbers of the blocks are in the comments.
+const char* const kSmall = R"(
+[net]
+width=32
+height=16
+channels=3
+learning_rate=.001
+[convolutional]     # 0
+batch_normalize=1
+filters=8
+size=3
+stride=2
+pad=1
+activation=leaky
+[convolutional]     # 1
+filters=8
+size=1
+activation=linear
+[shortcut]          # 2
+from=-2
+activation=linear
+[maxpool]           # 3
+size=2
+stride=2
+[upsample]          # 4
+stride=2
+[route]             # 5
+layers=-1,2
+[route]             # 6
+layers=5
+groups=2
+group_id=1
+[dropout]           # 7
+probability=.5
+[convolutional]     # 8
+filters=14
+size=1
+activation=linear
+[yolo]              # 9
+mask=0,2
+anchors=4,6, 8,8, 10,12
+classes=2
+scale_x_y=1.2
+)";
+
+std::string replaced(std::string text, const std::string& what, const std::string& by) {
+  const auto at = text.find(what);
+  REQUIRE(at != std::string::npos);
+  return text.replace(at, what.size(), by);
+}
+
+void check_refused(const std::string& config, const std::string& message) {
+  CHECK_THROWS_WITH(parse_darknet(config, "net.cfg"), ContainsSubstring(message));
+}
+
+}  // namespace
+
+TEST_CASE("a darknet configuration computes what its layers say") {
+  torch::manual_seed(1);
+  const auto detector = parse_darknet(kSmall, "net.cfg");
+  detector->eval();
+  CHECK(detector->image_width == 32);
+  CHECK(detector->image_height == 16);
+  REQUIRE(detector->heads().size() == 1);
+  CHECK(detector->heads()[0].anchors == std::vector<std::pair<double, double>>{{4, 6}, {10, 12}});
+  CHECK(detector->heads()[0].scale_xy == 1.2);
+
+  const torch::NoGradGuard no_grad;
+  const auto x = torch::randn({2, 3, 16, 32});
+  auto p = detector->named_parameters();
+  auto b = detector->named_buffers();
+  const auto batch_norm = [&](const torch::Tensor& y) {
+    return torch::batch_norm(y, p["model.0.bn.weight"], p["model.0.bn.bias"], b["model.0.bn.running_mean"],
+                             b["model.0.bn.running_var"], false, 0.1, 1e-5, false);
+  };
+  const auto first = torch::leaky_relu(batch_norm(torch::conv2d(x, p["model.0.conv.weight"], {}, 2, 1)), 0.1);
+  const auto sum = first + torch::conv2d(first, p["model.1.conv.weight"], p["model.1.conv.bias"]);
+  const auto pooled = torch::max_pool2d(sum, 2);
+  const auto upsampled = pooled.repeat_interleave(2, 2).repeat_interleave(2, 3);
+  const auto second_half = torch::cat({upsampled, sum}, 1).narrow(1, 8, 8);
+  const auto expected = torch::conv2d(second_half, p["model.8.conv.weight"], p["model.8.conv.bias"]);
+  const auto maps = detector->forward(x);
+  REQUIRE(maps.size() == 1);
+  CHECK(torch::allclose(maps[0], expected, 1e-5, 1e-6));
+}
+
+TEST_CASE("darknet's max-pooling pads at the end, with what never wins") {
+  const auto pool = [](int size, int stride, const torch::Tensor& x) {
+    const auto text =
+        "[net]\nchannels=1\n[maxpool]\nsize=" + std::to_string(size) + "\nstride=" + std::to_string(stride) +
+        "\n[convolutional]\nfilters=6\nsize=1\nactivation=linear\n[yolo]\nanchors=1,1\nclasses=1\n";
+    const auto detector = parse_darknet(text, "net.cfg");
+    return detector->blocks().front()->forward({x});
+  };
+  const auto x = -torch::rand({1, 1, 5, 6}) - 1;  // zeros would win
+  for (const auto& [size, stride] : {std::pair{2, 1}, {2, 2}, {3, 1}, {3, 2}, {4, 1}, {4, 3}, {9, 1}}) {
+    INFO(size << " / " << stride);
+    const int before = (size - 1) / 2, after = size - 1 - before;
+    const auto padded = torch::constant_pad_nd(x, {before, after, before, after}, -100.0);
+    const auto actual = pool(size, stride, x);
+    CHECK(torch::equal(actual, torch::max_pool2d(padded, size, stride)));
+    CHECK(actual.size(2) == (5 - 1) / stride + 1);
+  }
+}
+
+TEST_CASE("boxes are decoded by the formulas of the papers") {
+  const auto maps = std::vector<torch::Tensor>{torch::zeros({1, 14, 2, 3})};
+  auto head = DetectionHead{{{4, 6}, {10, 12}}, 2};
+  auto map = maps[0].view({1, 2, 7, 2, 3});
+  map[0][1][0][1][2] = 0.3, map[0][1][1][1][2] = -0.4, map[0][1][2][1][2] = 0.5, map[0][1][3][1][2] = -0.6;
+  map[0][1][4][1][2] = 2, map[0][1][5][1][2] = -1, map[0][1][6][1][2] = 1;
+  const auto sigma = [](double t) { return 1 / (1 + std::exp(-t)); };
+  const auto check = [&](const std::vector<double>& expected) {
+    const auto boxes = decode(maps, {head}, 16, 48);  // strides 8 and 16
+    REQUIRE(boxes.sizes() == torch::IntArrayRef({1, 12, 7}));
+    const auto row = boxes[0][2 * 3 + 1 * 3 + 2];
+    for (int i = 0; i < 7; ++i) {
+      INFO(i);
+      CHECK(std::fabs(row[i].item<double>() - expected[static_cast<std::size_t>(i)]) < 1e-4);
+    }
+  };
+  head.scale_xy = 1.2;
+  check({(1.2 * sigma(0.3) - 0.1 + 2) * 16, (1.2 * sigma(-0.4) - 0.1 + 1) * 8, std::exp(0.5) * 10,
+         std::exp(-0.6) * 12, sigma(2), sigma(-1), sigma(1)});
+  head.coding = BoxCoding::kUltralytics;
+  check({(2 * sigma(0.3) - 0.5 + 2) * 16, (2 * sigma(-0.4) - 0.5 + 1) * 8, 4 * std::pow(sigma(0.5), 2) * 10,
+         4 * std::pow(sigma(-0.6), 2) * 12, sigma(2), sigma(-1), sigma(1)});
+  CHECK_THROWS_WITH(decode({maps[0].narrow(1, 0, 7)}, {head}, 16, 48),
+                    ContainsSubstring("14 channels; got 7"));
+  CHECK_THROWS_WITH(decode({}, {head}, 16, 48), ContainsSubstring("expected 1 maps"));
+}
+
+TEST_CASE("weights are written as they were read, to the byte") {
+  char pattern[] = "/tmp/sparsify-darknet-XXXXXX";
+  const std::filesystem::path folder = ::mkdtemp(pattern);
+  torch::manual_seed(2);
+  const auto first = parse_darknet(kSmall, "net.cfg"), second = parse_darknet(kSmall, "net.cfg");
+  for (const DarknetHeader header : {DarknetHeader{0, 2, 5, 32013312}, DarknetHeader{0, 1, 0, 7}}) {
+    save_darknet_weights(*first, folder / "a.weights", header);
+    const auto read = load_darknet_weights(*second, folder / "a.weights");
+    CHECK(read.images_seen == header.images_seen);
+    CHECK(read.minor == header.minor);
+    for (const auto& parameter : first->named_parameters())
+      CHECK(torch::equal(parameter.value(), second->named_parameters()[parameter.key()]));
+    save_darknet_weights(*second, folder / "b.weights", read);
+    const auto content = [&](const char* name) {
+      std::ifstream file(folder / name, std::ios::binary);
+      return std::string(std::istreambuf_iterator<char>(file), {});
+    };
+    CHECK(content("a.weights") == content("b.weights"));
+    // Beta, gamma, mean, variance of block 0, then its kernel.
+    const auto numbers = content("a.weights").substr(header.minor == 2 ? 20 : 16);
+    float gamma = 0;
+    std::memcpy(&gamma, numbers.data() + 8 * sizeof(float), sizeof gamma);
+    CHECK(gamma == 1);
+    CHECK(numbers.size() == sizeof(float) * (4 * 8 + 8 * 27 + 8 + 64 + 14 + 14 * 8));
+  }
+  std::filesystem::resize_file(folder / "a.weights", 1000);
+  const auto before = first->named_parameters()["model.0.conv.weight"].clone();
+  CHECK_THROWS_WITH(load_darknet_weights(*first, folder / "a.weights"),
+                    ContainsSubstring("a.weights") && ContainsSubstring("446 numbers"));
+  CHECK(torch::equal(before, first->named_parameters()["model.0.conv.weight"]));
+  CHECK_THROWS_WITH(load_darknet_weights(*first, folder / "none"), ContainsSubstring("cannot be opened"));
+  std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("mistakes in a darknet configuration are refused with their line") {
+  CHECK_THROWS_WITH(parse_darknet("width=3\n", "net.cfg"), StartsWith("net.cfg:1: "));
+  check_refused("[convolutional]\n", "must begin with [net]");
+  check_refused("[net]\n[convolutional\n", "net.cfg:2: a section begins here");
+  check_refused("[net]\nwidth 416\n", "net.cfg:2: expected [section] or key=value");
+  check_refused("[net]\n", "no [yolo] layer");
+  check_refused(replaced(kSmall, "width=32", "width=many"),
+                "net.cfg:3: width: expected a whole number from 1 to 1048576, got 'many'");
+  check_refused(replaced(kSmall, "filters=8", "filters=0"),
+                "net.cfg:9: filters: expected a whole number from 1");
+  check_refused(replaced(kSmall, "activation=leaky", "activation=laeky"),
+                "activation 'laeky' is not supported; did you mean 'leaky'?");
+  check_refused(replaced(kSmall, "[upsample]", "[upsampel]"), "did you mean 'upsample'?");
+  check_refused(replaced(kSmall, "from=-2", "from=-7"), "reads layer -7, but only the 2 before it exist");
+  check_refused(replaced(kSmall, "layers=-1,2", "layers=-1,two"),
+                "expected numbers separated by commas, got 'two'");
+  check_refused(replaced(kSmall, "group_id=1", "group_id=2"),
+                "group_id: expected a whole number from 0 to 1");
+  check_refused(replaced(kSmall, "groups=2", "groups=3"), "16 channels cannot be divided into 3 groups");
+  check_refused(replaced(kSmall, "filters=14", "filters=15"),
+                "reads 15 channels; 2 anchors of 2 classes take 14 (filters of the layer before)");
+  check_refused(replaced(kSmall, "mask=0,2", "mask=0,3"), "mask 3: there are 3 anchors");
+  check_refused(replaced(kSmall, "anchors=4,6,", "anchors=4,"), "pairs of width and height");
+  CHECK_THROWS_WITH(build_darknet("/nowhere/net.cfg"), ContainsSubstring("/nowhere/net.cfg: cannot be read"));
+}

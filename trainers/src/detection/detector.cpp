@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sparsify/detection/detector.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "sparsify/error.hpp"
+
+namespace sparsify::detection {
+namespace {
+
+// [1, anchors, 2, 1, 1]
+torch::Tensor anchor_sizes(const DetectionHead& head, const torch::TensorOptions& options) {
+  auto sizes = torch::empty({static_cast<std::int64_t>(head.anchors.size()), 2}, torch::kFloat);
+  for (std::int64_t i = 0; i < sizes.size(0); ++i) {
+    const auto& [width, height] = head.anchors[static_cast<std::size_t>(i)];
+    sizes[i][0] = width, sizes[i][1] = height;
+  }
+  return sizes.to(options).view({1, -1, 2, 1, 1});
+}
+
+// The corner of every cell, [1, 1, 2, h, w].
+torch::Tensor cells(std::int64_t h, std::int64_t w, const torch::TensorOptions& options) {
+  const auto grid = torch::meshgrid({torch::arange(h, options), torch::arange(w, options)}, "ij");
+  return torch::stack({grid[1], grid[0]}).view({1, 1, 2, h, w});
+}
+
+torch::Tensor decode(const torch::Tensor& map, const DetectionHead& head, std::int64_t height,
+                     std::int64_t width) {
+  const auto anchors = static_cast<std::int64_t>(head.anchors.size());
+  const auto h = map.size(2), w = map.size(3);
+  if (map.size(1) != anchors * (5 + head.classes))
+    throw Error("a head of " + std::to_string(anchors) + " anchors and " + std::to_string(head.classes) +
+                " classes has " + std::to_string(anchors * (5 + head.classes)) + " channels; got " +
+                std::to_string(map.size(1)));
+  const auto raw = map.view({map.size(0), anchors, 5 + head.classes, h, w});
+  const auto options = map.options().requires_grad(false);
+  const auto stride = torch::tensor({static_cast<double>(width) / static_cast<double>(w),
+                                     static_cast<double>(height) / static_cast<double>(h)})
+                          .to(options)
+                          .view({1, 1, 2, 1, 1});
+  const auto place = raw.narrow(2, 0, 2).sigmoid(), size = raw.narrow(2, 2, 2);
+  torch::Tensor centre, extent;
+  if (head.coding == BoxCoding::kUltralytics) {
+    centre = place * 2 - 0.5;
+    extent = (size.sigmoid() * 2).square();
+  } else {
+    centre = place * head.scale_xy - 0.5 * (head.scale_xy - 1);
+    extent = size.exp();
+  }
+  const auto boxes =
+      torch::cat({(centre + cells(h, w, options)) * stride, extent * anchor_sizes(head, options),
+                  raw.narrow(2, 4, 1 + head.classes).sigmoid()},
+                 2);
+  return boxes.permute({0, 1, 3, 4, 2}).reshape({map.size(0), anchors * h * w, 5 + head.classes});
+}
+
+}  // namespace
+
+void Detector::note_reader(Step& step, std::size_t blocks_run) {
+  step.last_reader = std::max(step.last_reader, blocks_run);
+}
+
+void Detector::add(std::vector<std::int64_t> from, std::shared_ptr<Block> block) {
+  const auto here = static_cast<std::int64_t>(steps_.size());
+  for (const auto source : from)
+    if (source < -1 || source >= here)
+      throw Error("block " + std::to_string(here) + " reads block " + std::to_string(source) +
+                  ", which does not come before it");
+  for (const auto source : from)
+    if (source >= 0) note_reader(steps_[static_cast<std::size_t>(source)], steps_.size() + 1);
+  model_->push_back(block);
+  steps_.push_back({std::move(from), std::move(block)});
+}
+
+void Detector::add_head(std::int64_t block, DetectionHead head) {
+  if (block < 0 || block >= static_cast<std::int64_t>(steps_.size()))
+    throw Error("a head reads block " + std::to_string(block) + ", which does not exist");
+  note_reader(steps_[static_cast<std::size_t>(block)], std::numeric_limits<std::size_t>::max());
+  head_blocks_.push_back(block);
+  heads_.push_back(std::move(head));
+}
+
+std::vector<std::shared_ptr<Block>> Detector::blocks() const {
+  std::vector<std::shared_ptr<Block>> blocks;
+  for (const auto& step : steps_) blocks.push_back(step.block);
+  return blocks;
+}
+
+std::vector<torch::Tensor> Detector::forward(const torch::Tensor& images) {
+  std::vector<torch::Tensor> outputs;
+  for (const auto& step : steps_) {
+    std::vector<torch::Tensor> inputs;
+    for (const auto source : step.from)
+      inputs.push_back(source < 0 ? images : outputs[static_cast<std::size_t>(source)]);
+    outputs.push_back(step.block->forward(inputs));
+    for (const auto source : step.from)
+      if (source >= 0 && steps_[static_cast<std::size_t>(source)].last_reader <= outputs.size())
+        outputs[static_cast<std::size_t>(source)] =
+            torch::Tensor();  // its memory is free for the next blocks
+  }
+  std::vector<torch::Tensor> maps;
+  for (const auto block : head_blocks_) maps.push_back(outputs[static_cast<std::size_t>(block)]);
+  return maps;
+}
+
+torch::Tensor decode(const std::vector<torch::Tensor>& maps, const std::vector<DetectionHead>& heads,
+                     std::int64_t height, std::int64_t width) {
+  if (maps.size() != heads.size())
+    throw Error("expected " + std::to_string(heads.size()) + " maps, one for each head, got " +
+                std::to_string(maps.size()));
+  std::vector<torch::Tensor> boxes;
+  for (std::size_t i = 0; i < maps.size(); ++i) boxes.push_back(decode(maps[i], heads[i], height, width));
+  return torch::cat(boxes, 1);
+}
+
+}  // namespace sparsify::detection
