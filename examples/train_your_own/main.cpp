@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An ordinary LibTorch training program, made sparse by a recipe: from a YAML file, or without one built in
-// C++.
+// An ordinary LibTorch training program, made sparse and INT8 by a recipe: from a YAML file, or without one
+// built in C++.
 #include <torch/torch.h>
 #include <sparsify/load_recipe.hpp>
 #include <sparsify/modifiers.hpp>
@@ -49,10 +49,13 @@ sparsify::Recipe recipe_in_cpp() {
   recipe.add<sparsify::SetLearningRate>({.start_epoch = 0, .learning_rate = 0.05});
   recipe.add<sparsify::MagnitudePruning>(
       {.window = {1, 6}, .init_sparsity = 0.05, .final_sparsity = 0.8, .params = {"*.weight"}});
+  recipe.add<sparsify::Quantization>({.start_epoch = 6});
   return recipe;
 }
 
-void train(const sparsify::Recipe& recipe, Net& net, std::vector<Batch>& batches, int epochs) {
+/// Trains, and returns the accuracy on other images.
+double train(const sparsify::Recipe& recipe, Net& net, std::vector<Batch>& batches, int epochs,
+             const std::vector<Batch>& unseen) {
   torch::optim::SGD optimizer(net->parameters(), torch::optim::SGDOptions(0.1).momentum(0.9));
   sparsify::Session session(recipe, *net, optimizer, static_cast<std::int64_t>(batches.size()));
   for (auto epoch = session.first_epoch(); epoch < epochs; ++epoch)
@@ -64,24 +67,29 @@ void train(const sparsify::Recipe& recipe, Net& net, std::vector<Batch>& batches
       step.optimize();  // was optimizer.step(); pruned weights stay zero
     }
   session.finish();  // throws unless every target was reached
+  if (const auto* quantization = session.find<sparsify::Quantization>())
+    std::printf("%s\n", quantization->summary().c_str());
+
+  const torch::NoGradGuard no_grad;
+  double right = 0;
+  for (const auto& batch : unseen) {
+    const auto output = session.evaluate([&] { return net->forward(batch.data); });  // rounded, as in INT8
+    right += (output.argmax(1) == batch.target).to(at::kFloat).mean().item<double>();
+  }
+  return right / static_cast<double>(unseen.size());
 }
 
 int main(int argc, char** argv) try {
   torch::manual_seed(0);
   Net net;
   auto batches = make_batches(20);
-  train(argc > 1 ? sparsify::load_recipe(argv[1]) : recipe_in_cpp(), net, batches, 8);
+  const auto recipe = argc > 1 ? sparsify::load_recipe(argv[1]) : recipe_in_cpp();
+  const double accuracy = train(recipe, net, batches, 8, make_batches(10));
 
-  const torch::NoGradGuard no_grad;
   for (const auto& parameter : net->named_parameters())
     if (parameter.value().dim() > 1)
       std::printf("%-18s %3.0f %% zero\n", parameter.key().c_str(),
                   100 * (parameter.value() == 0).to(at::kFloat).mean().item<double>());
-  const auto unseen = make_batches(10);
-  double right = 0;
-  for (const auto& batch : unseen)
-    right += (net->forward(batch.data).argmax(1) == batch.target).to(at::kFloat).mean().item<double>();
-  const double accuracy = right / static_cast<double>(unseen.size());
   std::printf("accuracy on unseen images: %.3f\n", accuracy);
   return accuracy > 0.95 ? 0 : 1;
 } catch (const std::exception& error) {

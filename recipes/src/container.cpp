@@ -30,15 +30,16 @@ bool is_fence(const std::string& line) {
   return end == 2 && (line.compare(0, 3, "---") == 0 || line.compare(0, 3, "+++") == 0);
 }
 
-/// "pruning_modifiers:" at any depth; "The modifiers: pruning" is prose.
+/// "pruning_modifiers:" or, in SparseML's recipes, "modifiers_list:" at any depth; "The modifiers: pruning"
+/// is prose.
 bool opens_modifiers(const std::string& line) {
   const auto colon = line.find(':');
   const auto begin = line.find_first_not_of(" \t");
   if (colon == std::string::npos || begin >= colon) return false;
   const auto key = line.substr(begin, colon - begin);
-  return key.ends_with("modifiers") && std::all_of(key.begin(), key.end(), [](unsigned char c) {
-           return std::isalnum(c) || c == '_' || c == '-';
-         });
+  return key.find("modifiers") != std::string::npos &&
+         std::all_of(key.begin(), key.end(),
+                     [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; });
 }
 
 std::string front_matter(const std::string& text, const std::string& file_name) {

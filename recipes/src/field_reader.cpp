@@ -8,8 +8,9 @@
 
 namespace sparsify {
 
-FieldReader::FieldReader(const yaml::Node* fields, Variables& variables, Diagnostics& diagnostics)
-    : fields_(fields), variables_(variables), diagnostics_(diagnostics) {}
+FieldReader::FieldReader(const yaml::Node* fields, yaml::Mark mark, Variables& variables,
+                         Diagnostics& diagnostics)
+    : fields_(fields), mark_(mark), variables_(variables), diagnostics_(diagnostics) {}
 
 const yaml::Ref* FieldReader::find(const char* name) {
   asked_.emplace_back(name);
@@ -21,6 +22,7 @@ const yaml::Ref* FieldReader::find(const char* name) {
 
 void FieldReader::read(const char* name, const std::function<void(const yaml::Ref&)>& assign) {
   const auto* value = find(name);
+  if (!value && limits().is_required) diagnostics_.add(mark_, std::string(name) + ": " + limits().missing());
   if (!value) return;
   try {
     assign(*value);
@@ -105,11 +107,11 @@ void FieldReader::report_unknown(const std::string& modifier) {
   }
 }
 
-yaml::Mark FieldReader::mark_of(const std::string& field, yaml::Mark otherwise) const {
-  if (!fields_) return otherwise;
+yaml::Mark FieldReader::mark_of(const std::string& field) const {
+  if (!fields_) return mark_;
   for (const auto& [key, value] : fields_->entries)
     if (key.node->text == field) return value.mark;
-  return otherwise;
+  return mark_;
 }
 
 }  // namespace sparsify

@@ -16,8 +16,8 @@ namespace sparsify {
 /// their defaults. Mistakes are collected, not thrown, so that one entry can report several.
 class FieldReader : public FieldVisitor {
  public:
-  /// `fields` may be null: an entry without any.
-  FieldReader(const yaml::Node* fields, Variables& variables, Diagnostics& diagnostics);
+  /// `fields` may be null: an entry without any. `mark`: the entry's.
+  FieldReader(const yaml::Node* fields, yaml::Mark mark, Variables& variables, Diagnostics& diagnostics);
 
   void operator()(const char* name, bool& value, const char* meaning) override;
   void operator()(const char* name, std::int64_t& value, const char* meaning) override;
@@ -29,8 +29,8 @@ class FieldReader : public FieldVisitor {
 
   /// Reports the fields that were written and never asked for.
   void report_unknown(const std::string& modifier);
-  /// Where the field's value is written, or `otherwise` when it is not.
-  yaml::Mark mark_of(const std::string& field, yaml::Mark otherwise) const;
+  /// Where the field's value is written, or the entry when it is not.
+  yaml::Mark mark_of(const std::string& field) const;
 
  private:
   const yaml::Ref* find(const char* name);
@@ -38,6 +38,7 @@ class FieldReader : public FieldVisitor {
   const yaml::Node& list(const yaml::Ref& value, const char* of_what) const;
 
   const yaml::Node* fields_;
+  yaml::Mark mark_;
   Variables& variables_;
   Diagnostics& diagnostics_;
   std::vector<std::string> asked_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <deque>
+#include <map>
+#include <memory>
 #include <optional>
 
 #include "argument.hpp"
@@ -25,15 +27,15 @@ using yaml::Kind;
 /// What a key of the recipe or of a stage holds.
 enum class Section { kModifiers, kStage, kRun, kVersion, kDescription, kMetadata, kOrder, kVariable };
 
-Section section_of(const std::string& key, const yaml::Ref& value, bool in_stage) {
-  if (names_modifiers(key)) return Section::kModifiers;
+Section section_of(const std::string& key, const yaml::Ref& value, bool in_stage, bool is_sparseml) {
+  if (is_group(key, value, is_sparseml)) return Section::kModifiers;
   if (in_stage && (key == "after" || key == "start_epoch" || key == "run_type")) return Section::kOrder;
   if (key == "metadata" || key == "__metadata__") return Section::kMetadata;
   if (in_stage) return Section::kVariable;
   if (key == "run") return Section::kRun;
   if (key == "version") return Section::kVersion;
   if (key == "description") return Section::kDescription;
-  return is_stage(value) ? Section::kStage : Section::kVariable;
+  return is_stage(value, is_sparseml) ? Section::kStage : Section::kVariable;
 }
 
 bool holds_modifiers(const yaml::Node& list) {
@@ -53,12 +55,14 @@ bool can_be_variable(const yaml::Node& node) {
 }
 
 std::string no_variable(const std::string& key, const yaml::Ref& value) {
-  if (key == "stages")
-    return "'stages' holds no stages here; expected each as a key of its own that ends in 'stage', as in "
-           "'pruning_stage:'";
-  if (holds_modifiers(*value.node))
-    return "'" + key + "' holds modifiers but its name does not end in 'modifiers'; expected e.g. '" + key +
-           "_modifiers'";
+  if (const auto* rule = sparseml::rule_for("", key))
+    return "'" + key + "' of SparseML's recipes is not supported: " + rule->note;
+  if (holds_modifiers(*value.node)) {
+    const auto word = key.find("modifiers");
+    const auto better = word == std::string::npos ? key + "_modifiers" : key.substr(0, word) + "modifiers";
+    return "'" + key + "' holds modifiers but its name does not end in 'modifiers'; expected e.g. '" +
+           better + "'";
+  }
   if (key.ends_with("stage"))
     return "stage '" + key + "': expected a mapping with 'modifiers:' in it, got " + describe(value);
   return "variable '" + key + "': expected a single value, or a list of them, got " + describe(value);
@@ -74,7 +78,7 @@ bool is_sparseml(const yaml::Node& root) {
   bool foreign = false;
   const auto look = [&](const yaml::Node& scope) {
     for (const auto& [key, value] : scope.entries) {
-      if (!names_modifiers(key.node->text)) continue;
+      if (!is_group(key.node->text, value, true)) continue;
       foreign |= value.node->kind == Kind::kMapping;
       for (const auto& item : value.node->items) foreign |= !item.node->tag.empty();
     }
@@ -82,7 +86,7 @@ bool is_sparseml(const yaml::Node& root) {
   look(root);
   for (const auto& [key, value] : root.entries) {
     if (key.node->text == "version" && is_ours(value)) return false;
-    if (is_stage(value)) look(*value.node);
+    if (is_stage(value, true)) look(*value.node);
   }
   return foreign;
 }
@@ -112,13 +116,13 @@ class RecipeReader {
   void read(const RecipeArguments& arguments, const std::string& file_name) {
     collect_variables(root_, variables_, false);
     for (const auto& [key, value] : root_.entries)
-      if (section_of(key.node->text, value, false) == Section::kStage) open_stage(key, value);
+      if (section(key, value, false) == Section::kStage) open_stage(key, value);
     override_variables(arguments, file_name);
 
     bool any_modifiers = !stages_.empty();
     for (const auto& [key, value] : root_.entries) {
       read_section(key, value);
-      any_modifiers |= section_of(key.node->text, value, false) == Section::kModifiers;
+      any_modifiers |= section(key, value, false) == Section::kModifiers;
     }
     for (auto& stage : stages_) read_stage(stage);
     if (diagnostics_.count() == 0)
@@ -133,14 +137,18 @@ class RecipeReader {
   }
 
  private:
+  Section section(const yaml::Ref& key, const yaml::Ref& value, bool in_stage) const {
+    return section_of(key.node->text, value, in_stage, file_.sparseml);
+  }
+
   void collect_variables(const yaml::Node& scope, Variables& variables, bool in_stage) {
     for (const auto& [key, value] : scope.entries) {
       const auto& name = key.node->text;
-      if (section_of(name, value, in_stage) != Section::kVariable) continue;
+      if (section(key, value, in_stage) != Section::kVariable) continue;
       if (can_be_variable(*value.node))
         variables.add(name, value, key.mark);
       else if (file_.sparseml && !holds_modifiers(*value.node) && !name.ends_with("stage") &&
-               name != "stages")
+               !sparseml::rule_for("", name))
         diagnostics_.warn(key.mark, "'" + name + "' has no meaning in a recipe");
       else
         diagnostics_.add(key.mark, no_variable(name, value));
@@ -154,8 +162,8 @@ class RecipeReader {
       if (name.node->text == "after") stage.after = &item;
       if (name.node->text == "start_epoch") stage.start_epoch = &item;
       if (name.node->text == "run_type" && item.node->text != "train")
-        diagnostics_.add(item.mark, "run_type: only 'train' is supported, got " + describe(item) +
-                                        "; pruning without training is not in this version");
+        diagnostics_.add(item.mark, "run_type: expected train, got " + describe(item) + "; " +
+                                        sparseml::rule_for("", "run_type")->note);
     }
     if (stage.after && stage.start_epoch)
       diagnostics_.add(stage.start_epoch->mark, "a stage has either 'after' or 'start_epoch'");
@@ -171,21 +179,34 @@ class RecipeReader {
       for (auto& stage : stages_)
         if (stage.variables.has(name)) stage.variables.override_with(name, value), known = true;
       if (known) continue;
-      auto names = variables_.names();
-      for (const auto& stage : stages_)
-        for (const auto& inner : stage.variables.names())
-          if (std::find(names.begin(), names.end(), inner) == names.end()) names.push_back(inner);
-      std::string list;
-      for (const auto& each : names) list += (list.empty() ? "" : ", ") + each;
-      throw RecipeError(file_name + ": --recipe-arg " + name + "=" + text + ": the recipe has no variable '" +
-                        name + "'; " + (names.empty() ? "it has none" : "it has " + list) +
-                        suggestion(name, names));
+      const auto unknown = file_name + ": --recipe-arg " + name + "=" + text + ": " + no_such_variable(name);
+      if (!file_.sparseml) throw RecipeError(unknown);
+      unknown_unless_used_[name] = unknown;
     }
+    // Published recipes leave some variables to whoever runs them.
+    for (const auto& [name, unknown] : unknown_unless_used_) define(name, arguments.at(name));
+  }
+
+  std::string no_such_variable(const std::string& name) const {
+    auto names = variables_.names();
+    for (const auto& stage : stages_)
+      for (const auto& inner : stage.variables.names())
+        if (std::find(names.begin(), names.end(), inner) == names.end()) names.push_back(inner);
+    std::string list;
+    for (const auto& each : names) list += (list.empty() ? "" : ", ") + each;
+    return "the recipe has no variable '" + name + "'; " +
+           (names.empty() ? "it has none" : "it has " + list) + suggestion(name, names);
+  }
+
+  void define(const std::string& name, const std::string& text) {
+    auto node = std::make_shared<yaml::Node>(argument(name, text));
+    node->mark = root_mark_;
+    variables_.add(name, {node, root_mark_}, root_mark_);
   }
 
   void read_section(const yaml::Ref& key, const yaml::Ref& value) {
     const auto& name = key.node->text;
-    switch (section_of(name, value, false)) {
+    switch (section(key, value, false)) {
       case Section::kModifiers:
         read_modifiers(name, value, file_.sparseml, file_.recipe, variables_, diagnostics_);
         break;
@@ -211,10 +232,10 @@ class RecipeReader {
   void read_stage(Stage& stage) {
     for (const auto& [key, value] : stage.node->entries) {
       const auto& name = key.node->text;
-      const auto section = section_of(name, value, true);
-      if (section == Section::kModifiers)
+      const auto what = section(key, value, true);
+      if (what == Section::kModifiers)
         read_modifiers(name, value, file_.sparseml, stage.recipe, stage.variables, diagnostics_);
-      if (section == Section::kMetadata) read_metadata(value, stage.variables, stage.name + ".");
+      if (what == Section::kMetadata) read_metadata(value, stage.variables, stage.name + ".");
     }
   }
 
@@ -253,10 +274,9 @@ class RecipeReader {
     return 0;
   }
 
-  std::string text(const std::string& key, const yaml::Ref& value) { return text(key, value, variables_); }
-  std::string text(const std::string& key, const yaml::Ref& value, Variables& variables) {
+  std::string text(const std::string& key, const yaml::Ref& value) {
     try {
-      return read_text(value, variables);
+      return read_text(value, variables_);
     } catch (const ValueError& error) {
       diagnostics_.add(error.mark(), key + ": " + error.what());
       return "";
@@ -281,8 +301,11 @@ class RecipeReader {
     }
     for (const auto& [key, item] : value.node->entries) {
       const auto& name = key.node->text;
-      if (file_.sparseml && item.node->kind != Kind::kScalar) continue;  // versions of its frameworks
-      file_.metadata[prefix + name] = text("metadata: " + name, item, variables);
+      try {
+        file_.metadata[prefix + name] = read_value(item, variables);
+      } catch (const ValueError& error) {
+        diagnostics_.add(error.mark(), "metadata: " + name + ": " + error.what());
+      }
     }
   }
 
@@ -294,6 +317,8 @@ class RecipeReader {
     static const std::vector<std::string> keys = {"modifiers", "run",     "version", "description",
                                                   "metadata",  "extends", "after"};
     for (const auto& [name, mark] : variables.unused()) {
+      if (const auto defined = unknown_unless_used_.find(name); defined != unknown_unless_used_.end())
+        throw RecipeError(defined->second);
       const auto message = "variable '" + name + "' is not used";
       if (file_.sparseml)
         diagnostics_.warn(mark, message);
@@ -312,6 +337,7 @@ class RecipeReader {
   yaml::Mark root_mark_;
   Variables variables_;
   std::deque<Stage> stages_;
+  std::map<std::string, std::string> unknown_unless_used_;  // arguments by name: what is wrong with them
   Diagnostics diagnostics_;
   RecipeFile& file_;
 };

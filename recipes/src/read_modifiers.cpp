@@ -86,14 +86,14 @@ void read_modifier(const Written& written, Recipe& recipe, Variables& variables,
     return;
   }
   const auto problems = diagnostics.count();
-  FieldReader reader(written.fields, variables, diagnostics);
+  FieldReader reader(written.fields, written.mark, variables, diagnostics);
   type->visit_defaults(reader);  // a first pass over throw-away options finds every mistake in form
   reader.report_unknown(written.name);
   if (diagnostics.count() != problems) return;
   try {
     type->add(recipe, reader, diagnostics.sources().where(written.mark));
   } catch (const InvalidField& error) {
-    diagnostics.add(reader.mark_of(error.field(), written.mark), error.what());
+    diagnostics.add(reader.mark_of(error.field()), error.what());
   } catch (const Error& error) {
     diagnostics.add(written.mark, written.name + ": " + error.what());
   }

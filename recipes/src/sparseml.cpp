@@ -19,16 +19,11 @@ namespace {
 
 using yaml::Kind;
 using Fate = SparseMLRule::Fate;
+using sparseml::rule_for;
 
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
   return text;
-}
-
-const SparseMLRule* rule_for(const std::string& modifier, const std::string& field) {
-  for (const auto& rule : sparseml_rules())
-    if ((rule.modifier == "*" || rule.modifier == modifier) && rule.field == field) return &rule;
-  return nullptr;
 }
 
 /// Rewrites the fields of one entry.
@@ -52,6 +47,7 @@ class Adapter {
     if (modifier_ == "LearningRateModifier") adapt_scheduler();
     adapt_mask_type();
     report_twins();
+    add_defaults();
     refuse("inter_func", [&](const yaml::Ref& value) { return says(value, "polynomial_decay"); });
     refuse("num_grads", [](const yaml::Ref& value) { return value.node->kind == Kind::kMapping; });
   }
@@ -353,6 +349,13 @@ class Adapter {
       if (key.node->text == "cycle_epochs") key = scalar("T_0", key.mark);
     }
     entry->second.node = arguments;
+  }
+
+  void add_defaults() {
+    const auto mark = fields_.entries.empty() ? fields_.mark : fields_.entries.back().first.mark;
+    for (const auto& [modifier, field, value] : sparseml_defaults())
+      if (modifier == modifier_ && !find(field))
+        fields_.entries.emplace_back(scalar(field, mark), scalar(value, mark));
   }
 
   void adapt_mask_type() {

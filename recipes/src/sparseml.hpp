@@ -6,6 +6,7 @@
 
 #include "diagnostics.hpp"
 #include "node.hpp"
+#include "sparsify/load_recipe.hpp"
 #include "sparsify/recipe.hpp"
 #include "variables.hpp"
 
@@ -19,6 +20,10 @@ namespace sparsify::sparseml {
 /// the entry is to be passed over: reported, or not needed.
 bool adapt(std::string& name, yaml::Node& fields, yaml::Mark mark, Variables& variables,
            Diagnostics& diagnostics);
+
+/// What becomes of a modifier (`field` empty), of one of its parameters, or of a key of recipes themselves
+/// (`modifier` empty), such as `stages`; null for what is here under its own name.
+const SparseMLRule* rule_for(const std::string& modifier, const std::string& field);
 
 /// What a parameter of our ResNets and ResNeXts is called in SparseML's; empty for others.
 std::string resnet_name(const std::string& name);

@@ -11,7 +11,6 @@ namespace {
 
 using Fate = SparseMLRule::Fate;
 
-const char* const kLater = "not in this version";
 const char* const kLanguageModels = "for language models; sparsify trains vision networks";
 const char* const kOneNumber =
     "a number for each sparsity is not supported: every update uses as many; expected a whole number";
@@ -20,8 +19,16 @@ const char* const kOneNumber =
 std::vector<SparseMLRule> make_rules() {
   const char* any = "*";
   std::vector<SparseMLRule> rules = {
+      // the recipe's own keys
+      {"", "stages", Fate::kUnsupported,
+       "each stage is a key of its own that ends in 'stage', as in 'pruning_stage:'"},
+      {"", "args", Fate::kUnsupported, "each variable is a key of its own, as in 'num_epochs: 12'"},
+      {"", "run_type", Fate::kNotNeeded,
+       "a whole recipe is applied without training by `sparsify train --one-shot`, without run_type",
+       "train"},
       // modifiers
-      {"LayerThinningModifier", "", Fate::kUnsupported, kLater},
+      {"LayerThinningModifier", "", Fate::kUnsupported,
+       "layers keep their size: whole channels that StructuredPruningModifier removes are zeros"},
       {"PerLayerDistillationModifier", "", Fate::kUnsupported,
        "layers' outputs are not learnt from; DistillationModifier learns from the model's"},
       {"OutputDistillationModifier", "", Fate::kUnsupported,
@@ -147,6 +154,23 @@ std::vector<SparseMLRule> make_rules() {
 const std::vector<SparseMLRule>& sparseml_rules() {
   static const auto rules = make_rules();
   return rules;
+}
+
+const std::vector<SparseMLDefault>& sparseml_defaults() {
+  static const std::vector<SparseMLDefault> defaults = {
+      {"OBSPruningModifier", "num_grads", "1024"},
+      {"OBSPruningModifier", "fisher_block_size", "1"},
+      {"PowerpropagationModifier", "alpha", "1.0"},
+  };
+  return defaults;
+}
+
+const SparseMLRule* sparseml::rule_for(const std::string& modifier, const std::string& field) {
+  for (const auto& rule : sparseml_rules()) {
+    const bool any = rule.modifier == "*" && !modifier.empty();
+    if ((any || rule.modifier == modifier) && rule.field == field) return &rule;
+  }
+  return nullptr;
 }
 
 std::string sparseml::resnet_name(const std::string& name) {

@@ -42,6 +42,36 @@ std::string quoted_key(const std::string& text) {
   return key;
 }
 
+std::string number(const char* name, double value) {
+  if (!std::isfinite(value))
+    throw Error(std::string(name) + ": a recipe cannot hold " + std::to_string(value));
+  return format_number(value);
+}
+
+std::string flow(const char* name, const Value& value) {
+  std::string inside;
+  switch (value.kind) {
+    case Value::Kind::kNone:
+      return "null";
+    case Value::Kind::kBoolean:
+      return value.number != 0 ? "true" : "false";
+    case Value::Kind::kNumber:
+      return number(name, value.number);
+    case Value::Kind::kText:
+      return quoted_value(value.text);
+    case Value::Kind::kList:
+      for (const auto& item : value.items) inside += (inside.empty() ? "" : ", ") + flow(name, item);
+      return "[" + inside + "]";
+    case Value::Kind::kMapping:
+      for (const auto& [key, item] : value.entries) {
+        quoted_value(key);  // a key may be an expression, too
+        inside += (inside.empty() ? "" : ", ") + quoted_key(key) + ": " + flow(name, item);
+      }
+      return "{" + inside + "}";
+  }
+  return "";
+}
+
 /// Writes each field as one line of YAML below its modifier.
 class FieldWriter : public FieldVisitor {
  public:
@@ -72,36 +102,6 @@ class FieldWriter : public FieldVisitor {
   }
 
  private:
-  static std::string number(const char* name, double value) {
-    if (!std::isfinite(value))
-      throw Error(std::string(name) + ": a recipe cannot hold " + std::to_string(value));
-    return format_number(value);
-  }
-
-  static std::string flow(const char* name, const Value& value) {
-    std::string inside;
-    switch (value.kind) {
-      case Value::Kind::kNone:
-        return "null";
-      case Value::Kind::kBoolean:
-        return value.number != 0 ? "true" : "false";
-      case Value::Kind::kNumber:
-        return number(name, value.number);
-      case Value::Kind::kText:
-        return quoted_value(value.text);
-      case Value::Kind::kList:
-        for (const auto& item : value.items) inside += (inside.empty() ? "" : ", ") + flow(name, item);
-        return "[" + inside + "]";
-      case Value::Kind::kMapping:
-        for (const auto& [key, item] : value.entries) {
-          quoted_value(key);  // a key may be an expression, too
-          inside += (inside.empty() ? "" : ", ") + quoted_key(key) + ": " + flow(name, item);
-        }
-        return "{" + inside + "}";
-    }
-    return "";
-  }
-
   void line(const char* name, const std::string& value) { out_ += indent_ + name + ": " + value + "\n"; }
 
   std::string& out_;
@@ -126,7 +126,7 @@ std::string write_head(const RecipeFile& file) {
   if (!file.description.empty()) text += "description: " + quoted_value(file.description) + "\n";
   if (!file.metadata.empty()) text += "metadata:\n";
   for (const auto& [key, value] : file.metadata)
-    text += "  " + quoted_key(key) + ": " + quoted_value(value) + "\n";
+    text += "  " + quoted_key(key) + ": " + flow("metadata", value) + "\n";
   if (!file.run.empty()) text += "run:\n";
   for (const auto& [key, value] : file.run)
     text += "  " + key + ": " + (is_text(key) ? quoted_value(value.value) : value.value) + "\n";

@@ -27,7 +27,8 @@ struct ExportOutcome {
 
 /// Exports a model for the target its recipe quantizes for (any target when it does not quantize), runs the
 /// ONNX checker, and looks whether ONNX Runtime computes just the planned layers in integers (cpu), whether
-/// TensorRT's rules are kept (gpu), and whether 2:4 patterns are still there. `example`: [1, 3, H, W]. Throws Error; no file is left then. The file's metadata says how images are to be normalised.
+/// TensorRT's rules are kept (gpu), and whether 2:4 patterns are still there. `example`: [1, 3, H, W]. Throws
+/// Error; no file is left then. The file's metadata says how images are to be normalised.
 ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target,
                              int opset, const std::filesystem::path& path);
 
@@ -41,6 +42,11 @@ onnx::Engine comparison_engine(const std::filesystem::path& path, onnx::Target t
 at::Tensor first_image(const trainers::Datasets& data);
 /// An example when no data is at hand: seeded noise of the model's input size.
 at::Tensor example_input(const ModelCard& card);
+
+/// How to quantize a trained model anew: the recipe's choice of layers and of how they are rounded, for
+/// another scheme and observer. `notes`: what that scheme cannot keep.
+Quantization::Options requantization(const Recipe& recipe, const std::string& scheme,
+                                     const std::string& observer, std::vector<std::string>& notes);
 
 /// Puts quantizers on a trained model, replacing those of its recipe (post-training quantization). Weights
 /// and batch-norms stay as they are unless `calibration` asks for more. The model is marked "requantized".

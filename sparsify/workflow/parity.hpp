@@ -18,8 +18,8 @@ struct Parity {
   onnx::ParityReport engine;  ///< how far the exported file is from it, and its accuracy
 };
 
-/// Called after every batch: what runs, on how many images it has run, and on how many it will. What it throws
-/// ends the work.
+/// Called after every batch: what runs, on how many images it has run, and on how many it will. What it
+/// throws ends the work.
 using ImageProgress = std::function<void(const std::string& what, std::int64_t done, std::int64_t of)>;
 
 /// `forward` that says how far it is; `of`: images in all.

@@ -17,7 +17,8 @@ namespace {
 
 const char* const kColours[] = {"#2f6fd6", "#c0392b", "#27864a", "#8e44ad", "#d9a400", "#16808a"};
 
-bool is_sparsity(const Schedule& schedule) { return schedule.what.rfind("sparsity", 0) == 0; }
+/// "sparsity", "sparsity of all together", "filter sparsity".
+bool is_sparsity(const Schedule& schedule) { return schedule.what.find("sparsity") != std::string::npos; }
 
 std::int64_t count_updates(const Schedule& schedule, std::int64_t end) {
   return schedule.value ? schedule.plan.updates_before(end) : 1;

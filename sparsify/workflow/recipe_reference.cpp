@@ -9,6 +9,7 @@
 #include "sparsify/load_recipe.hpp"
 #include "sparsify/registry.hpp"
 #include "sparsify/selectors.hpp"
+#include "workflow/settings.hpp"
 
 namespace sparsify {
 namespace {
@@ -20,7 +21,6 @@ struct Field {
   std::string name, meaning, kind;
   ordered_json initial;
   Limits limits;
-  bool required = false;  ///< the default is outside the limits
 };
 
 ordered_json to_json(const Value& value) {
@@ -44,19 +44,19 @@ struct FieldList : FieldVisitor {
     all.push_back({name, meaning, "boolean", value, {}});
   }
   void operator()(const char* name, std::int64_t& value, const char* meaning) override {
-    all.push_back({name, meaning, "integer", value, limits(), !limits().take(static_cast<double>(value))});
+    all.push_back({name, meaning, "integer", value, limits()});
   }
   void operator()(const char* name, double& value, const char* meaning) override {
-    all.push_back({name, meaning, "number", value, limits(), !limits().take(value)});
+    all.push_back({name, meaning, "number", value, limits()});
   }
   void operator()(const char* name, std::string& value, const char* meaning) override {
-    all.push_back({name, meaning, "text", value, limits(), !limits().take(value)});
+    all.push_back({name, meaning, "text", value, limits()});
   }
   void operator()(const char* name, std::vector<std::string>& value, const char* meaning) override {
-    all.push_back({name, meaning, "list of texts", value, {}});
+    all.push_back({name, meaning, "list of texts", value, limits()});
   }
   void operator()(const char* name, std::vector<std::int64_t>& value, const char* meaning) override {
-    all.push_back({name, meaning, "list of integers", value, {}});
+    all.push_back({name, meaning, "list of integers", value, limits()});
   }
   void operator()(const char* name, Value& value, const char* meaning) override {
     all.push_back({name, meaning, "value", to_json(value), limits()});
@@ -67,6 +67,18 @@ std::vector<Field> fields_of(const Registry::Type& type) {
   FieldList list;
   type.visit_defaults(list);
   return list.all;
+}
+
+/// The keys of `run:`, which are settings of `train`.
+std::vector<Field> run_fields() {
+  FieldList settings;
+  FieldVisitor& visit = settings;
+  Settings().fields(visit);
+  std::vector<Field> fields;
+  for (const auto& key : run_keys())
+    fields.push_back(*std::find_if(settings.all.begin(), settings.all.end(),
+                                   [&](const Field& field) { return field.name == key.name; }));
+  return fields;
 }
 
 const ordered_json& expression() {
@@ -124,34 +136,26 @@ ordered_json values_of(const Field& field) {
   if (kind == "text" && !field.limits.texts.empty())
     return any_of({{{"enum", field.limits.texts}}, expression()});
   if (kind == "text") return text;
-  if (kind == "list of texts") return any_of({list_of(text), text});  // one text is a list of one
+  if (kind == "list of texts") {
+    auto list = list_of(text);
+    if (field.limits.is_required) list["minItems"] = 1;
+    return any_of({list, text});  // one text is a list of one
+  }
   if (kind == "list of integers") return any_of({list_of(or_expression("integer")), expression()});
-  return range_of(field.limits);
+  auto value = range_of(field.limits);
+  if (field.limits.is_required) value["not"] = nothing();
+  return value;
 }
 
 ordered_json schema_of(const Field& field) {
   auto schema = values_of(field);
   schema["description"] = field.meaning;
-  if (!field.initial.is_null() && !field.required) schema["default"] = field.initial;
+  if (!field.initial.is_null() && !field.limits.is_required) schema["default"] = field.initial;
   return schema;
 }
 
-ordered_json schema_of(RunKeyKind kind) {
-  switch (kind) {
-    case RunKeyKind::kInteger:
-      return or_expression("integer");
-    case RunKeyKind::kNumber:
-      return or_expression("number");
-    case RunKeyKind::kBoolean:
-      return or_expression("boolean");
-    case RunKeyKind::kText:
-      break;
-  }
-  return {{"type", ordered_json::array({"string", "number"})}};
-}
-
 std::string code(const ordered_json& value) {
-  if (value.is_null()) return "";
+  if (value.is_null() || value == "") return "";
   return "`" + (value.is_string() ? value.get<std::string>() : value.dump()) + "`";
 }
 
@@ -164,6 +168,11 @@ const char* fate_of(SparseMLRule::Fate fate) {
   if (fate == SparseMLRule::Fate::kRenamed) return "mapped to";
   if (fate == SparseMLRule::Fate::kTranslated) return "translated";
   return fate == SparseMLRule::Fate::kNotNeeded ? "not needed" : "not supported";
+}
+
+std::string of_what(const std::string& modifier) {
+  if (modifier.empty()) return "the recipe";
+  return modifier == "*" ? "any" : "`" + modifier + "`";
 }
 
 std::string sparseml_rows() {
@@ -179,10 +188,22 @@ std::string sparseml_rows() {
     std::string what = fate_of(rule.fate);
     what += renamed ? " `" + rule.note + "`" : ": " + rule.note;
     if (!rule.only_if.empty()) what = "`" + rule.only_if + "` only: " + rule.note;
-    rows += "| " + (rule.modifier == "*" ? "any" : "`" + rule.modifier + "`") + " | " +
-            (rule.field.empty() ? "" : "`" + rule.field + "`") + " | " + cell(what) + " |\n";
+    rows += "| " + of_what(rule.modifier) + " | " + (rule.field.empty() ? "" : "`" + rule.field + "`") +
+            " | " + cell(what) + " |\n";
   }
+  for (const auto& [modifier, field, value] : sparseml_defaults())
+    rows += "| `" + modifier + "` | `" + field + "` | `" + value + "` where it is left out |\n";
   return rows;
+}
+
+std::string table_of(const std::vector<Field>& fields) {
+  std::string table = "| field | kind | default | meaning |\n|---|---|---|---|\n";
+  for (const auto& field : fields)
+    table += "| `" + field.name + "` | " + field.kind +
+             (field.limits.are_none() ? "" : ": " + field.limits.text()) + " | " +
+             (field.limits.is_required ? "required" : cell(code(field.initial))) + " | " +
+             cell(field.meaning) + " |\n";
+  return table;
 }
 
 /// Modifiers by name with their fields: a group that is a mapping.
@@ -192,7 +213,7 @@ ordered_json named_modifiers() {
     ordered_json fields = ordered_json::object(), required = ordered_json::array();
     for (const auto& field : fields_of(type)) {
       fields[field.name] = schema_of(field);
-      if (field.required) required.push_back(field.name);
+      if (field.limits.is_required) required.push_back(field.name);
     }
     all[name] = object_of(fields);
     if (required.empty())
@@ -248,7 +269,10 @@ ordered_json stage_schema() {
 nlohmann::json recipe_schema() {
   register_builtin_modifiers();
   ordered_json run = ordered_json::object();
-  for (const auto& key : run_keys()) run[key.name] = any_of({schema_of(key.kind), nothing()});
+  for (const auto& field : run_fields()) {
+    run[field.name] = any_of({values_of(field), nothing()});
+    run[field.name]["description"] = field.meaning;
+  }
   auto run_mapping = object_of(run);
   run_mapping["description"] = "defaults of the flags of sparsify train";
   const ordered_json metadata = {{"type", ordered_json::array({"object", "null"})}},
@@ -295,16 +319,10 @@ std::string recipe_reference() {
     page += "\n## " + name + "\n\n";
     for (const auto& [alias, other] : registry().types())
       if (other.name == name && alias != name) page += "Also `" + alias + "`.\n\n";
-    page += "| field | kind | default | meaning |\n|---|---|---|---|\n";
-    for (const auto& field : fields_of(type))
-      page += "| `" + field.name + "` | " + field.kind +
-              (field.limits.are_none() ? "" : ": " + field.limits.text()) + " | " +
-              (field.required ? "required" : cell(code(field.initial))) + " | " + cell(field.meaning) +
-              " |\n";
+    page += table_of(fields_of(type));
   }
-  page += "\n## run\n\nDefaults of the flags of `sparsify train`:";
-  for (const auto& key : run_keys()) page += (&key == &run_keys().front() ? " `" : ", `") + key.name + "`";
-  page += ".\n\n## From SparseML\n\n| modifier | parameter | here |\n|---|---|---|\n" + sparseml_rows();
+  page += "\n## run\n\nDefaults of the flags of `sparsify train`.\n\n" + table_of(run_fields());
+  page += "\n## From SparseML\n\n| modifier | parameter | here |\n|---|---|---|\n" + sparseml_rows();
   return page;
 }
 

@@ -38,8 +38,8 @@ fs::path first_missing(const fs::path& path) {
 
 void check_writable(const fs::path& run, const fs::path& folder) {
   if (::access(folder.c_str(), W_OK | X_OK) != 0)
-    throw InputError(run.string() + ": cannot be written: " + std::generic_category().message(errno) + " in " +
-                     folder.string());
+    throw InputError(run.string() + ": cannot be written: " + std::generic_category().message(errno) +
+                     " in " + folder.string());
 }
 
 std::string megabytes(std::uintmax_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MB"; }

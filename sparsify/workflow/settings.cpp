@@ -8,7 +8,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "sparsify/window.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/problems.hpp"
 #include "workflow/table.hpp"
@@ -39,7 +38,8 @@ class TextReader : public FieldVisitor {
     read(name, "a whole number", [&](const std::string& text) { return parse(text, value); });
   }
   void operator()(const char* name, double& value, const char*) override {
-    read(name, "a number", [&](const std::string& text) { return parse(text, value); });
+    read(name, "a number",
+         [&](const std::string& text) { return parse(text, value) && std::isfinite(value); });
   }
   void operator()(const char* name, std::string& value, const char*) override {
     read(name, "text", [&](const std::string& text) {
@@ -69,7 +69,7 @@ class TextReader : public FieldVisitor {
 struct JsonWriter {
   nlohmann::json entries = nlohmann::json::object();
   template <class Value>
-  void operator()(const char* name, const Value& value, const char*) {
+  void operator()(const char* name, const Value& value, const char*, const Limits& = {}) {
     entries[name] = value;
   }
 };
@@ -78,7 +78,7 @@ struct JsonReader {
   const nlohmann::json& entries;
   const std::string& where;
   template <class Value>
-  void operator()(const char* name, Value& value, const char*) {
+  void operator()(const char* name, Value& value, const char*, const Limits& = {}) {
     const auto entry = entries.find(name);
     if (entry == entries.end()) return;  // written before there was this setting
     try {
@@ -96,30 +96,25 @@ bool names_device(const std::string& text) {
          text.find_first_not_of("0123456789", 5) == std::string::npos;
 }
 
-/// Collects the settings that are outside their range.
-class RangeCheck {
+/// Collects the settings that are outside their limits.
+class RangeCheck : public FieldVisitor {
  public:
   explicit RangeCheck(const Settings& settings) : settings_(settings) {}
   void raise() const { problems_.raise(); }
 
+  void operator()(const char* name, std::int64_t& value, const char*) override {
+    expect(limits().take(static_cast<double>(value)), name, limits().text(), std::to_string(value));
+  }
+  void operator()(const char* name, double& value, const char*) override {
+    expect(limits().take(value), name, limits().text(), format_number(value));
+  }
+  void operator()(const char* name, std::string& value, const char*) override {
+    const bool is_given = !value.empty();
+    expect(!is_given || limits().take(value), name, limits().text(), "'" + value + "'");
+  }
+
   void expect(bool holds, const char* name, const std::string& expected, const std::string& got) {
     if (!holds) problems_.add(place_of(settings_, name) + ": expected " + expected + ", got " + got);
-  }
-  void at_least(const char* name, std::int64_t value, std::int64_t lowest) {
-    expect(value >= lowest, name, "at least " + std::to_string(lowest), std::to_string(value));
-  }
-  void at_most(const char* name, std::int64_t value, std::int64_t highest) {
-    expect(value <= highest, name, "at most " + std::to_string(highest), std::to_string(value));
-  }
-  /// From 0 to below 1.
-  void fraction(const char* name, double value) {
-    expect(value >= 0 && value < 1, name, "a number from 0 to below 1", format_number(value));
-  }
-  void one_of(const char* name, const std::string& value, const std::vector<std::string>& names) {
-    std::string list;
-    for (const auto& each : names)
-      list += (list.empty() ? "" : &each == &names.back() ? " or " : ", ") + each;
-    expect(std::find(names.begin(), names.end(), value) != names.end(), name, list, "'" + value + "'");
   }
 
  private:
@@ -131,7 +126,8 @@ class RangeCheck {
 
 void read_texts(Settings& settings, const std::map<std::string, RunDefault>& values) {
   TextReader reader(settings, values);
-  settings.fields(reader);
+  FieldVisitor& visit = reader;
+  settings.fields(visit);
   reader.raise();
 }
 
@@ -161,33 +157,16 @@ Settings settings_from_json(const nlohmann::json& entries, const std::string& wh
 }
 
 void check_ranges(const Settings& settings) {
-  constexpr auto most_epochs = static_cast<std::int64_t>(kMostEpochs);
+  auto copy = settings;  // visitors may write
   RangeCheck check(settings);
-  check.at_least("epochs", settings.epochs, 0);
-  check.at_most("epochs", settings.epochs, most_epochs);
-  check.at_least("batch_size", settings.batch_size, 1);
-  check.at_least("image_size", settings.image_size, 0);
-  check.one_of("optimizer", settings.optimizer, {"sgd", "adamw"});
-  check.expect(settings.lr > 0 && std::isfinite(settings.lr), "lr", "a number above 0",
-               format_number(settings.lr));
-  check.one_of("lr_schedule", settings.lr_schedule, {"cosine", "linear", "constant"});
-  const auto longest = settings.epochs > 0 ? settings.epochs : most_epochs;
-  check.expect(settings.warmup_epochs >= 0 && settings.warmup_epochs <= static_cast<double>(longest),
-               "warmup_epochs", "a number from 0 to the number of epochs",
-               format_number(settings.warmup_epochs));
-  check.fraction("momentum", settings.momentum);
-  check.expect(settings.weight_decay >= 0 && std::isfinite(settings.weight_decay), "weight_decay",
-               "a number, 0 or more", format_number(settings.weight_decay));
-  check.fraction("label_smoothing", settings.label_smoothing);
-  check.fraction("ema_decay", settings.ema_decay);
-  check.one_of("augment", settings.augment, {"auto", "none"});
-  check.at_least("seed", settings.seed, 0);
+  FieldVisitor& visit = check;
+  copy.fields(visit);
+  // What limits of a single field cannot say.
+  if (settings.epochs > 0)
+    check.expect(settings.warmup_epochs <= static_cast<double>(settings.epochs), "warmup_epochs",
+                 "at most the number of epochs", format_number(settings.warmup_epochs));
   check.expect(names_device(settings.device), "device", "auto, cpu, cuda or cuda:<i>",
                "'" + settings.device + "'");
-  check.one_of("precision", settings.precision, {"auto", "fp32", "bf16", "fp16"});
-  check.at_least("workers", settings.workers, 0);
-  check.at_most("workers", settings.workers, 256);
-  if (!settings.target.empty()) check.one_of("target", settings.target, {"cpu", "gpu"});
   check.raise();
 }
 

@@ -10,6 +10,7 @@
 #include "sparsify/fields.hpp"
 #include "sparsify/load_recipe.hpp"
 #include "sparsify/trainers/trainer.hpp"
+#include "sparsify/window.hpp"
 
 namespace sparsify {
 
@@ -30,25 +31,31 @@ struct Settings {
     visit("model", model, "network by name: see above");
     visit("weights", weights, "start from these: .safetensors, .pt, .pth, or a checkpoint of a run");
     visit("data", data, "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]");
-    visit("image_size", image_size, "side of the network's input in pixels; 0: usual for the data");
-    visit("epochs", epochs, "passes over the training images; 0: as many as the recipe needs");
-    visit("batch_size", batch_size, "images per step");
-    visit("optimizer", optimizer, "sgd or adamw");
-    visit("lr", lr, "highest learning rate; a recipe's learning-rate modifiers override it");
-    visit("lr_schedule", lr_schedule, "cosine, linear or constant");
-    visit("warmup_epochs", warmup_epochs, "epochs over which the learning rate rises from 0");
-    visit("momentum", momentum, "of sgd");
+    visit("image_size", image_size, "side of the network's input in pixels; 0: usual for the data",
+          at_least(0));
+    visit("epochs", epochs, "passes over the training images; 0: as many as the recipe needs",
+          at_least(0).up_to(kMostEpochs));
+    visit("batch_size", batch_size, "images per step", at_least(1));
+    visit("optimizer", optimizer, "sgd or adamw", one_of({"sgd", "adamw"}));
+    visit("lr", lr, "highest learning rate; a recipe's learning-rate modifiers override it", above(0));
+    visit("lr_schedule", lr_schedule, "cosine, linear or constant", one_of({"cosine", "linear", "constant"}));
+    visit("warmup_epochs", warmup_epochs, "epochs over which the learning rate rises from 0",
+          at_least(0).up_to(kMostEpochs));
+    visit("momentum", momentum, "of sgd", at_least(0).below(1));
     visit("nesterov", nesterov, "Nesterov's momentum for sgd");
-    visit("weight_decay", weight_decay, "on weights with two dimensions or more");
-    visit("label_smoothing", label_smoothing, "0 to below 1");
-    visit("ema_decay", ema_decay, "average the weights with this decay and deploy the average; 0: no");
-    visit("augment", augment, "auto (usual for the data) or none");
-    visit("seed", seed, "of weights, order and augmentation");
+    visit("weight_decay", weight_decay, "on weights with two dimensions or more", at_least(0));
+    visit("label_smoothing", label_smoothing, "0 to below 1", at_least(0).below(1));
+    visit("ema_decay", ema_decay, "average the weights with this decay and deploy the average; 0: no",
+          at_least(0).below(1));
+    visit("augment", augment, "auto (usual for the data) or none", one_of({"auto", "none"}));
+    visit("seed", seed, "of weights, order and augmentation", at_least(0));
     visit("device", device, "auto, cpu, cuda or cuda:<i>");
-    visit("precision", precision, "auto, fp32, bf16 or fp16; auto is bf16 where the hardware has it");
-    visit("workers", workers, "threads that prepare images");
+    visit("precision", precision, "auto, fp32, bf16 or fp16; auto is bf16 where the hardware has it",
+          one_of({"auto", "fp32", "bf16", "fp16"}));
+    visit("workers", workers, "threads that prepare images", at_least(0).up_to(256));
     visit("target", target,
-          "engines the exported model is for: cpu or gpu; default: the recipe's scheme, else cpu");
+          "engines the exported model is for: cpu or gpu; default: the recipe's scheme, else cpu",
+          one_of({"cpu", "gpu"}));
     visit("baseline", baseline, "run directory of a dense run of equal budget to compare with, or none");
     visit("distill_teacher", distill_teacher,
           "run or checkpoint of a dense model whose outputs the recipe's DistillationModifier learns from, "

@@ -31,6 +31,7 @@ failed=()
 name() { basename "$1" .yaml; }
 final() { tr -d ' \n' <"$1/summary.json" | grep -oE '"final":[0-9.]+' | head -n 1 | cut -d: -f2; }
 prunable() { tr -d ' \n' <"$1/summary.json" | grep -oE '"prunable":[0-9.]+' | head -n 1 | cut -d: -f2; }
+minutes() { tr -d ' \n' <"$1/summary.json" | grep -oE '"seconds":[0-9.]+' | head -n 1 | cut -d: -f2 | awk '{printf "%.1f", $1 / 60}'; }
 engine() {  # engine RUN KEY: a number of the parity with ONNX Runtime
   tr -d ' \n' <"$1/summary.json" | grep -oE '"parity":\{.*' | grep -oE "\"$2\":[0-9.]+" | head -n 1 | cut -d: -f2
 }
@@ -43,19 +44,19 @@ for seed in $seeds; do
   done
 done
 
-printf '\n%-24s %5s %9s %9s %9s %9s %10s\n' run seed dense final sparsity ORT agreement
+printf '\n%-24s %5s %9s %9s %9s %8s %9s %10s\n' run seed dense final sparsity minutes ORT agreement
 for recipe in "${recipes[@]}"; do
   for seed in $seeds; do
     run=$output/$(name "$recipe")-$seed
     [ -f "$run/summary.json" ] || continue
     echo "$(name "$recipe") $seed $(final "$output/$(name "$dense")-$seed") $(final "$run") $(prunable "$run")" \
-         "$(engine "$run" final) $(engine "$run" agreement)"
+         "$(minutes "$run") $(engine "$run" final) $(engine "$run" agreement)"
   done
 done | awk '
   # Two-sided 95 % quantiles of Student'"'"'s t for 1 to 9 degrees of freedom.
   BEGIN { split("12.706 4.303 3.182 2.776 2.571 2.447 2.365 2.306 2.262", t) }
   {
-    printf "%-24s %5s %8.2f%% %8.2f%% %8.2f%% %8.2f%% %9.2f%%\n", $1, $2, 100 * $3, 100 * $4, 100 * $5, 100 * $6, 100 * $7
+    printf "%-24s %5s %8.2f%% %8.2f%% %8.2f%% %8s %8.2f%% %9.2f%%\n", $1, $2, 100 * $3, 100 * $4, 100 * $5, $6, 100 * $7, 100 * $8
     if (!($1 in n)) order[++kinds] = $1
     d = 100 * ($4 - $3); n[$1]++; sum[$1] += d; squares[$1] += d * d
   }

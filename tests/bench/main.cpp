@@ -2,11 +2,12 @@
 #include <torch/torch.h>
 
 #include <cxxopts.hpp>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "bench.hpp"
+#include "sparsify/error.hpp"
+#include "sparsify/trainers/atomic_file.hpp"
 #include "sparsify/trainers/memory.hpp"
 
 using namespace sparsify::bench;
@@ -69,10 +70,13 @@ int main(int argc, char** argv) {
       return 2;
     }
     if (arguments.count("json"))
-      std::ofstream(arguments["json"].as<std::string>()) << records.dump(2) << "\n";
+      sparsify::write_file_atomically(arguments["json"].as<std::string>(), records.dump(2) + "\n");
   } catch (const cxxopts::exceptions::exception& error) {
     std::cerr << error.what() << "\n";
     return 2;
+  } catch (const sparsify::Error& error) {
+    std::cerr << error.what() << "\n";
+    return 1;
   }
   return 0;
 }

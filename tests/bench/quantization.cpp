@@ -4,53 +4,12 @@
 #include "bench.hpp"
 #include "sparsify/modifiers/quantization.hpp"
 #include "training.hpp"
+#include "yolov3.hpp"
 
 namespace sparsify::bench {
 namespace {
 
 constexpr int kPairs = 9;
-
-/// The backbone of YOLOv3 (Redmon and Farhadi 2018, arXiv 1804.02767, table 1) with its mean as a classifier.
-struct Darknet53 : Model {
-  Darknet53() {
-    add(3, 32, 3, 1);
-    int64_t channels = 32;
-    for (const int64_t blocks : {1, 2, 8, 8, 4}) {
-      add(channels, 2 * channels, 3, 2);
-      channels *= 2;
-      for (int64_t i = 0; i < blocks; ++i) {
-        shortcuts.push_back(static_cast<int64_t>(convolutions->size()) + 1);
-        add(channels, channels / 2, 1, 1);
-        add(channels / 2, channels, 3, 1);
-      }
-    }
-    head = register_module("head", torch::nn::Linear(channels, 80));
-  }
-
-  void add(int64_t in, int64_t out, int64_t kernel, int64_t stride) {
-    convolutions->push_back(torch::nn::Conv2d(
-        torch::nn::Conv2dOptions(in, out, kernel).stride(stride).padding(kernel / 2).bias(false)));
-    norms->push_back(torch::nn::BatchNorm2d(out));
-  }
-
-  torch::Tensor forward(torch::Tensor x) override {
-    torch::Tensor shortcut;
-    for (size_t i = 0, next = 0; i < convolutions->size(); ++i) {
-      const bool closes = next < shortcuts.size() && shortcuts[next] == static_cast<int64_t>(i);
-      if (next < shortcuts.size() && shortcuts[next] == static_cast<int64_t>(i) + 1) shortcut = x;
-      x = norms[i]->as<torch::nn::BatchNorm2d>()->forward(
-          convolutions[i]->as<torch::nn::Conv2d>()->forward(x));
-      x = torch::leaky_relu_(x, 0.1);
-      if (closes) x = x + shortcut, ++next;
-    }
-    return head(x.mean({2, 3}));
-  }
-
-  torch::nn::ModuleList convolutions = register_module("convolutions", torch::nn::ModuleList());
-  torch::nn::ModuleList norms = register_module("norms", torch::nn::ModuleList());
-  torch::nn::Linear head{nullptr};
-  std::vector<int64_t> shortcuts;  ///< the second convolution of each residual block
-};
 
 Record qat_step(const std::string& name, const std::string& what, BatchShape shape,
                 const std::function<std::shared_ptr<Model>()>& make) {
@@ -70,20 +29,21 @@ Record resnet_step() {
                   [] { return build_model("resnet50"); });
 }
 
-Record darknet_step() {
-  return qat_step("step/qat-darknet", "YOLOv3's Darknet-53, 256 px, batch 4", {4, 256, 80},
-                  [] { return std::make_shared<Darknet53>(); });
+Record yolo_step() {
+  // The boxes of a 160 px image, from maps of 20, 10 and 5 to a side.
+  return qat_step("step/qat-yolov3", "YOLOv3 with its three heads, 160 px, batch 4", {4, 160, 85, 1575},
+                  make_yolov3);
 }
 
 // An activation of ResNet-50's first stage, far larger than the caches.
-Record fused() {
+Record fused(const std::string& name, torch::ScalarType type) {
   torch::manual_seed(0);
-  const auto x = torch::rand({8, 256, 56, 56}).contiguous(at::MemoryFormat::ChannelsLast).requires_grad_();
+  const auto x =
+      torch::rand({8, 256, 56, 56}).to(type).contiguous(at::MemoryFormat::ChannelsLast).requires_grad_();
   const auto gradient = torch::randn_like(x);
   const Grid grid{1.0f / 255, 0, 0, 255};
-  return compare(
-      "quant/fused", "observe, round and pass the gradient on, against LibTorch's aminmax and fake_quantize",
-      15,
+  auto record = compare(
+      name, "observe, round and pass the gradient on, against LibTorch's aminmax and fake_quantize", 15,
       [&] {
         Extent seen;
         torch::autograd::grad({fake_quantize(x, grid, &seen)}, {x}, {gradient});
@@ -94,6 +54,8 @@ Record fused() {
             torch::fake_quantize_per_tensor_affine(x, grid.scale, grid.zero_point, grid.lowest, grid.highest);
         torch::autograd::grad({rounded}, {x}, {gradient});
       });
+  if (type == torch::kBFloat16) record.precision = "bf16";
+  return record;
 }
 
 // The same activation through batch norm, ReLU and rounding, forward and backward.
@@ -124,8 +86,9 @@ Record fused_norm() {
 
 std::vector<Comparison> quantization_comparisons() {
   return {{"step/qat", resnet_step},
-          {"step/qat-darknet", darknet_step},
-          {"quant/fused", fused},
+          {"step/qat-yolov3", yolo_step},
+          {"quant/fused", [] { return fused("quant/fused", torch::kFloat); }},
+          {"quant/fused-bf16", [] { return fused("quant/fused-bf16", torch::kBFloat16); }},
           {"quant/norm", fused_norm}};
 }
 

@@ -12,9 +12,10 @@
 
 namespace sparsify::bench {
 
-/// Images of one batch, [count, 3, size, size], and the number of classes.
+/// Images of one batch, [count, 3, size, size], and the number of classes; `boxes`: of a detector, which
+/// gives logits [count, classes, boxes].
 struct BatchShape {
-  int64_t count, size, classes;
+  int64_t count, size, classes, boxes = 0;
 };
 
 /// A network with its optimizer and, for one side of a comparison, a session.
@@ -25,6 +26,7 @@ struct Training {
     torch::manual_seed(0);
     images = torch::randn({shape.count, 3, shape.size, shape.size});
     labels = torch::randint(shape.classes, {shape.count});
+    if (shape.boxes > 0) labels = torch::randint(shape.classes, {shape.count, shape.boxes});
     if (channels_last) {
       use_channels_last(*model);
       images = images.contiguous(at::MemoryFormat::ChannelsLast);

@@ -3,9 +3,11 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "sparsify/onnx/export.hpp"
 #include "sparsify/onnx/runtime.hpp"
@@ -25,6 +27,11 @@ struct FunctionImpl : torch::nn::Module {
   std::vector<at::Tensor> forward(const at::Tensor& input) { return run_(input); }
   Forward run_;
 };
+
+inline std::vector<std::string> sorted(std::vector<std::string> names) {
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 inline double largest_difference(const at::Tensor& actual, const at::Tensor& expected) {
   if (actual.sizes() != expected.sizes()) return INFINITY;

@@ -67,6 +67,8 @@ std::vector<Case> cases() {
       {"addmm", {2, 6},
        [w = torch::randn({6, 5}), b = torch::randn({5})](const at::Tensor& x) { return Tensors{torch::addmm(b, x, w, 2, 3)}; }},
       {"batch_norm", {2, 4, 5, 5}, module(norm)},
+      {"group_norm", {2, 6, 5, 5}, SINGLE(torch::group_norm(x, 3, torch::linspace(-1, 1, 6), torch::linspace(0, 2, 6)))},
+      {"group_norm without weights", {2, 6, 7}, SINGLE(torch::group_norm(x, 2))},
       {"conv + batch_norm", {2, 4, 5, 5}, [c = nn::Conv2d(C(4, 4, 3)), norm](const at::Tensor& x) mutable { return Tensors{norm(c(x))}; }},
       {"conv_transpose + batch_norm", {2, 4, 5, 5},
        [c = nn::ConvTranspose2d(nn::ConvTranspose2dOptions(4, 4, 3).groups(2)), norm](const at::Tensor& x) mutable { return Tensors{norm(c(x))}; }},

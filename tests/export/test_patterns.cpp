@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where quantizers go around every kind of operator, and what engines make of it: one small network for each.
-#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_all.hpp>
-#include <set>
 
-#include "sparsify/onnx/check.hpp"
-#include "sparsify/onnx/lint.hpp"
-#include "support.hpp"
+#include "patterns.hpp"
 #include "trained.hpp"
 
 namespace nn = torch::nn;
@@ -19,92 +15,14 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-// A network whose forward pass makes each layer where it first asks for it. What the pattern gives is pooled,
-// unless it is flat already, and classified by "fc".
-struct BuiltImpl : nn::Module {
-  using Pattern = std::function<Tensor(BuiltImpl&, const Tensor&)>;
-
-  explicit BuiltImpl(Pattern pattern = plain) : pattern_(std::move(pattern)) {
-    forward(torch::randn({2, 3, 16, 16}));
-  }
-  Tensor forward(const Tensor& input) {
-    auto x = pattern_(*this, input);
-    if (x.dim() == 4) x = torch::adaptive_avg_pool2d(x, {1, 1}).flatten(1);
-    return linear("fc", x, 4);
-  }
-
-  Tensor conv(const std::string& name, const Tensor& x, std::int64_t out, std::int64_t kernel = 3,
-              std::int64_t stride = 1, std::int64_t groups = 1, bool bias = true) {
-    const auto options = nn::Conv2dOptions(x.size(1), out, kernel)
-                             .stride(stride)
-                             .padding(kernel / 2)
-                             .groups(groups)
-                             .bias(bias);
-    return made(convs_, name, options)(x);
-  }
-  Tensor norm(const std::string& name, const Tensor& x) { return made(norms_, name, x.size(1))(x); }
-  /// Convolution and batch-norm.
-  Tensor layer(const std::string& name, const Tensor& x, std::int64_t out, std::int64_t kernel = 3,
-               std::int64_t stride = 1, std::int64_t groups = 1) {
-    return norm(name + "_bn", conv(name, x, out, kernel, stride, groups, false));
-  }
-  Tensor linear(const std::string& name, const Tensor& x, std::int64_t out) {
-    return made(linears_, name, x.size(-1), out)(x);
-  }
-  Tensor transposed(const std::string& name, const Tensor& x, std::int64_t out, std::int64_t groups = 1) {
-    return made(transposed_, name,
-                nn::ConvTranspose2dOptions(x.size(1), out, 2).stride(2).groups(groups).bias(groups == 1))(x);
-  }
-  Tensor prelu(const std::string& name, const Tensor& x) {
-    return made(prelus_, name, nn::PReLUOptions().num_parameters(x.size(1)))(x);
-  }
-
- private:
-  static Tensor plain(BuiltImpl& n, const Tensor& x) { return n.layer("a", x, 8); }
-
-  template <class Module, class... Arguments>
-  Module& made(std::map<std::string, Module>& all, const std::string& name, Arguments&&... arguments) {
-    auto found = all.find(name);
-    if (found == all.end())
-      found = all.emplace(name, register_module(name, Module(std::forward<Arguments>(arguments)...))).first;
-    return found->second;
-  }
-
-  Pattern pattern_;
-  std::map<std::string, nn::Conv2d> convs_;
-  std::map<std::string, nn::BatchNorm2d> norms_;
-  std::map<std::string, nn::Linear> linears_;
-  std::map<std::string, nn::ConvTranspose2d> transposed_;
-  std::map<std::string, nn::PReLU> prelus_;
-};
-TORCH_MODULE(Built);
-
-Tensor upsampled(const Tensor& x, std::vector<double> factor = {2, 2}, bool nearest = true) {
-  nn::functional::InterpolateFuncOptions options;
-  options.scale_factor(factor);
-  if (nearest)
-    options.mode(torch::kNearest);
-  else
-    options.mode(torch::kBilinear).align_corners(false);
-  return nn::functional::interpolate(x, options);
-}
-
 Tensor squeezed(BuiltImpl& n, const Tensor& x) {
   return n.conv("down", torch::adaptive_avg_pool2d(x, {1, 1}), 4, 1).relu();
 }
 
-struct Case {
-  const char* name;
-  BuiltImpl::Pattern pattern;
-  std::set<std::string> kernels{};  ///< integer operators that ONNX Runtime must run, beside those of layers
-  std::set<std::string> floats{};   ///< layers that no engine computes in integers
-  std::vector<std::string> ignore{};
-};
-
-const std::vector<Case>& cases() {
+const std::vector<Pattern>& cases() {
   using N = BuiltImpl;
   using T = const Tensor&;
-  static const std::vector<Case> all = {
+  static const std::vector<Pattern> all = {
       {"residual sum",
        [](N& n, T x) {
          const auto a = n.layer("a", x, 8).relu();
@@ -117,7 +35,8 @@ const std::vector<Case>& cases() {
          const auto sum = n.layer("b", a.relu(), 8) + a;
          return n.layer("c", sum, 8) + sum;
        },
-       {"QLinearAdd"}},
+       {"QLinearAdd"},
+       {{"QuantizeLinear", 1}}},
       {"concatenation of equal ranges",
        [](N& n, T x) {
          const auto a = n.layer("a", x, 8);
@@ -127,7 +46,9 @@ const std::vector<Case>& cases() {
        [](N& n, T x) {
          const auto wide = n.conv("a", x, 8) * 20, narrow = torch::sigmoid(n.conv("b", x, 8));
          return n.layer("c", torch::cat({wide, narrow, x}, 1), 8).relu();
-       }},
+       },
+       {},
+       {{"Mul", 1}}},
       {"pyramid pooling",
        [](N& n, T x) {
          const auto a = torch::silu(n.layer("a", x, 8));
@@ -152,7 +73,8 @@ const std::vector<Case>& cases() {
          const auto a = torch::hardswish(n.layer("a", x, 8));
          return n.layer("b", a * torch::hardsigmoid(n.conv("up", squeezed(n, a), 8, 1)), 8).relu();
        },
-       {"QLinearMul"}},
+       {"QLinearMul"},
+       {{"HardSigmoid", 2}, {"Mul", 1}}},
       {"nearest upsampling",
        [](N& n, T x) {
          const auto a = n.layer("a", x, 8, 3, 2).relu();
@@ -163,7 +85,9 @@ const std::vector<Case>& cases() {
          const auto a = n.layer("a", x, 8, 3, 2).relu();
          return n.layer("b", torch::cat({upsampled(a, {2, 2}, false), n.layer("c", x, 8).relu()}, 1), 8)
              .relu();
-       }},
+       },
+       {},
+       {{"Resize", 1}}},
       {"chunks",
        [](N& n, T x) {
          const auto halves = n.layer("a", x, 8).relu().chunk(2, 1);
@@ -187,13 +111,18 @@ const std::vector<Case>& cases() {
       {"leaky ReLU",
        [](N& n, T x) { return n.layer("b", torch::leaky_relu(n.layer("a", x, 8), 0.1), 8).relu(); },
        {"QLinearLeakyRelu"}},
-      {"hard swish", [](N& n, T x) { return n.layer("b", torch::hardswish(n.layer("a", x, 8)), 8).relu(); }},
+      {"hard swish",
+       [](N& n, T x) { return n.layer("b", torch::hardswish(n.layer("a", x, 8)), 8).relu(); },
+       {},
+       {{"HardSigmoid", 1}, {"Mul", 1}}},
       {"ReLU6 and other clippings",
        [](N& n, T x) {
          auto a = torch::relu6(n.layer("a", x, 8));
          a = torch::hardtanh(n.layer("b", a, 8), -1, 2);
          return torch::clamp(n.layer("c", a, 8), 0, 0.5);
-       }},
+       },
+       {},
+       {{"QuantizeLinear", 1}}},
       {"average pooling",
        [](N& n, T x) {
          const auto a = torch::avg_pool2d(n.layer("a", x, 8).relu(), 3, 2, 1);
@@ -218,6 +147,7 @@ const std::vector<Case>& cases() {
          return n.layer("b", n.norm("up_bn", n.transposed("up", a, 8)).relu(), 8).relu();
        },
        {},
+       {{"ConvTranspose", 1}},
        {"up"}},
       {"transposed convolution in groups, without bias",
        [](N& n, T x) {
@@ -225,6 +155,7 @@ const std::vector<Case>& cases() {
          return n.layer("b", n.transposed("up", a, 8, 2).relu(), 8).relu();
        },
        {},
+       {{"ConvTranspose", 1}},
        {"up"}},
       {"layers left alone between integer layers",
        [](N& n, T x) {
@@ -233,107 +164,50 @@ const std::vector<Case>& cases() {
          return n.linear("e", n.linear("d", c.flatten(1), 8).relu(), 8).relu();
        },
        {},
+       {{"Conv", 1}, {"Gemm", 1}},
        {"b", "d"},
        {"b", "d"}},
-      {"PReLU", [](N& n, T x) { return n.layer("b", n.prelu("p", n.layer("a", x, 8)), 8).relu(); }},
+      {"PReLU",
+       [](N& n, T x) { return n.layer("b", n.prelu("p", n.layer("a", x, 8)), 8).relu(); },
+       {},
+       {{"PRelu", 1}}},
       {"paddings",
        [](N& n, T x) {
          auto a = torch::constant_pad_nd(n.layer("a", x, 8).relu(), {1, 2, 0, 1});
          a = torch::reflection_pad2d(n.layer("b", a, 8).relu(), {1, 1, 1, 1});
          return n.layer("d", torch::constant_pad_nd(n.layer("c", a, 8).relu(), {1, 1, 1, 1}, 0.5), 8).relu();
-       }},
+       },
+       {},
+       {{"Pad", 3}}},
       {"batch-norm before its convolution",
        [](N& n, T x) {
          const auto a = n.conv("a", x, 8);
          const auto b = n.conv("b", n.norm("b_bn", a).relu(), 8);
          return n.norm("last", a + n.conv("c", n.norm("c_bn", b).relu(), 8)).relu();
-       }},
+       },
+       {},
+       {{"Add", 1}, {"BatchNormalization", 1}}},
       {"activations that engines compute in floating point",
        [](N& n, T x) {
          auto a = torch::gelu(n.layer("a", x, 8));
          a = torch::elu(n.layer("b", a, 8));
          a = torch::tanh(n.layer("c", a, 8));
          return torch::mish(n.layer("d", a, 8));
-       }},
+       },
+       {},
+       {{"Elu", 1}, {"Mul", 3}, {"Softplus", 1}, {"Tanh", 1}}},
   };
   return all;
-}
-
-std::vector<std::string> sorted(std::vector<std::string> names) {
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-Quantization::Options options_of(const Case& one, Target target) {
-  Quantization::Options options;
-  options.scheme = name(target);
-  options.ignore = one.ignore;
-  return options;
-}
-
-struct Exported {
-  Trained<Built> trained;
-  ExportReport report;
-
-  Exported(const Case& one, Target target, const std::filesystem::path& path)
-      : trained(options_of(one, target), 8, Built(one.pattern)) {
-    ExportOptions options;
-    options.target = target;
-    const auto quantization = trained.quantization();
-    report = export_model(*trained.net, torch::randn({2, 3, 16, 16}), options, path, &quantization);
-    check_model(path);
-  }
-};
-
-void check_parity(Exported& exported, const EngineOptions& how) {
-  const auto images = stripes(64).first;
-  for (const auto& tensor : exported.trained.compare_tensors(exported.report, how, images)) {
-    INFO(tensor.site << ": " << 100 * tensor.share() << " % differ, by " << tensor.largest);
-    CHECK(tensor.share() <= 0.01);
-    CHECK(tensor.largest <= 6);  // one step more before a sigmoid or tanh is several behind it
-  }
-  const auto expected = exported.trained.evaluate(images);
-  const auto actual = Engine(exported.report.path, how).run(images);
-  const auto spread = expected.std().item<double>();
-  INFO("logits: " << largest_difference(actual, expected) << " of " << spread);
-  CHECK(largest_difference(actual, expected) < 0.05 * spread);
 }
 
 }  // namespace
 
 TEST_CASE("target cpu, pattern by pattern: what the plan marks is an integer kernel, and computes the same") {
-  for (const auto& one : cases()) {
-    INFO(one.name);
-    torch::manual_seed(3);
-    const Folder folder;
-    Exported exported(one, Target::kCpu, folder / "model.onnx");
-    const auto& report = exported.report;
-    std::set<std::string> floats;
-    for (const auto& left : report.unquantized) floats.insert(left.site);
-    CHECK(floats == one.floats);
-    const auto fusion = integer_layers(folder / "model.onnx");
-    for (const auto& [op, count] : fusion.operators) UNSCOPED_INFO(op << " " << count);
-    CHECK(sorted(fusion.integer_layers) == sorted(report.quantized));
-    for (const auto& kernel : one.kernels) CHECK(fusion.operators.count(kernel) == 1);
-    check_parity(exported, {});
-  }
+  check_on_cpu(cases());
 }
 
 TEST_CASE("target gpu, pattern by pattern: the file keeps TensorRT's rules, and computes the same") {
-  EngineOptions literal;
-  literal.optimize = false;
-  for (const auto& one : cases()) {
-    INFO(one.name);
-    torch::manual_seed(3);
-    const Folder folder;
-    Exported exported(one, Target::kGpu, folder / "model.onnx");
-    std::set<std::string> floats;
-    for (const auto& left : exported.report.unquantized) floats.insert(left.site);
-    CHECK(floats == one.floats);
-    for (const auto& finding : lint_gpu(folder / "model.onnx").findings)
-      FAIL_CHECK(finding.rule << " " << finding.node << " " << finding.message);
-    check_parity(exported, literal);
-  }
+  check_on_gpu(cases());
 }
 
 namespace {

@@ -158,11 +158,6 @@ class Emulation {
   const TrainedQuantization& trained_;
 };
 
-std::vector<std::string> sorted(std::vector<std::string> names) {
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 bool has_rule(const GpuLint& lint, const std::string& rule) {
   return std::any_of(lint.findings.begin(), lint.findings.end(),
                      [&](const Finding& one) { return one.rule == rule; });

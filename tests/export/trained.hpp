@@ -71,4 +71,28 @@ struct Trained {
   }
 };
 
+/// A network whose quantizers have seen a batch; nothing is trained.
+template <class Net>
+struct Calibrated {
+  Net net;
+  torch::optim::SGD optimizer{net->parameters(), torch::optim::SGDOptions(0.1)};
+  std::unique_ptr<Session> session;
+
+  /// `inputs`: what `forward` takes.
+  template <class... Inputs>
+  Calibrated(Net given, Target target, const Inputs&... inputs) : net(std::move(given)) {
+    Recipe recipe;
+    recipe.add<Quantization>(Quantization::Options{.scheme = name(target), .observer = "minmax"});
+    session = std::make_unique<Session>(recipe, *net, optimizer, 1);
+    const torch::NoGradGuard no_grad;
+    net->eval();
+    for (int pass = 0; pass < 2; ++pass)  // the first is recorded, for the plan
+      session->calibrate([&] { return net->forward(inputs...); });
+  }
+
+  TrainedQuantization quantization() {
+    return session->template find<Quantization>()->trained(session->state());
+  }
+};
+
 }  // namespace sparsify::onnx::testing

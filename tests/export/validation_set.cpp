@@ -72,7 +72,10 @@ TEST_CASE("over all validation images of CIFAR-10 decisions are the same, and th
     const auto quantization = trained.session->find<Quantization>()->trained(trained.session->state());
     ExportOptions options;
     options.target = target;
-    export_model(*trained.net, torch::randn({1, 3, 32, 32}), options, folder / "model.onnx", &quantization);
+    const auto report = export_model(*trained.net, torch::randn({1, 3, 32, 32}), options,
+                                     folder / "model.onnx", &quantization);
+    if (target == Target::kCpu)
+      CHECK(sorted(integer_layers(folder / "model.onnx").integer_layers) == sorted(report.quantized));
     EngineOptions how;
     how.optimize = target == Target::kCpu;
     Engine engine(folder / "model.onnx", how);

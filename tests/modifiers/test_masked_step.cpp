@@ -54,9 +54,15 @@ std::vector<at::Tensor> state_of(torch::optim::Optimizer& optimizer, const at::T
   return {adam.exp_avg(), adam.exp_avg_sq(), torch::tensor(adam.step())};
 }
 
-// Trains for some steps; by itself the session takes the one pass, given a stepper it cannot.
+enum class How {
+  kSession,    // the session's own way
+  kOnePass,    // the one pass and nothing else
+  kOptimizer,  // LibTorch's step between two maskings
+};
+
+// Trains for some steps.
 struct Run {
-  Run(const std::string& name, bool one_pass) {
+  Run(const std::string& name, How how) {
     torch::manual_seed(41);
     net = Net();
     optimizer = make(name, net);
@@ -68,8 +74,10 @@ struct Run {
       auto step = session.begin_step();
       optimizer->zero_grad();
       step.loss(step.forward([&] { return net->forward(images); }).square().sum()).backward();
-      if (one_pass)
+      if (how == How::kSession)
         step.optimize();
+      else if (how == How::kOnePass)
+        step.optimize([&] { REQUIRE(session.state().optimizer_access.masked_step(session.masks())); });
       else
         step.optimize([&] { optimizer->step(); });
     }
@@ -78,6 +86,20 @@ struct Run {
   std::unique_ptr<torch::optim::Optimizer> optimizer;
 };
 
+void check_equal(Run& found, Run& expected) {
+  const auto parameters = found.net->parameters(), others = expected.net->parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    INFO("parameter " << i << ", largest difference "
+                      << (parameters[i] - others[i]).abs().max().item<float>());
+    CHECK(torch::equal(parameters[i], others[i]));
+    const auto state = state_of(*found.optimizer, parameters[i]),
+               other = state_of(*expected.optimizer, others[i]);
+    REQUIRE(state.size() == other.size());
+    for (std::size_t s = 0; s < state.size(); ++s)
+      if (state[s].defined()) CHECK(torch::equal(state[s], other[s]));
+  }
+}
+
 }  // namespace
 
 TEST_CASE(
@@ -85,17 +107,10 @@ TEST_CASE(
   const std::string name = GENERATE("sgd", "sgd, decay", "sgd, momentum", "sgd, dampening", "sgd, nesterov",
                                     "adamw", "adamw, no decay");
   INFO(name);
-  Run fast(name, true), plain(name, false);
-  const auto expected = plain.net->parameters(), found = fast.net->parameters();
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    INFO("parameter " << i << ", largest difference " << (found[i] - expected[i]).abs().max().item<float>());
-    CHECK(torch::equal(found[i], expected[i]));
-    const auto state = state_of(*plain.optimizer, expected[i]), other = state_of(*fast.optimizer, found[i]);
-    REQUIRE(state.size() == other.size());
-    for (std::size_t s = 0; s < state.size(); ++s)
-      if (state[s].defined()) CHECK(torch::equal(state[s], other[s]));
-  }
-  CHECK(fast.net->conv->weight.eq(0).to(torch::kDouble).mean().item<double>() > 0.5);
+  Run one_pass(name, How::kOnePass), session(name, How::kSession), plain(name, How::kOptimizer);
+  check_equal(one_pass, plain);
+  check_equal(session, plain);
+  CHECK(one_pass.net->conv->weight.eq(0).to(torch::kDouble).mean().item<double>() > 0.5);
 }
 
 TEST_CASE("where the one pass does not apply, the optimizer's own step is taken") {
@@ -111,6 +126,8 @@ TEST_CASE("where the one pass does not apply, the optimizer's own step is taken"
     optimizer.zero_grad();
     const auto type = net->conv->weight.scalar_type();
     step.forward([&] { return net->forward(torch::randn({2, 8, 6, 6}).to(type)); }).square().sum().backward();
+    CHECK_FALSE(session.state().optimizer_access.masked_step(session.masks()));
+    CHECK(torch::equal(net->conv->weight, before));
     step.optimize();
     CHECK_FALSE(torch::equal(net->conv->weight, before));
     CHECK(torch::equal(net->conv->weight.eq(0), zeros));
@@ -122,4 +139,91 @@ TEST_CASE("where the one pass does not apply, the optimizer's own step is taken"
   net->to(torch::kDouble);
   SGD doubles(net->parameters(), SGDOptions(0.1));
   run(doubles);
+}
+
+namespace {
+
+// One weight's buffers under LibTorch's optimizer, and copies of them for our plain arithmetic.
+struct PlainRun {
+  explicit PlainRun(bool masked) {
+    torch::manual_seed(43);
+    theirs = torch::randn({1001}).requires_grad_();
+    if (masked) mask = torch::rand({1001}) > 0.6;
+    if (masked) theirs.detach().mul_(mask);
+    ours = theirs.detach().clone();
+  }
+
+  // The gradient of one step, which both sides get.
+  void next_gradient() {
+    gradient = torch::randn_like(ours);
+    theirs.mutable_grad() = mask.defined() ? gradient * mask : gradient.clone();
+  }
+  void step(torch::optim::Optimizer& optimizer) {
+    optimizer.step();
+    if (mask.defined()) theirs.detach().mul_(mask);
+  }
+  sparsify::detail::MaskedSpan span() {
+    return {ours.mutable_data_ptr<float>(),
+            gradient.const_data_ptr<float>(),
+            mask.defined() ? mask.const_data_ptr<bool>() : nullptr,
+            first.mutable_data_ptr<float>(),
+            second.mutable_data_ptr<float>(),
+            ours.numel()};
+  }
+  void check() const {
+    CHECK(torch::allclose(ours, theirs.detach(), 1e-5, 1e-6));
+    if (mask.defined()) CHECK(ours.masked_select(mask.logical_not()).eq(0).all().item<bool>());
+  }
+
+  torch::Tensor theirs, ours, gradient, mask, first = torch::zeros({1001}), second = torch::zeros({1001});
+};
+
+}  // namespace
+
+TEST_CASE("without fused multiply-adds SGD steps as LibTorch does, but for rounding") {
+  const bool masked = GENERATE(false, true), momentum = GENERATE(false, true),
+             nesterov = GENERATE(false, true);
+  CAPTURE(masked, momentum, nesterov);
+  if (nesterov && !momentum) return;
+  PlainRun run(masked);
+  const float m = momentum ? 0.9F : 0.F, dampening = momentum && !nesterov ? 0.3F : 0.F;
+  torch::optim::SGD sgd(
+      {run.theirs},
+      torch::optim::SGDOptions(0.1).momentum(m).dampening(dampening).nesterov(nesterov).weight_decay(0.05));
+  for (int i = 0; i < 6; ++i) {
+    run.next_gradient();
+    run.step(sgd);
+    const sparsify::detail::SGDNumbers numbers{0.1F, m, 1 - dampening, 0.05F, nesterov, i == 0};
+    const auto span = run.span();
+    if (masked && momentum) sparsify::detail::sgd_span<false, true, true>(span, 0, span.count, numbers);
+    if (masked && !momentum) sparsify::detail::sgd_span<false, true, false>(span, 0, span.count, numbers);
+    if (!masked && momentum) sparsify::detail::sgd_span<false, false, true>(span, 0, span.count, numbers);
+    if (!masked && !momentum) sparsify::detail::sgd_span<false, false, false>(span, 0, span.count, numbers);
+    run.check();
+  }
+}
+
+TEST_CASE("without fused multiply-adds AdamW steps as LibTorch does, but for rounding") {
+  const bool masked = GENERATE(false, true);
+  CAPTURE(masked);
+  PlainRun run(masked);
+  torch::optim::AdamW adamw({run.theirs}, torch::optim::AdamWOptions(0.01).weight_decay(0.05));
+  for (int i = 1; i <= 6; ++i) {
+    run.next_gradient();
+    run.step(adamw);
+    const sparsify::detail::AdamWNumbers numbers{1 - 0.01F * 0.05F,
+                                                 0.9F,
+                                                 0.1F,
+                                                 0.999F,
+                                                 0.001F,
+                                                 static_cast<float>(std::sqrt(1 - std::pow(0.999, i))),
+                                                 1e-8F,
+                                                 static_cast<float>(0.01 / (1 - std::pow(0.9, i)))};
+    const auto span = run.span();
+    if (masked)
+      sparsify::detail::adamw_span<false, true>(span, 0, span.count, numbers);
+    else
+      sparsify::detail::adamw_span<false, false>(span, 0, span.count, numbers);
+    run.check();
+  }
 }

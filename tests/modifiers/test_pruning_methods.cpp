@@ -191,6 +191,29 @@ TEST_CASE("RigL drops the smallest and grows where the gradient is largest, from
   CHECK(session.masks().find("weight").sum().item<int64_t>() == 4);
 }
 
+TEST_CASE("RigL exchanges a share that falls along half a cosine") {
+  OneWeight one(torch::linspace(1, 2, 32).reshape({1, 32}), 1e-6);
+  RigLPruning::Options options;
+  options.window = {0, 101}, options.update_frequency = 25, options.final_sparsity = 0.5,
+  options.init_update_fraction = 0.75, options.sparsity_strategy = "uniform";
+  Recipe recipe;
+  recipe.add<RigLPruning>(options);
+  Session session(recipe, *one.net, one.sgd, 1);
+  one.step(session, torch::zeros({1, 32}));
+  std::vector<std::int64_t> exchanged;
+  for (int i = 1; i <= 100; ++i) {
+    const auto before = session.masks().find("weight").clone();
+    one.step(session, before.logical_not().to(torch::kFloat));
+    const auto left = before.logical_and(session.masks().find("weight").logical_not());
+    if (i % 25 == 0)
+      exchanged.push_back(left.sum().item<int64_t>());
+    else
+      CHECK_FALSE(left.any().item<bool>());
+  }
+  // 0.75 of 16 times (1 + cos) / 2 after a quarter, a half, three quarters and all of the window.
+  CHECK(exchanged == std::vector<std::int64_t>{10, 6, 2, 0});
+}
+
 TEST_CASE("RigL averages the gradients of the last num_grads steps, and saves them") {
   OneWeight one(torch::tensor({{8.F, 7.F, 0.2F, 0.1F}}), 1e-6);
   RigLPruning::Options options;
@@ -508,6 +531,59 @@ TEST_CASE("every method says which weights are not finite, and keeps them to its
   CHECK(weight.numel() - weight.isfinite().sum().item<int64_t>() <= 2);
   if (method == "magnitude" || method == "global" || method == "obs" || method == "movement")
     CHECK_FALSE(weight.flatten()[7].isfinite().item<bool>());
+}
+
+TEST_CASE("every method prunes a net with an all-zero layer to its sparsity, and says so") {
+  const std::string method = GENERATE("acdc", "movement", "rigl", "topkast", "obs", "mfac");
+  const bool dead = GENERATE(false, true);  // the layer's gradients are zero as well
+  CAPTURE(method, dead);
+  auto net = conv_net();
+  auto sgd = make_optimizer("sgd", net);
+  {
+    const torch::NoGradGuard no_grad;
+    weight_of(net, "3.weight").zero_();
+  }
+  Session session(recipe_of(method, {0, 2}, 0.25, 3), *net, *sgd, 4);
+  for (int i = 0; i < 8; ++i) {
+    const auto step = session.begin_step();
+    torch::manual_seed(i);
+    for (auto& parameter : net->named_parameters())
+      parameter.value().mutable_grad() =
+          torch::randn_like(parameter.value()) * (dead && parameter.key() == "3.weight" ? 0 : 0.01);
+    step.optimize();
+  }
+  session.finish();
+  const auto& notes = session.state().notes;
+  CHECK(std::count(notes.begin(), notes.end(), "pruning: 3.weight is all zero before it is pruned") == 1);
+  double total = 0, kept = 0;
+  for (const auto& [parameter, mask] : session.masks().by_parameter())
+    total += double(mask.numel()), kept += mask.sum().item<double>();
+  CHECK(kept / total == Approx(0.2).margin(0.001));
+  for (const auto& parameter : net->parameters()) CHECK(parameter.isfinite().all().item<bool>());
+  // Where layers compete nothing is left of it; where each has its own share it comes to life.
+  const bool compete = method == "acdc" || method == "topkast" || method == "obs";
+  CHECK(weight_of(net, "3.weight").eq(0).all().item<bool>() == (dead || compete));
+}
+
+TEST_CASE("Top-KAST without sparsity trains as if it were not there") {
+  const auto trained = [](bool with) {
+    auto net = conv_net();
+    auto sgd = make_optimizer("sgd", net);
+    Recipe recipe;
+    if (with)
+      recipe.add<TopKASTPruning>({.window = {0, 2},
+                                  .update_frequency = 0.25,
+                                  .forward_sparsity = 0.0,
+                                  .backward_sparsity = 0.0,
+                                  .active_weight_decay = 0});
+    Session session(recipe, *net, *sgd, 4);
+    torch::manual_seed(6);
+    train(session, net, *sgd, 10);
+    session.finish();
+    if (with) CHECK(session.masks().find("3.weight").all().item<bool>());
+    return weight_of(net, "3.weight").clone();
+  };
+  CHECK(torch::equal(trained(true), trained(false)));
 }
 
 TEST_CASE("ACDC with masks of blocks; what cannot alternate or compete is refused") {

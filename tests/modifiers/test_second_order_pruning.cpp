@@ -109,3 +109,69 @@ TEST_CASE("second-order pruning prefers what matters least, not what is smallest
   session.finish();
   CHECK(torch::equal(one.weight().eq(0), torch::tensor({{true, false, false, false}})));
 }
+
+namespace {
+
+// Gradients that pull most weights up and down together.
+at::Tensor correlated_gradients(int64_t count) {
+  torch::manual_seed(35);
+  const auto common = torch::tensor({1.F, -0.8F, 0.9F, 0.2F, -1.1F, 0.7F, 1.2F, -0.3F});
+  return torch::randn({count, 1}) * common + 0.2 * torch::randn({count, 8});
+}
+
+// The textbook's pruning of a few weights, in double: F as given, which already keeps what is apart apart.
+struct Textbook {
+  void prune(const at::Tensor& fisher, int64_t count, bool jointly) {
+    const auto inverse = fisher.inverse();
+    const auto scores = weight.square() / inverse.diagonal();
+    const auto alive = kept.clone();
+    kept.index_fill_(0, scores.masked_fill(kept.logical_not(), -1).argsort().slice(0, 0, count), false);
+    const auto gone = alive.logical_and(kept.logical_not()).nonzero().squeeze(1);
+    const auto columns = inverse.index_select(1, gone), removed = weight.index_select(0, gone);
+    const auto prices = jointly ? columns.index_select(0, gone).inverse().mv(removed)
+                                : removed / inverse.diagonal().index_select(0, gone);
+    change = -columns.mv(prices) * kept;
+    weight = (weight + change) * kept;
+  }
+  at::Tensor weight, change, kept = torch::ones({8}, torch::kBool);
+};
+
+}  // namespace
+
+TEST_CASE("OBS and M-FAC move the weights that remain, also at an update under a mask") {
+  const std::string method = GENERATE("OBS", "M-FAC");
+  CAPTURE(method);
+  const auto start = torch::tensor({0.9F, 0.5F, -1.2F, 0.4F, 0.8F, -0.6F, 1.1F, 0.3F});
+  OneWeight one(start.unsqueeze(0), 1e-9);
+  Recipe recipe;
+  const auto with = [](auto options, int64_t num_grads) {
+    options.window = {4, 9}, options.update_frequency = 4, options.init_sparsity = 0.25,
+    options.final_sparsity = 0.5, options.num_grads = num_grads, options.damp = 1e-2;
+    return options;
+  };
+  auto obs = with(OBSPruning::Options(), 4);
+  obs.fisher_block_size = 5;
+  method == "OBS" ? recipe.add<OBSPruning>(obs) : recipe.add<MFACPruning>(with(MFACPruning::Options(), 6));
+  Session session(recipe, *one.net, one.sgd, 1);
+  const auto gradients = correlated_gradients(9);
+
+  Textbook expected;
+  expected.weight = start.to(torch::kDouble);
+  const auto check = [&](const at::Tensor& used, int64_t count) {
+    // Removed weights have no gradient: F keeps them apart from the others.
+    auto fisher = fisher_of(used * expected.kept, 1e-2);
+    if (method == "OBS") fisher.slice(0, 0, 5).slice(1, 5).zero_(), fisher.slice(0, 5).slice(1, 0, 5).zero_();
+    expected.prune(fisher, count, method == "OBS");
+    CHECK(expected.change.abs().max().item<double>() > 0.05);
+    CHECK(torch::equal(session.masks().find("weight")[0], expected.kept));
+    CHECK(torch::allclose(one.weight()[0].to(torch::kDouble), expected.weight, 1e-3, 1e-4));
+  };
+  for (int i = 0; i < 9; ++i) {
+    one.step(session, gradients.slice(0, i, i + 1));
+    // In the fifth step masks were made from the four gradients before it; in the ninth OBS has four new
+    // ones, M-FAC the last six.
+    if (i == 4) check(gradients.slice(0, 0, 4), 2);
+    if (i == 8) check(gradients.slice(0, method == "OBS" ? 4 : 2, 8), 4);
+  }
+  session.finish();
+}

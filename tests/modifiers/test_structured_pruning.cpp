@@ -244,3 +244,25 @@ TEST_CASE("half the channels of a small network are removed and it still learns"
       zeros += entry.value().eq(0).sum().item<int64_t>(), all += entry.value().numel();
   CHECK(static_cast<double>(zeros) / static_cast<double>(all) > 0.49);
 }
+
+TEST_CASE("structured pruning without sparsity trains as if it were not there", "[channels]") {
+  const std::string type = GENERATE("filter", "channel");
+  CAPTURE(type);
+  const auto trained = [&](bool with) {
+    torch::manual_seed(12);
+    Coupled net;
+    torch::optim::SGD sgd(net.parameters(), torch::optim::SGDOptions(0.02).momentum(0.9));
+    StructuredPruning::Options options;
+    options.window = {0, 2}, options.init_sparsity = 0.0, options.final_sparsity = 0.0,
+    options.mask_type = type;
+    Recipe recipe;
+    if (with) recipe.add<StructuredPruning>(options);
+    Session session(recipe, net, sgd, 4);
+    train(session, net, [&](const at::Tensor& image) { return net.forward(image); }, sgd, 10);
+    session.finish();
+    CHECK(session.masks().empty() != with);
+    for (const auto& [parameter, mask] : session.masks().by_parameter()) CHECK(mask.all().item<bool>());
+    return net.conv2->weight.detach().clone();
+  };
+  CHECK(torch::equal(trained(true), trained(false)));
+}

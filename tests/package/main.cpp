@@ -6,6 +6,10 @@
 
 #include <cstdio>
 
+#ifndef _OPENMP
+#error "sparsify::modifiers must bring OpenMP along: without it its kernels silently run on one thread"
+#endif
+
 int main() {
   at::manual_seed(0);
   torch::nn::Linear net(20, 10);

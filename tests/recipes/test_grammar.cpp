@@ -178,9 +178,9 @@ TEST_CASE("a recipe extends another: stages key by key") {
     CHECK(number_of(entries[2], "rate") == 0.75);
     CHECK(entries[2].offset == 5);
     CHECK(number_of(entries[3], "rate") == 1);
-    CHECK(one.metadata == std::map<std::string, std::string>{{"first_stage.author", "a"},
-                                                             {"first_stage.extends", "nothing"},
-                                                             {"first_stage.year", "2025"}});
+    CHECK((one.metadata == std::map<std::string, Value>{{"first_stage.author", "a"},
+                                                        {"first_stage.extends", "nothing"},
+                                                        {"first_stage.year", 2025.0}}));
   };
   check(file);
   check(parse_recipe(file.text, "kept.yaml"));

@@ -129,7 +129,7 @@ TEST_CASE("a pruning recipe gives a recipe with exact values") {
       "dir/r.yaml");
   CHECK(file.version == "1");
   CHECK(file.description == "two lines\nof text\n");
-  CHECK(file.metadata == std::map<std::string, std::string>{{"author", "somebody"}, {"year", "2025"}});
+  CHECK((file.metadata == std::map<std::string, Value>{{"author", "somebody"}, {"year", 2025.0}}));
   CHECK(file.path == "dir/r.yaml");
   CHECK(file.run.empty());
   const auto& entries = file.recipe.entries();
@@ -297,9 +297,9 @@ TEST_CASE("a written file keeps its description, metadata and run") {
   CHECK_THAT(text, StartsWith("version: 1\n"
                               "description: \"two \\\"lines\\\"\\x0Aof text\\x0A\"\n"
                               "metadata:\n"
-                              "  \"a key: with colon\": \"2025\"\n"
+                              "  \"a key: with colon\": 2025\n"
                               "  \"author\": \"yes, me\"\n"
-                              "  \"warm_stage.expected\": \"0.9\"\n"
+                              "  \"warm_stage.expected\": 0.9\n"
                               "run:\n"
                               "  data: \"generated:train=100\"\n"
                               "  epochs: 12\n"
@@ -309,7 +309,7 @@ TEST_CASE("a written file keeps its description, metadata and run") {
                               "part_1_stage:\n"));
   const auto again = parse_recipe(text, "again.yaml");
   CHECK(again.description == file.description);
-  CHECK(again.metadata == file.metadata);
+  CHECK((again.metadata == file.metadata));
   REQUIRE(again.run.size() == file.run.size());
   for (const auto& [key, value] : file.run) CHECK(again.run.at(key).value == value.value);
   REQUIRE(again.recipe.entries().size() == 2);
@@ -330,7 +330,8 @@ TEST_CASE("a stage's metadata is kept under its name") {
       "  metadata: {author: b, epochs: eval(length)}\n"
       "  modifiers: [ProbeModifier: {}]\n",
       "r.yaml");
-  CHECK(file.metadata == Fields{{"author", "a"}, {"first_stage.author", "b"}, {"first_stage.epochs", "3"}});
+  CHECK((file.metadata == std::map<std::string, Value>{
+                              {"author", "a"}, {"first_stage.author", "b"}, {"first_stage.epochs", 3.0}}));
 }
 
 TEST_CASE("recipes are found in the working directory first, then in the library") {

@@ -98,6 +98,8 @@ const std::vector<Case>& cases() {
       // The top level.
       {"modifiers under another key", "pruning:\n  - !ProbeModifier\n", "1:1",
        "its name does not end in 'modifiers'; expected e.g. 'pruning_modifiers'"},
+      {"modifiers in the middle of a key", ours("pruning_modifiers_list:\n  - ProbeModifier: {}\n"), "1:1",
+       "its name does not end in 'modifiers'; expected e.g. 'pruning_modifiers'"},
       {"a stage without modifiers", "first_stage:\n  length: 3\n" + ours(probe("")), "1:1",
        "stage 'first_stage': expected a mapping with 'modifiers:' in it, got a mapping"},
       {"a stage that is a list", "first_stage: [1]\n" + ours(probe("")), "1:1",
@@ -150,9 +152,12 @@ const std::vector<Case>& cases() {
       {"a version that is computed", "one: 1\nversion: eval(one)\n" + probe(""), "2:10",
        "version: expected 1, the only one there is, got 'eval(one)'"},
       {"stages below a key", "stages:\n  a_stage:\n    modifiers: {ProbeModifier: {}}\n", "1:1",
-       "'stages' holds no stages here; expected each as a key of its own that ends in 'stage'"},
+       "'stages' of SparseML's recipes is not supported: each stage is a key of its own that ends in "
+       "'stage'"},
+      {"variables below a key", "args: {num_epochs: 3}\n" + ours(probe("")), "1:1",
+       "'args' of SparseML's recipes is not supported: each variable is a key of its own"},
       {"stages below a key, beside modifiers", probe("") + "stages:\n  a_stage: {modifiers: []}\n", "3:1",
-       "'stages' holds no stages here"},
+       "'stages' of SparseML's recipes is not supported"},
       {"metadata of a stage as text", ours("a_stage: {metadata: me, modifiers: [ProbeModifier: {}]}\n"),
        "1:21", "metadata: expected a mapping ('author: name'), got 'me'"},
       // Groups and entries.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <random>
@@ -38,7 +39,7 @@ void check_learning_rate(const Recipe& recipe, double epochs) {
 
 }  // namespace
 
-TEST_CASE("every shipped recipe loads, runs with nothing else given, and scales with num_epochs") {
+TEST_CASE("every shipped recipe loads, names its model and data, and scales with num_epochs") {
   for (const auto& name : kShipped) {
     INFO(name);
     for (const double epochs : {1.0, 12.0, 20.0}) {
@@ -56,6 +57,34 @@ TEST_CASE("every shipped recipe loads, runs with nothing else given, and scales 
     const auto written = write_recipe(load_recipe_file(name));
     CHECK(write_recipe(parse_recipe(written, "again.yaml")) == written);
   }
+}
+
+TEST_CASE("every recipe of the library is written and loaded again without change of meaning") {
+  int recipes = 0;
+  const auto folder = find_recipe("dense").parent_path();
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".yaml") continue;
+    ++recipes;
+    INFO(entry.path());
+    const auto file = load_recipe_file(entry.path().string());
+    const auto written = write_recipe(file);
+    const auto again = parse_recipe(written, "again.yaml");
+    CHECK(write_recipe(again) == written);
+    CHECK(again.description == file.description);
+    CHECK((again.metadata == file.metadata));
+    REQUIRE(again.run.size() == file.run.size());
+    for (const auto& [key, value] : file.run) CHECK(again.run.at(key).value == value.value);
+    REQUIRE(again.recipe.entries().size() == file.recipe.entries().size());
+    for (std::size_t i = 0; i < file.recipe.entries().size(); ++i) {
+      const auto &one = file.recipe.entries()[i], &other = again.recipe.entries()[i];
+      CHECK(other.type == one.type);
+      CHECK(other.offset == one.offset);
+      CHECK(fields_of(other) == fields_of(one));
+    }
+    // What a run keeps is the source: comments and variables too.
+    CHECK(write_recipe(parse_recipe(file.text, "kept.yaml")) == written);
+  }
+  CHECK(recipes >= 16);
 }
 
 TEST_CASE("the pruning recipes prune late, recover, and quantize in the last part") {

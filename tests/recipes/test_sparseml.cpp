@@ -109,7 +109,9 @@ TEST_CASE("the session engine's recipes load: stages, groups that are mappings, 
   CHECK(fields.at("mask_type") == "unstructured");
   CHECK_THAT(
       error_of("a_stage:\n  run_type: oneshot\n  pruning_modifiers:\n    ConstantPruningModifier: {}\n"),
-      ContainsSubstring("r.yaml:2:13: run_type: only 'train' is supported"));
+      ContainsSubstring(
+          "r.yaml:2:13: run_type: expected train, got 'oneshot'; a whole recipe is applied without "
+          "training by `sparsify train --one-shot`"));
 }
 
 TEST_CASE("SparseML's mask types and pruning methods load") {
@@ -154,7 +156,7 @@ TEST_CASE("SparseML's mask types and pruning methods load") {
 TEST_CASE("what cannot be had is named, with the reason") {
   CHECK_THAT(error_of("modifiers:\n  - !LayerThinningModifier\n    strict: True\n"),
              ContainsSubstring(
-                 "r.yaml:2:5: SparseML's LayerThinningModifier is not supported: not in this version"));
+                 "r.yaml:2:5: SparseML's LayerThinningModifier is not supported: layers keep their size"));
   CHECK_THAT(error_of("modifiers:\n  - !GMPruningModifier\n    end_epoch: 2\n    final_sparsity: 0.5\n"
                       "    global_sparsity: True\n"),
              ContainsSubstring("unless it is False: use GlobalMagnitudePruningModifier"));
@@ -448,7 +450,7 @@ TEST_CASE("a recipe with overlaps is written so that it means the same") {
   const auto again = parse_recipe(written, "again.yaml");
   CHECK(again.sparseml);
   CHECK(again.version == "1.1.0");
-  CHECK(again.metadata == file.metadata);
+  CHECK((again.metadata == file.metadata));
   CHECK(again.run.at("model").value == "linear");
   CHECK(write_recipe(again) == written);
   CHECK(write_recipe(parse_recipe(write_recipe(file.recipe), "again.yaml").recipe) ==

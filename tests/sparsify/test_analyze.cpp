@@ -5,6 +5,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "run_program.hpp"
@@ -67,15 +68,17 @@ TEST_CASE("analyze measures every layer, plots it, and proposes a recipe that lo
   const auto rows = rows_of(output / "sensitivity.csv");
   std::map<std::string, double> elements, work;
   std::map<std::string, int> integer, sparse;
-  double worst = 0;
+  double worst = 0, rounded = 0;
   for (const auto& row : rows) {
     elements[row.layer] = row.elements;
     work[row.layer] = row.multiply_adds;
     (row.what == "int8" ? integer : sparse)[row.layer]++;
     if (row.what == "int8") CHECK(std::abs(row.increase) < 0.3);
+    if (row.what == "int8") rounded = std::max(rounded, std::abs(row.increase));
     if (row.what == "sparsity" && row.level == 0.99) worst = std::max(worst, row.increase);
   }
   CHECK(elements.size() > 3);
+  CHECK(rounded > 0);
   CHECK(worst > 0.05);  // nearly all of some layer cannot go unnoticed
   for (const auto& [layer, count] : sparse) {
     CHECK(count == 3);
@@ -116,6 +119,77 @@ TEST_CASE("analyze measures every layer, plots it, and proposes a recipe that lo
   CHECK_THAT(again.err, ContainsSubstring("exists; name another folder"));
 }
 
+namespace {
+
+// "... 1.23 ms in floating point": what stands before those words.
+double number_before(const std::string& text, const std::string& words) {
+  const auto end = text.find(words);
+  REQUIRE(end != std::string::npos);
+  const auto begin = text.find_last_not_of("0123456789.", end - 1);
+  return std::stod(text.substr(begin + 1));
+}
+
+}  // namespace
+
+TEST_CASE("analyze proposes which layers to quantize for a latency, and says when there is no way") {
+  const Folder folder;
+  cli::write(folder / "small.yaml", cli::small_recipe(2));
+  REQUIRE(
+      sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--recipe-arg", "sparsity=0.05"}).code ==
+      0);
+  const auto analysed = [&](const std::string& target, const std::string& output) {
+    return sparsify(folder.path(), {"analyze", "runs/small", "--levels", "0.5", "--images", "32",
+                                    "--target-latency", target, "--output", output});
+  };
+  const auto never = analysed("0.01", "never");
+  CHECK(never.code == 1);
+  CHECK_THAT(never.err, ContainsSubstring("a latency of 0.010 ms is not reached") &&
+                            ContainsSubstring("ms are the least here"));
+  CHECK_FALSE(cli::fs::exists(folder / "never"));
+
+  const auto easy = analysed("1e6", "easy");
+  INFO(easy.err << easy.out);
+  REQUIRE(easy.code == 0);
+  CHECK_THAT(easy.out, ContainsSubstring("nothing has to be quantized") && ContainsSubstring("ONNX Runtime"));
+  CHECK(cli::fs::exists(folder / "easy" / "sensitivity.csv"));
+  CHECK_FALSE(cli::fs::exists(folder / "easy" / "recipe.yaml"));
+
+  // Half-way between both; what else the machine does may have changed the times since.
+  double in_float = number_before(easy.out, " ms in floating point"),
+         in_int8 = number_before(easy.out, " ms with");
+  cli::Outcome between;
+  for (int attempt = 0; attempt < 5 && !cli::fs::exists(folder / "between" / "recipe.yaml"); ++attempt) {
+    cli::fs::remove_all(folder / "between");
+    between = analysed(std::to_string((in_float + in_int8) / 2), "between");
+    const auto text = between.code == 0 ? between.out : between.err;
+    in_float = number_before(text, " ms in floating point");
+    in_int8 = number_before(text, between.code == 0 ? " ms with" : " ms are the least");
+  }
+  INFO(between.err << between.out);
+  if (between.code != 0 && in_int8 >= in_float) SKIP("INT8 is not faster than floating point on this CPU");
+  REQUIRE(between.code == 0);
+  const auto recipe = cli::read(folder / "between" / "recipe.yaml");
+  std::set<std::string> ignored, quantized, measured;
+  std::istringstream lines(recipe);
+  for (std::string line; std::getline(lines, line);) {
+    const auto at = line.find(".weight");
+    if (line.rfind("      - ", 0) == 0) ignored.insert(line.substr(8, at + 7 - 8));
+    if (line.rfind("    #   ", 0) == 0) quantized.insert(line.substr(8, at + 7 - 8));
+  }
+  for (const auto& row : rows_of(folder / "between" / "sensitivity.csv")) measured.insert(row.layer);
+  CHECK_FALSE(quantized.empty());
+  CHECK(ignored.size() + quantized.size() == measured.size());
+  const auto plan = sparsify(folder.path(), {"recipe", "plan", "between/recipe.yaml"});
+  INFO(plan.err << plan.out);
+  CHECK(plan.code == 0);
+  std::istringstream planned(plan.out);
+  for (std::string line; std::getline(planned, line);) {
+    const auto name = line.substr(0, line.find(' '));
+    if (quantized.count(name)) CHECK_THAT(line, ContainsSubstring("quantization (QuantizationModifier)"));
+    if (ignored.count(name)) CHECK_THAT(line, ContainsSubstring("dense"));
+  }
+}
+
 TEST_CASE("analyze says what is wrong before it measures anything") {
   const Folder folder;
   const auto error = [&](std::vector<std::string> arguments) {
@@ -134,7 +208,13 @@ TEST_CASE("analyze says what is wrong before it measures anything") {
   CHECK_THAT(error({"nowhere", "--target-speedup", "30", "--levels", "0.9"}),
              ContainsSubstring("with every layer at the highest of --levels it is 10.0"));
   CHECK_THAT(error({"nowhere", "--target-speedup", "3", "--target-sparsity", "0.5"}),
-             ContainsSubstring("not both"));
+             ContainsSubstring("give one of --target-sparsity"));
+  CHECK_THAT(error({"nowhere", "--target-latency", "3", "--target-speedup", "2"}),
+             ContainsSubstring("give one of --target-sparsity"));
+  CHECK_THAT(error({"nowhere", "--target-latency", "0"}),
+             ContainsSubstring("--target-latency: expected milliseconds above 0, got '0'"));
+  CHECK_THAT(error({"nowhere", "--target-latency", "3", "--scheme", "gpu"}),
+             ContainsSubstring("is measured with --scheme cpu, got 'gpu'"));
   CHECK_THAT(error({"nowhere", "--scheme", "tpu"}), ContainsSubstring("--scheme: expected cpu, gpu or none"));
   CHECK(folder.listing().empty());
 }

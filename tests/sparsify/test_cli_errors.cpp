@@ -92,9 +92,10 @@ TEST_CASE("settings of the wrong type or out of range") {
   };
   must_fail(folder, with({"--epochs", "many"}), 2, {"--epochs: got 'many', expected a whole number"});
   must_fail(folder, with({"--epochs", "2"}), 2, {"the recipe needs 12"});
-  must_fail(folder, with({"--batch-size", "0"}), 2, {"--batch-size: expected at least 1"});
+  must_fail(folder, with({"--batch-size", "0"}), 2, {"--batch-size: expected a number >= 1"});
   must_fail(folder, with({"--momentum", "0.9x"}), 2, {"--momentum: got '0.9x', expected a number"});
-  must_fail(folder, with({"--label-smoothing", "1.5"}), 2, {"--label-smoothing: expected a number from 0"});
+  must_fail(folder, with({"--label-smoothing", "1.5"}), 2,
+            {"--label-smoothing: expected a number >= 0 and < 1"});
   must_fail(folder, with({"--optimizer", "sdg"}), 2, {"sdg"});
   must_fail(folder, with({"--model", "resnet8_cifra"}), 2, {"resnet8_cifra", "did you mean 'resnet8_cifar'"});
   must_fail(folder, with({"--device", "tpu"}), 2, {"device", "tpu"});
@@ -213,6 +214,20 @@ TEST_CASE("a disk that fills up ends the run with a message and no half-written 
   cli::write(folder / "small.yaml", cli::small_recipe(2));
   must_fail(folder, {"train", "--recipe", "small.yaml", "--output", "new/run"}, 1,
             {".safetensors", "cannot be written", "File too large"}, {.file_size_limit = 60'000});
+}
+
+TEST_CASE("a run directory that may not be written is not resumed") {
+  if (::geteuid() == 0) SKIP("root may write everywhere");
+  const Folder folder;
+  cli::write(folder / "run/config.json", "{}");
+  cli::write(folder / "run/recipe.yaml", cli::small_recipe(2));
+  cli::write(folder / "run/checkpoints/last.safetensors", "");
+  for (const std::string closed : {"run", "run/checkpoints"}) {
+    cli::fs::permissions(folder / closed, cli::fs::perms::owner_write, cli::fs::perm_options::remove);
+    must_fail(folder, {"train", "--resume", "run"}, 2,
+              {"run: cannot be written", "Permission denied in " + closed});
+    cli::fs::permissions(folder / closed, cli::fs::perms::owner_write, cli::fs::perm_options::add);
+  }
 }
 
 TEST_CASE("what is not a run's own is neither overwritten nor removed, and two runs never share a folder") {

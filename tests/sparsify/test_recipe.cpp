@@ -64,9 +64,9 @@ std::map<std::string, std::string> setting_flags(const std::string& help) {
 
 /// The word for the values that the schema takes for a key of `run:`.
 std::string kind_of(const json& schema) {
-  if (!cli::fits("text", schema))
-    return cli::fits(1.5, schema) ? "X" : cli::fits(1, schema) ? "N" : "true|false";
-  return "TEXT";
+  if (cli::fits("text", schema)) return "TEXT";
+  if (cli::fits(true, schema)) return "true|false";
+  return cli::fits(0.5, schema) ? "X" : cli::fits(1, schema) ? "N" : "TEXT";  // the last: one of some texts
 }
 
 json schema_of(const Folder& folder) {
@@ -91,17 +91,17 @@ TEST_CASE("recipe check finds every wrong value of run:, with its place, and wha
   CHECK_THAT(checked.out, ContainsSubstring("dense.yaml: ok") && !ContainsSubstring("bad.yaml"));
   for (const std::string message :
        {"bad.yaml:4:14: run: optimizer: expected sgd or adamw, got 'sgdd'\n",
-        "bad.yaml:5:7: run: lr: expected a number above 0, got -1\n",
+        "bad.yaml:5:7: run: lr: expected a number > 0, got -1\n",
         "bad.yaml:6:16: run: lr_schedule: expected cosine, linear or constant, got 'foo'\n",
         "bad.yaml:7:14: run: precision: expected auto, fp32, bf16 or fp16, got 'fp17'\n",
         "bad.yaml:8:11: run: device: expected auto, cpu, cuda or cuda:<i>, got 'xpu'\n",
-        "bad.yaml:9:13: run: momentum: expected a number from 0 to below 1, got 3\n",
+        "bad.yaml:9:13: run: momentum: expected a number >= 0 and < 1, got 3\n",
         "bad.yaml:10:11: run: target: expected cpu or gpu, got 'tpu'\n",
         "bad.yaml:11:11: run: epochs: got 5, the recipe needs 8\n",
-        "bad.yaml:12:15: run: batch_size: expected at least 1, got 0\n",
-        "bad.yaml:13:12: run: workers: expected at most 256, got 257\n",
-        "bad.yaml:14:18: run: warmup_epochs: expected a number from 0 to the number of epochs, got 6\n",
-        "bad.yaml:15:20: run: label_smoothing: expected a number from 0 to below 1, got 1\n",
+        "bad.yaml:12:15: run: batch_size: expected a number >= 1, got 0\n",
+        "bad.yaml:13:12: run: workers: expected a number from 0 to 256, got 257\n",
+        "bad.yaml:14:18: run: warmup_epochs: expected at most the number of epochs, got 6\n",
+        "bad.yaml:15:20: run: label_smoothing: expected a number >= 0 and < 1, got 1\n",
         "bad.yaml:16:12: run: augment: expected auto or none, got 'some'\n",
         "bad.yaml:17:20: run: distill_teacher: the recipe has no DistillationModifier",
         "bad.yaml:20:5: ConstantPruningModifier: params: 'layer9' matches no parameter"})
@@ -113,8 +113,8 @@ TEST_CASE("recipe check finds every wrong value of run:, with its place, and wha
       sparsify(folder.path(), {"train", "--recipe", "bad.yaml", "--weights", "w.pth", "--data", "nowhere",
                                "--optimizer", "sgd", "--momentum", "2"});
   CHECK(trained.code == 2);
-  CHECK_THAT(trained.err, ContainsSubstring("bad.yaml:5:7: run: lr: expected a number above 0, got -1"));
-  CHECK_THAT(trained.err, ContainsSubstring("--momentum: expected a number from 0 to below 1, got 2"));
+  CHECK_THAT(trained.err, ContainsSubstring("bad.yaml:5:7: run: lr: expected a number > 0, got -1"));
+  CHECK_THAT(trained.err, ContainsSubstring("--momentum: expected a number >= 0 and < 1, got 2"));
   CHECK_THAT(trained.err, !ContainsSubstring("run: optimizer") && !ContainsSubstring("run: momentum"));
 }
 
@@ -134,7 +134,7 @@ TEST_CASE("recipe check compares run: with the recipe, and leaves to each machin
   cli::write(folder / "b.yaml", "extends: base.yaml\nversion: 1\nrun: {seed: -1}\n");
   const auto extended = sparsify(folder.path(), {"recipe", "check", "b.yaml", "base.yaml"});
   CHECK(extended.code == 2);
-  CHECK_THAT(extended.err, ContainsSubstring("b.yaml:3:13: run: seed: expected at least 0, got -1"));
+  CHECK_THAT(extended.err, ContainsSubstring("b.yaml:3:13: run: seed: expected a number >= 0, got -1"));
   CHECK_THAT(extended.out, ContainsSubstring("base.yaml: ok"));
 }
 
@@ -166,6 +166,22 @@ TEST_CASE("recipe plan refuses fewer epochs than the recipe needs, and plans ver
     INFO(action << planned.err);
     CHECK(planned.code == 0);
   }
+}
+
+TEST_CASE("recipe plan shows every kind of sparsity in percent, in one chart") {
+  const Folder folder;
+  cli::write(folder / "a.yaml",
+             recipe("",
+                    "  - StructuredPruningModifier: {params: [layer1], final_sparsity: 0.5, end_epoch: 2}\n"
+                    "  - MagnitudePruningModifier: {params: [layer2], final_sparsity: 0.9, end_epoch: 2}\n"));
+  const auto plan = sparsify(folder.path(), {"recipe", "plan", "a.yaml"});
+  INFO(plan.out << plan.err);
+  CHECK_THAT(plan.out, ContainsSubstring("filter sparsity") && ContainsSubstring("5.0 % to 50.0 %") &&
+                           ContainsSubstring("5.0 % to 90.0 %") && !ContainsSubstring("0.05"));
+  REQUIRE(sparsify(folder.path(), {"recipe", "plot", "a.yaml", "--output", "a.html"}).code == 0);
+  const auto page = cli::read(folder / "a.html");
+  CHECK_THAT(page, ContainsSubstring("<h2>sparsity by epoch</h2>") &&
+                       !ContainsSubstring("<h2>filter sparsity by epoch</h2>"));
 }
 
 TEST_CASE("recipe plan tells modifiers of one type apart by their lines") {
@@ -304,6 +320,122 @@ TEST_CASE("run: has a key for every setting of train, of the same kind, and it r
   CHECK(run.size() + files.size() == flags.size());
 }
 
+TEST_CASE("ranges of run: are those of the schema, and of recipe check") {
+  const Folder folder;
+  const auto schema = schema_of(folder);
+  const auto& keys = schema.at("properties").at("run").at("anyOf")[0].at("properties");
+  struct Try {
+    const char* key;
+    json value;
+    bool good;
+  };
+  const std::vector<Try> tries = {{"optimizer", "sgd", true},
+                                  {"optimizer", "sgdd", false},
+                                  {"lr", 0.1, true},
+                                  {"lr", 0, false},
+                                  {"lr_schedule", "foo", false},
+                                  {"momentum", 0, true},
+                                  {"momentum", 1, false},
+                                  {"epochs", 0, true},
+                                  {"epochs", -1, false},
+                                  {"epochs", 1000001, false},
+                                  {"batch_size", 0, false},
+                                  {"workers", 256, true},
+                                  {"workers", 257, false},
+                                  {"warmup_epochs", -1, false},
+                                  {"label_smoothing", 1, false},
+                                  {"ema_decay", 0.5, true},
+                                  {"ema_decay", -0.5, false},
+                                  {"augment", "some", false},
+                                  {"precision", "bf16", true},
+                                  {"precision", "fp17", false},
+                                  {"target", "gpu", true},
+                                  {"target", "tpu", false},
+                                  {"seed", -1, false},
+                                  {"weight_decay", -1, false},
+                                  {"image_size", -32, false},
+                                  {"model", "resnet8_cifar", true}};
+  std::vector<std::string> check = {"recipe", "check"};
+  for (std::size_t i = 0; i < tries.size(); ++i) {
+    const auto& [key, value, good] = tries[i];
+    INFO(key << ": " << value);
+    CHECK(cli::fits(value, keys.at(key)) == good);
+    const auto file = "run" + std::to_string(i) + ".json";
+    const json recipe = {{"version", 1},
+                         {"run", {{key, value}}},
+                         {"modifiers", {{{"EpochRangeModifier", {{"end_epoch", 1}}}}}}};
+    // 0 epochs are as many as the recipe needs.
+    cli::write(folder / file, recipe.dump());
+    check.push_back(file);
+  }
+  const auto checked = sparsify(folder.path(), check);
+  for (std::size_t i = 0; i < tries.size(); ++i) {
+    INFO(tries[i].key << ": " << tries[i].value << "\n" << checked.err);
+    const auto file = "run" + std::to_string(i) + ".json:";
+    CHECK((checked.err.find(file) == std::string::npos) == tries[i].good);
+  }
+}
+
+TEST_CASE("without any one field, the loader and the schema say the same") {
+  const Folder folder;
+  const auto schema = schema_of(folder);
+  const json good = {{"start_epoch", 0},
+                     {"end_epoch", 4},
+                     {"final_sparsity", 0.5},
+                     {"compression_sparsity", 0.5},
+                     {"forward_sparsity", 0.5},
+                     {"backward_sparsity", 0.5},
+                     {"params", {"fc"}},
+                     {"layers", {"layer1"}},
+                     {"lr_class", "ExponentialLR"},
+                     {"lr_kwargs", {{"gamma", 0.5}}},
+                     {"init_lr", 0.1},
+                     {"final_lr", 0.01},
+                     {"learning_rate", 0.1},
+                     {"weight_decay", 0.1},
+                     {"val", 1},
+                     {"trainable", false}};
+  std::vector<std::string> check = {"recipe", "check"};
+  std::map<std::string, bool> fits;  // by file
+  std::set<std::string> required;
+  const auto attempt = [&](const std::string& name, const std::string& modifier, const json& fields) {
+    const json recipe = {{"version", 1}, {"modifiers", {{{modifier, fields}}}}};
+    cli::write(folder / (name + ".json"), recipe.dump());
+    check.push_back(name + ".json");
+    return fits[name + ".json"] = cli::fits(recipe, schema);
+  };
+  for (const auto& [modifier, fields] : schema.at("definitions").at("named").at("properties").items()) {
+    json whole = json::object();
+    for (const auto& [field, one] : fields.at("properties").items()) {
+      if (good.contains(field)) whole[field] = good[field];
+      // A field at its default is a field written.
+      else if (one.contains("default") && !one["default"].is_array() && one["default"] != "")
+        whole[field] = one["default"];
+    }
+    INFO(whole.dump());
+    CHECK(attempt(modifier, modifier, whole));
+    for (const auto& [field, value] : whole.items()) {
+      auto without = whole;
+      without.erase(field);
+      if (!attempt(modifier + "-" + field, modifier, without)) required.insert(modifier + "." + field);
+    }
+  }
+  const auto checked = sparsify(folder.path(), check);
+  for (const auto& [file, is_good] : fits) {
+    INFO(cli::read(folder / file) << "\n" << checked.err);
+    CHECK((checked.out.find(file + ": ok") != std::string::npos) == is_good);
+  }
+  for (const char* name :
+       {"MagnitudePruningModifier.final_sparsity", "ACDCPruningModifier.compression_sparsity",
+        "TopKASTPruningModifier.forward_sparsity", "TopKASTPruningModifier.backward_sparsity",
+        "RigLPruningModifier.end_epoch", "LearningRateFunctionModifier.end_epoch",
+        "EpochRangeModifier.end_epoch", "GradualParamModifier.params", "GradualParamModifier.end_epoch",
+        "SetParamModifier.params", "TrainableParamsModifier.params", "LayerPruningModifier.layers",
+        "LearningRateModifier.lr_kwargs"})
+    CHECK(required.count(name) == 1);
+  CHECK(required.count("MagnitudePruningModifier.params") == 0);
+}
+
 TEST_CASE("limits of fields are those of the schema, and the loader's") {
   const Folder folder;
   const auto schema = schema_of(folder);
@@ -356,11 +488,12 @@ TEST_CASE("limits of fields are those of the schema, and the loader's") {
 
   const auto checked = sparsify(folder.path(), check);
   for (const auto& [file, field, good] : tries) {
-    const auto begin = checked.err.find(file + ":");
-    const auto end = checked.err.find("\n", begin);
-    const auto message = begin == std::string::npos ? "" : checked.err.substr(begin, end - begin);
-    INFO(cli::read(folder / file) << "\n" << message);
-    CHECK((message.find(": " + field + ": expected ") == std::string::npos) == good);
+    std::string messages;  // what is missing is said too
+    std::istringstream lines(checked.err);
+    for (std::string line; std::getline(lines, line);)
+      if (line.starts_with(file + ":")) messages += line + "\n";
+    INFO(cli::read(folder / file) << "\n" << messages);
+    CHECK((messages.find(": " + field + ": expected ") == std::string::npos) == good);
   }
 }
 
@@ -374,7 +507,7 @@ TEST_CASE("the schema takes what the loader takes, and refuses what it refuses")
       R"_("which": "fc", "modifiers": [{"ConstantPruningModifier": {"params": ["eval(which)"]}}])_",
       R"_("which": ["fc"], "modifiers": [{"ConstantPruningModifier": {"params": "eval(which)"}}])_",
       R"_("__metadata__": {"author": "me"}, )_" + end,
-      R"_("modifiers": {"EpochRangeModifier": {"end_epoch": 1}, "TrainableParamsModifier": null})_",
+      R"_("modifiers": {"EpochRangeModifier": {"end_epoch": 1}, "DistillationModifier": null})_",
       R"_("first": {)_" + end + R"_(}, "second": {"after": "first", )_" + end + "}",
       R"_("warm_stage": {"n": 2, "start_epoch": "eval(n)", )_" + end + "}",
       R"_("extends": "base.json", "pruning_modifiers": null)_",

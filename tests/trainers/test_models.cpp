@@ -6,6 +6,7 @@
 
 #include "sparsify/error.hpp"
 #include "sparsify/graph/channel_spaces.hpp"
+#include "sparsify/graph/recorder.hpp"
 #include "sparsify/permute_for_n_of_m.hpp"
 #include "sparsify/session.hpp"
 #include "sparsify/trainers/model.hpp"
@@ -80,13 +81,14 @@ TEST_CASE("the CIFAR networks of He et al. have their sizes", "[models]") {
 
 TEST_CASE("the small networks have the sizes they were measured with", "[models]") {
   CHECK(parameter_count(*build_model("resnet8_cifar", ten_classes())) == 1'210'410);
+  CHECK(parameter_count(*build_model("resnet10_cifar", ten_classes())) == 2'695'402);
   CHECK(parameter_count(*build_model("resnext14_4x16d", ten_classes())) == 732'330);
   CHECK(parameter_count(*build_model("linear", ten_classes())) == 30'730);
   CHECK(parameter_count(*build_model("linear", {.num_classes = 10, .image_size = 64})) == 122'890);
 }
 
 TEST_CASE("2:4 applies to every convolution of the small networks but the stem", "[models]") {
-  const auto name = GENERATE("resnet8_cifar", "resnext14_4x16d");
+  const auto name = GENERATE("resnet8_cifar", "resnet10_cifar", "resnext14_4x16d");
   for (const auto& [entry, tensor] : state_dict(*build_model(name, ten_classes()))) {
     if (tensor.dim() != 4 || entry == "conv1.weight") continue;
     CAPTURE(entry);
@@ -116,6 +118,26 @@ TEST_CASE("ResNet-50 reduces 64 pixels to 2 and takes grey images", "[models]") 
   model->eval();
   torch::NoGradGuard no_grad;
   CHECK(model->forward(torch::zeros({1, 1, 64, 64})).sizes().vec() == std::vector<int64_t>{1, 5});
+}
+
+TEST_CASE("the stride of a stage sits on its first 3x3 convolution, as in torchvision", "[models]") {
+  struct Expected {
+    const char* name;
+    int64_t conv1, conv2;  // sides of what layer2.0 computes of 64 pixels, which layer1 gives on as 16
+  };
+  const auto expected = GENERATE(Expected{"resnet18", 8, 8}, Expected{"resnet34", 8, 8},
+                                 Expected{"resnet50", 16, 8}, Expected{"resnext50_32x4d", 16, 8});
+  CAPTURE(expected.name);
+  const auto model = build_model(expected.name);
+  const auto graph = sparsify::record(*model, torch::zeros({1, 3, 64, 64}));
+  const auto side = [&](const std::string& site) {
+    for (const auto& node : graph.nodes)
+      if (node.site == site) return graph.values[node.outputs.front()].sizes.back();
+    return int64_t{-1};
+  };
+  CHECK(side("layer1.0.conv1.weight") == 16);
+  CHECK(side("layer2.0.conv1.weight") == expected.conv1);
+  CHECK(side("layer2.0.conv2.weight") == expected.conv2);
 }
 
 TEST_CASE("option-A shortcuts slice every second pixel and pad channels on both sides", "[models]") {

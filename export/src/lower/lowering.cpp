@@ -76,7 +76,7 @@ void Lowering::bind_outputs() {
     const auto output =
         i < given.size() ? given[i] : (given.empty() ? "output" : given.back()) + "_" + std::to_string(i);
     if (!names_.insert(output).second) throw Error("output name '" + output + "' is taken by another tensor");
-    model_.nodes.push_back({"Identity", unique(output + "/Identity"), {read(value)}, {output}});
+    model_.nodes.push_back({"Identity", unique(node_names_, output + "/Identity"), {read(value)}, {output}});
     // The producer writes the output itself, unless it is an input, a constant or an output already.
     const auto tensor = model_.nodes.back().inputs[0];
     const auto is_port = [&](const Port& port) { return port.name == tensor; };
@@ -113,26 +113,26 @@ std::string Lowering::read_as(int value, at::ScalarType type) {
   return emit("Cast", "cast", {read(value)}, {{"to", std::int64_t{to_onnx_type(type, "cast")}}});
 }
 
-std::string Lowering::unique(const std::string& name) {
+std::string Lowering::unique(std::set<std::string>& taken, const std::string& name) {
   auto candidate = name;
-  for (int i = 1; !names_.insert(candidate).second; ++i) candidate = name + "#" + std::to_string(i);
+  for (int i = 1; !taken.insert(candidate).second; ++i) candidate = name + "#" + std::to_string(i);
   return candidate;
 }
 
 std::string Lowering::emit(const std::string& op, const std::string& name, std::vector<std::string> inputs,
                            Attributes attributes) {
-  const auto unused = unique(name);
-  const auto output = unique(unused + "/output");
+  const auto unused = unique(node_names_, name);
+  const auto output = unique(names_, unused + "/output");
   model_.nodes.push_back({op, unused, std::move(inputs), {output}, std::move(attributes)});
   return output;
 }
 
 std::vector<std::string> Lowering::emit_split(const std::string& name, std::vector<std::string> inputs,
                                               std::size_t outputs, Attributes attributes) {
-  const auto unused = unique(name);
+  const auto unused = unique(node_names_, name);
   std::vector<std::string> tensors;
   for (std::size_t i = 0; i < outputs; ++i)
-    tensors.push_back(unique(unused + "/output_" + std::to_string(i)));
+    tensors.push_back(unique(names_, unused + "/output_" + std::to_string(i)));
   model_.nodes.push_back({"Split", unused, std::move(inputs), tensors, std::move(attributes)});
   return tensors;
 }

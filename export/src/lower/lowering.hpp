@@ -62,7 +62,7 @@ class Lowering {
   void bind_inputs();
   void lower_nodes();
   void bind_outputs();
-  std::string unique(const std::string& name);
+  static std::string unique(std::set<std::string>& taken, const std::string& name);
 
   const Graph& graph_;
   const ExportOptions& options_;
@@ -71,7 +71,8 @@ class Lowering {
   std::map<int, int> folds_;
   std::vector<std::string> tensors_;  // by value; empty until bound
   std::vector<int> grid_, batch_;     // by value
-  std::set<std::string> names_;
+  std::set<std::string> names_;       // of tensors
+  std::set<std::string> node_names_;  // a layer may be called as an output is
   Model model_;
 };
 

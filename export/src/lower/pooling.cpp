@@ -70,7 +70,10 @@ std::string pad_with_zeros(Call& call, const Ints& padding) {
     amounts[call.rank() - padding.size() + i] = padding[i];
     amounts[2 * call.rank() - padding.size() + i] = padding[i];
   }
-  return call.emit("Pad", {call.read(), call.integers("pads", amounts)});
+  const auto padded = call.emit("Pad", {call.read(), call.integers("pads", amounts)});
+  auto& lowering = call.lowering();  // CPU engines average integers only right behind a quantizer
+  return lowering.options().target == Target::kCpu ? lowering.round(padded, lowering.quantizer(call.input()))
+                                                   : padded;
 }
 
 void avg_pool(Call& call) {

@@ -8,8 +8,9 @@ namespace {
 
 std::map<std::string, Rule> collect() {
   std::map<std::string, Rule> all;
-  for (const auto* family : {&layer_rules(), &activation_rules(), &arithmetic_rules(), &pooling_rules(),
-                             &shape_rules(), &joining_rules(), &spatial_rules(), &reduction_rules()})
+  for (const auto* family :
+       {&layer_rules(), &normalization_rules(), &activation_rules(), &arithmetic_rules(), &pooling_rules(),
+        &shape_rules(), &joining_rules(), &spatial_rules(), &reduction_rules()})
     for (const auto& rule : *family) all["aten::" + std::string(rule.op)] = rule.lower;
   return all;
 }

@@ -18,6 +18,7 @@ using Rules = std::vector<NamedRule>;
 
 // One list per family, each in the file of that name.
 const Rules& layer_rules();
+const Rules& normalization_rules();
 const Rules& activation_rules();
 const Rules& arithmetic_rules();
 const Rules& pooling_rules();

@@ -123,8 +123,8 @@ std::string emit_integer_bias(Lowering& lowering, const LayerParameters& layer, 
                        {lowering.initializer(name, integer.bias), scale, zero_point}, axis);
 }
 
-// ONNX Runtime (1.21 and later) also rounds the weights of layers between two quantizers that training left alone,
-// unless their bias is computed.
+// ONNX Runtime (1.21 and later) also rounds the weights of layers between two quantizers that training left
+// alone, unless their bias is computed.
 std::string emit_guarding_bias(Lowering& lowering, const LayerParameters& layer) {
   const auto channels = layer.weight.size(layer.axis) * (layer.axis == 0 ? 1 : layer.groups);
   const auto bias = layer.bias.defined() ? layer.bias : at::zeros({channels}, at::kDouble);

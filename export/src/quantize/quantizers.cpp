@@ -63,8 +63,7 @@ void Quantizers::place(const Graph& graph) {
   for (const auto& node : graph.nodes)
     for (const int output : node.outputs)
       if (output >= 0) values[node.site].push_back(output);
-  for (std::size_t i = 0; i < graph.inputs.size(); ++i)
-    values["input#" + std::to_string(i)] = {graph.inputs[i]};
+  for (const int input : graph.inputs) values[graph.site_of(input)] = {input};
 
   const auto assign = [&](std::map<int, int>& to, const std::string& site, std::size_t index) {
     const auto found = values.find(site);

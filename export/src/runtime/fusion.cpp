@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <set>
 
 #include "ir/proto.hpp"
@@ -29,6 +30,14 @@ std::vector<std::string> layer_names(const pb::ModelProto& model) {
   return names;
 }
 
+// Whether a node reads a computed tensor through a DequantizeLinear.
+bool is_float_island(const pb::NodeProto& node, const GraphIndex& index) {
+  return std::any_of(node.input().begin(), node.input().end(), [&](const std::string& input) {
+    const auto* source = index.producer(input);
+    return source && source->op_type() == "DequantizeLinear" && !index.initializer(source->input(0));
+  });
+}
+
 }  // namespace
 
 FusionReport integer_layers(const std::filesystem::path& path) {
@@ -40,9 +49,11 @@ FusionReport integer_layers(const std::filesystem::path& path) {
   }
   const auto optimized = read_model(options.optimized_model);
   const auto layers = layer_names(read_model(path));
+  const GraphIndex index(optimized.graph());
   FusionReport report;
   for (const auto& node : optimized.graph().node()) {
     ++report.operators[node.op_type()];
+    if (is_float_island(node, index)) ++report.float_islands[node.op_type()];
     const bool integer = kInteger.count(node.op_type()) > 0;
     if (!integer && !kFloat.count(node.op_type())) continue;
     const auto layer = original_name(node.name(), layers);

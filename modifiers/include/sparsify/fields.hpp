@@ -19,7 +19,8 @@ namespace sparsify {
 ///     template <class Visitor> void fields(Visitor& visit) { visit("stddev", stddev, "of the noise"); }
 ///   };
 ///
-/// A field that does not take everything of its kind says so in a fourth argument: `above(0)`.
+/// A field that does not take everything of its kind says so in a fourth argument, `above(0)`, and so does
+/// one that has no good default: `above(0).required()`.
 class FieldVisitor {
  public:
   virtual ~FieldVisitor() = default;
@@ -56,8 +57,17 @@ class LimitCheck : public FieldVisitor {
   }
   void operator()(const char* name, double& value, const char*) override { limits().check(name, value); }
   void operator()(const char* name, std::string& value, const char*) override { limits().check(name, value); }
+  void operator()(const char* name, std::vector<std::string>& value, const char*) override {
+    if (value.empty()) check_not_missing(name);
+  }
   void operator()(const char* name, Value& value, const char*) override {
+    if (value.is(Value::Kind::kNone)) check_not_missing(name);
     if (value.is(Value::Kind::kNumber)) limits().check(name, value.number);
+  }
+
+ private:
+  void check_not_missing(const char* name) const {
+    if (limits().is_required) throw InvalidField(name, limits().missing());
   }
 };
 

@@ -20,6 +20,7 @@ struct Limits {
   double most = std::numeric_limits<double>::infinity();
   bool without_least = false, without_most = false;  ///< these two themselves not
   bool minus_one = false;                            ///< -1 as well
+  bool is_required = false;                          ///< a recipe must say it: there is no good default
   const char* noun = "a number";
 
   Limits up_to(double number) const {
@@ -35,6 +36,11 @@ struct Limits {
   Limits or_minus_one() const {
     auto limits = *this;
     limits.minus_one = true;
+    return limits;
+  }
+  Limits required() const {
+    auto limits = *this;
+    limits.is_required = true;
     return limits;
   }
 
@@ -64,6 +70,9 @@ struct Limits {
     }
     return words + (minus_one ? ", or -1" : "");
   }
+
+  /// Of a field that a recipe must say and does not: "is required, a fraction from 0 to 1".
+  std::string missing() const { return "is required" + (are_none() ? "" : ", " + text()); }
 
   /// Both throw InvalidField.
   void check(const char* field, double number) const {
@@ -125,6 +134,8 @@ inline Limits above(double number) {
   limits.without_least = true;
   return limits;
 }
+/// Anything of the field's kind, but not nothing.
+inline Limits required() { return Limits{}.required(); }
 /// A share of something.
 inline Limits fraction() {
   auto limits = at_least(0).up_to(1);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <fnmatch.h>
-#include <regex.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -12,7 +11,9 @@
 #include <vector>
 
 #include "sparsify/error.hpp"
+#include "sparsify/limits.hpp"
 #include "sparsify/parameters.hpp"
+#include "sparsify/pattern.hpp"
 #include "sparsify/suggest.hpp"
 
 namespace sparsify {
@@ -23,42 +24,6 @@ inline constexpr const char* kSelectorForms =
     "groups>1, elements<1000), __ALL__, __ALL_PRUNABLE__, __FIRST__, __LAST__";
 
 namespace detail {
-
-/// POSIX extended regular expressions anchored at the start, as Python's `re.match` is; `\d`, `\w`, `(?:` and
-/// `\.` are understood.
-class Pattern {
- public:
-  explicit Pattern(const std::string& expression) {
-    std::string posix = "^(";
-    for (std::size_t i = 0; i < expression.size(); ++i) {
-      if (expression.compare(i, 2, "\\d") == 0)
-        posix += "[0-9]", ++i;
-      else if (expression.compare(i, 2, "\\w") == 0)
-        posix += "[A-Za-z0-9_]", ++i;
-      else if (expression.compare(i, 3, "(?:") == 0)
-        posix += "(", i += 2;
-      else if (expression[i] == '\\' && i + 1 < expression.size())
-        posix += expression[i], posix += expression[++i];
-      else
-        posix += expression[i];
-    }
-    const int failure = regcomp(&compiled_, (posix + ")").c_str(), REG_EXTENDED | REG_NOSUB);
-    if (failure == 0) return;
-    char reason[128];
-    regerror(failure, &compiled_, reason, sizeof reason);
-    throw InvalidField("params", "'re:" + expression + "' is not a regular expression: " + reason);
-  }
-  ~Pattern() { regfree(&compiled_); }
-  Pattern(const Pattern&) = delete;
-  Pattern& operator=(const Pattern&) = delete;
-
-  bool matches(const std::string& text) const {
-    return regexec(&compiled_, text.c_str(), 0, nullptr, 0) == 0;
-  }
-
- private:
-  regex_t compiled_{};
-};
 
 /// "channels<16": a condition on the shape of prunable weights.
 struct Condition {
@@ -104,6 +69,16 @@ inline std::string unwrapped(const std::string& name) {
   return name.rfind(prefix, 0) == 0 ? name.substr(prefix.size()) : name;
 }
 
+/// The same of a regular expression, in which the dot may be escaped.
+inline std::string unwrapped_pattern(const std::string& expression) {
+  for (const std::string prefix : {"module\\.", "module[.]", "module."}) {
+    if (expression.rfind(prefix, 0) != 0) continue;
+    const auto rest = expression.substr(prefix.size());
+    return rest.find_first_of("*+?{") == 0 ? expression : rest;  // "module.*" means more than the prefix
+  }
+  return expression;
+}
+
 }  // namespace detail
 
 /// One selector, read once and tried on every parameter of a model, by their other names when no name
@@ -114,7 +89,7 @@ class Selector {
  public:
   explicit Selector(const std::string& text) : text_(text), name_(detail::unwrapped(text)) {
     if (text.rfind("re:", 0) == 0)
-      pattern_ = std::make_unique<detail::Pattern>(detail::unwrapped(text.substr(3)));
+      pattern_ = std::make_unique<detail::Pattern>(detail::unwrapped_pattern(text.substr(3)));
     else
       condition_ = detail::Condition::parse(text);
   }
@@ -152,7 +127,7 @@ class Selector {
     if (text_ == "__ALL_PRUNABLE__") return parameter.prunable();
     if (condition_) return parameter.prunable() && condition_->holds(parameter);
     const auto name = detail::unwrapped(parameter.name);
-    if (pattern_) return pattern_->matches(name);
+    if (pattern_) return pattern_->matches(name) || pattern_->matches(parameter.name);
     if (fnmatch(name_.c_str(), name.c_str(), 0) == 0) return true;
     return parameter.prunable() && (parameter.module_type == text_ || name.rfind(name_ + ".", 0) == 0);
   }
@@ -200,10 +175,11 @@ inline Parameters select(const Parameters& parameters, const std::vector<std::st
   return selected;
 }
 
-/// Visits the two options that say which parameters a modifier acts on.
+/// Visits the two options that say which parameters a modifier acts on; `limits`: whether they must be said.
 template <class Visitor>
-void visit_selection(Visitor& visit, std::vector<std::string>& params, std::vector<std::string>& exclude) {
-  visit("params", params, kSelectorForms);
+void visit_selection(Visitor& visit, std::vector<std::string>& params, std::vector<std::string>& exclude,
+                     const Limits& limits = {}) {
+  visit("params", params, kSelectorForms, limits);
   visit("exclude", exclude, "of those, which not: selectors as in params");
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "sparsify/conflicts.hpp"
 #include "sparsify/recipe.hpp"
 #include "sparsify/tensors_in.hpp"
 
@@ -254,8 +255,7 @@ class Session {
       for (auto& parameter : state_.parameters)
         parameter.other_name = recipe.other_name(detail::unwrapped(parameter.name));
     std::string problems;
-    std::map<std::string, std::vector<std::pair<Claim, std::string>>>
-        claims;  // with owners, by what is claimed
+    detail::Claims claims;
     for (const auto& entry : recipe.entries()) {
       const auto label = entry.label();
       labels_.push_back(label);
@@ -267,39 +267,18 @@ class Session {
         problems += (problems.empty() ? "" : "\n") + std::string(error.what());
       }
       schedules_.push_back(binding.schedules());
-      const auto conflicts = conflicts_of(binding.claims(), claims);
+      const auto conflicts = detail::conflicts_of(binding.claims(), claims);
       for (const auto& claim : binding.claims()) claims[claim.what].emplace_back(claim, label);
-      for (const auto& [other, what] : conflicts) {
-        auto conflict = label;
-        conflict.append(": ").append(what).append("; their epochs overlap");
-        if (recipe.overlaps_allowed)
-          state_.notes.push_back(conflict + "; the former has the last word");
+      for (const auto& [other, conflict] : conflicts) {
+        auto text = label;
+        text.append(": ").append(conflict.text).append("; their epochs overlap");
+        if (recipe.overlaps_allowed && conflict.both_set)
+          state_.notes.push_back(text + "; the former has the last word");
         else
-          problems += (problems.empty() ? "" : "\n") + conflict;
+          problems += (problems.empty() ? "" : "\n") + text;
       }
     }
     if (!problems.empty()) throw Error(problems);
-  }
-
-  // With whom the new claims overlap, and how: one line for each pair of modifiers.
-  static std::map<std::string, std::string> conflicts_of(
-      const std::vector<Claim>& claims,
-      const std::map<std::string, std::vector<std::pair<Claim, std::string>>>& earlier) {
-    std::map<std::string, std::string> conflicts;
-    for (const auto& claim : claims) {
-      const auto same = earlier.find(claim.what);
-      if (same == earlier.end()) continue;
-      for (const auto& [other, owner] : same->second)
-        if (claim.first < other.end && other.first < claim.end && claim.excludes(other))
-          conflicts.emplace(owner, conflict_text(claim, other, owner));
-    }
-    return conflicts;
-  }
-
-  static std::string conflict_text(const Claim& claim, const Claim& other, const std::string& owner) {
-    if (claim.part == Claim::kReader) return "relies on " + claim.what + ", which " + owner + " changes";
-    if (other.part == Claim::kReader) return "changes " + claim.what + ", which " + owner + " relies on";
-    return "sets " + claim.what + " while " + owner + " does too";
   }
 
   template <class Act>

@@ -15,12 +15,13 @@ namespace sparsify {
 /// Above any training; steps of more epochs might not fit an integer.
 inline constexpr double kMostEpochs = 1e6;
 
-/// An epoch, or -1 for none.
-inline Limits epoch_or_minus_one() {
-  auto limits = at_least(0).up_to(kMostEpochs).or_minus_one();
+inline Limits epoch_number() {
+  auto limits = at_least(0).up_to(kMostEpochs);
   limits.noun = "an epoch";
   return limits;
 }
+/// An epoch, or -1 for none.
+inline Limits epoch_or_minus_one() { return epoch_number().or_minus_one(); }
 /// How many epochs lie between updates; -1: every step.
 inline Limits update_frequencies() {
   auto limits = above(0).or_minus_one();
@@ -45,6 +46,13 @@ struct Window {
     visit("start_epoch", start_epoch, "epoch at which it begins to act; -1: from the beginning",
           epoch_or_minus_one());
     visit("end_epoch", end_epoch, "epoch at which it stops acting; -1: never", epoch_or_minus_one());
+  }
+  /// The fields of what must end.
+  template <class Visitor>
+  void bounded_fields(Visitor& visit) {
+    visit("start_epoch", start_epoch, "epoch at which it begins to act; -1: from the beginning",
+          epoch_or_minus_one());
+    visit("end_epoch", end_epoch, "epoch at which it stops acting", epoch_number().required());
   }
 };
 

@@ -46,8 +46,8 @@ struct RecipeFile {
   std::map<std::string, RunDefault> run;  ///< the `run:` mapping, keys as in run_keys()
   std::string version;
   std::string description;
-  std::map<std::string, std::string> metadata;  ///< a stage's as "NAME_stage.key"
-  std::filesystem::path path;                   ///< where it was found; for parse_recipe the given name
+  std::map<std::string, Value> metadata;  ///< a stage's as "NAME_stage.key"
+  std::filesystem::path path;             ///< where it was found; for parse_recipe the given name
   /// The source without arguments; when it extends others, those are documents before it, so that the text
   /// says all.
   std::string text;
@@ -99,8 +99,8 @@ struct RunKey {
 
 const std::vector<RunKey>& run_keys();
 
-/// What becomes of a SparseML modifier (`field` empty) or of one of its parameters (`modifier` "*": of any)
-/// that is not here under its own name.
+/// What becomes of a SparseML modifier (`field` empty) or of one of its parameters (`modifier` "*": of any,
+/// empty: of the recipe's own keys) that is not here under its own name.
 struct SparseMLRule {
   enum class Fate { kRenamed, kTranslated, kNotNeeded, kUnsupported };
   std::string modifier;
@@ -111,6 +111,14 @@ struct SparseMLRule {
 };
 
 const std::vector<SparseMLRule>& sparseml_rules();
+
+/// What SparseML takes for a parameter that is left out, where it is not our default: in its dialect it is
+/// meant.
+struct SparseMLDefault {
+  std::string modifier, field, value;
+};
+
+const std::vector<SparseMLDefault>& sparseml_defaults();
 
 /// Adds every modifier of this library to the registry; loading a recipe does so by itself.
 void register_builtin_modifiers();

@@ -14,8 +14,11 @@
 #include "sparsify/trainers/atomic_file.hpp"
 #include "terminal.hpp"
 #include "weights_options.hpp"
+#include "workflow/export_run.hpp"
 #include "workflow/input_error.hpp"
+#include "workflow/measure_latency.hpp"
 #include "workflow/propose.hpp"
+#include "workflow/propose_latency.hpp"
 #include "workflow/saved_model.hpp"
 #include "workflow/sensitivity.hpp"
 #include "workflow/sensitivity_report.hpp"
@@ -81,8 +84,9 @@ SensitivityOptions options_of(const CommandLine& line) {
 
 using Target = std::function<Proposal(const Sensitivity&)>;
 
-// Refuses at once what no choice of levels can reach.
+// Refuses at once what no choice of levels can reach. For a latency there is none.
 Target target_of(const CommandLine& line, double highest_level) {
+  if (line.given("target-latency")) return {};
   if (!line.given("target-speedup")) {
     const double target = fraction(line.text("target-sparsity", "0.85"), "--target-sparsity");
     if (highest_level < target)
@@ -90,12 +94,27 @@ Target target_of(const CommandLine& line, double highest_level) {
                        " is above every level of --levels");
     return [target](const Sensitivity& sensitivity) { return propose_sparsity(sensitivity, target); };
   }
-  if (line.given("target-sparsity")) throw InputError("give --target-sparsity or --target-speedup, not both");
   const double target = number(line.text("target-speedup"), "--target-speedup", 1, 1e6, "a factor above 1");
   if (target * (1 - highest_level) > 1)
     throw InputError("--target-speedup: with every layer at the highest of --levels it is " +
                      format_fixed(1 / (1 - highest_level), 1));
   return [target](const Sensitivity& sensitivity) { return propose_speedup(sensitivity, target); };
+}
+
+void refuse_two_targets(const CommandLine& line) {
+  int given = 0;
+  for (const auto* target : {"target-sparsity", "target-speedup", "target-latency"})
+    given += line.given(target);
+  if (given > 1)
+    throw InputError("give one of --target-sparsity, --target-speedup and --target-latency, not more");
+}
+
+// Milliseconds, or 0 where another target is meant.
+double latency_target_of(const CommandLine& line, const SensitivityOptions& options) {
+  if (!line.given("target-latency")) return 0;
+  if (options.scheme != "cpu")
+    throw InputError("--target-latency: is measured with --scheme cpu, got '" + line.text("scheme") + "'");
+  return number(line.text("target-latency"), "--target-latency", 0, 1e9, "milliseconds above 0");
 }
 
 // The folder must not exist: an analysis is never overwritten.
@@ -107,6 +126,48 @@ fs::path new_folder(const CommandLine& line) {
   return output;
 }
 
+// A recipe, and what is to be said about it.
+struct Outcome {
+  std::string recipe;  ///< empty: none is needed
+  std::string summary;
+};
+
+Outcome propose_pruning(const Target& propose, const Sensitivity& sensitivity, const Subject& subject) {
+  const auto proposal = propose(sensitivity);
+  return {recipe_text(proposal, sensitivity, subject.model_name),
+          format_percent(proposal.reached) + " of all weights can go, with " +
+              format_fixed(proposal.speedup, 2) +
+              " times fewer multiply-adds left, for a loss increase of about " +
+              std::to_string(proposal.predicted_loss_increase) +
+              " before any fine-tuning, if the layers' add up"};
+}
+
+Outcome propose_quantization(double target_ms, const Sensitivity& sensitivity, const Subject& subject,
+                             Terminal& terminal) {
+  const auto image = first_image(subject.data);
+  const auto network =
+      measure_latency(*subject.model, image, sensitivity, [&](std::int64_t done, std::int64_t all) {
+        terminal.status(done == all ? ""
+                                    : "timing " + std::to_string(done + 1) + " of " + std::to_string(all));
+        return !stop_requested();
+      });
+  stop_if_requested("nothing was written");
+  const auto proposal = propose_measured_latency(*subject.model, image, network, target_ms);
+  const auto where = where_latency_is_measured();
+  const auto times = "one image takes " + format_fixed(network.float_ms, 3) + " ms in floating point, " +
+                     format_fixed(network.int8_ms, 3) + " ms with " + std::to_string(network.layers.size()) +
+                     " layers in INT8 (" + where + ")";
+  if (proposal.quantized.empty()) return {"", times + ": nothing has to be quantized, no recipe is written"};
+  std::vector<std::string> never_quantized;
+  for (const auto& layer : sensitivity.layers)
+    if (!layer.not_quantized.empty()) never_quantized.push_back(layer.name);
+  return {recipe_text(proposal, network, never_quantized, subject.model_name, where),
+          times + "; with the proposed " + std::to_string(proposal.quantized.size()) + " in INT8 " +
+              format_fixed(proposal.measured_ms, 3) + " ms, for a loss increase of about " +
+              std::to_string(proposal.predicted_loss_increase) +
+              " before any training, if the layers' add up"};
+}
+
 }  // namespace
 
 int analyze_command(const std::vector<std::string>& arguments) {
@@ -114,8 +175,14 @@ int analyze_command(const std::vector<std::string>& arguments) {
       "analyze", "RUN|CHECKPOINT [options]  or  --model M --weights W --data D [options]",
       "Measures how much each layer of a trained network suffers when it alone is pruned or rounded to "
       "INT8, without\ntraining, on training images; writes the measurements, a plot, and a recipe that "
-      "prunes every layer as far as it\nbears.",
+      "prunes every layer as far as it\nbears, or with --target-latency one that quantizes the layers that "
+      "bear "
+      "it best. Latency is measured, not estimated:\nthat of single images in ONNX Runtime on this machine's "
+      "CPU, "
+      "with as many threads as OMP_NUM_THREADS says (default:\nall cores). Sparsity brings no time there, so "
+      "nothing is pruned for it.",
       "  sparsify analyze runs/dense --target-sparsity 0.85\n"
+      "  sparsify analyze runs/dense --target-latency 12 --levels 0.8\n"
       "  sparsify analyze --model resnet50 --weights resnet50.pth --data images/ --output "
       "resnet50-analysis\n");
   declare_weights_options(line);
@@ -129,10 +196,15 @@ int analyze_command(const std::vector<std::string>& arguments) {
               "fraction of all weights the proposed recipe removes (default: 0.85)", "S");
   line.option("output", "target-speedup",
               "instead: so many times fewer multiply-adds, the bound for an engine that skips zeros", "X");
+  line.option("output", "target-latency",
+              "instead: milliseconds for one image, reached with INT8 in the layers that lose least by it",
+              "MS");
   line.option("output", "output",
               "folder for sensitivity.csv, sensitivity.html and recipe.yaml (default: analysis)", "DIR");
   if (!line.parse(arguments)) return 0;
   const auto options = options_of(line);
+  refuse_two_targets(line);
+  const double target_ms = latency_target_of(line, options);
   const auto propose = target_of(line, *std::max_element(options.levels.begin(), options.levels.end()));
   const auto output = new_folder(line);
   const auto subject = as_input([&] { return open_subject(line); });
@@ -154,21 +226,19 @@ int analyze_command(const std::vector<std::string>& arguments) {
   for (const auto& layer : sensitivity.layers)
     if (!layer.not_quantized.empty() && !options.scheme.empty())
       std::cout << "note: " << layer.name << " was not measured in INT8: " << layer.not_quantized << "\n";
-  const auto proposal = propose(sensitivity);
+  const auto outcome = target_ms > 0 ? propose_quantization(target_ms, sensitivity, subject, terminal)
+                                     : propose_pruning(propose, sensitivity, subject);
   fs::create_directories(output);
   write_file_atomically(output / "sensitivity.csv", sensitivity_csv(sensitivity));
   write_file_atomically(output / "sensitivity.html",
                         sensitivity_html(sensitivity, "Sensitivity of " + subject.model_name));
-  write_file_atomically(output / "recipe.yaml", recipe_text(proposal, sensitivity, subject.model_name));
   std::cout << "\n"
-            << format_percent(proposal.reached) << " of all weights can go, with "
-            << format_fixed(proposal.speedup, 2)
-            << " times fewer multiply-adds left, for a loss increase of about "
-            << std::to_string(proposal.predicted_loss_increase)
-            << " before any fine-tuning, if the layers' add up\n\n"
+            << outcome.summary << "\n\n"
             << (output / "sensitivity.csv").string() << "\n"
-            << (output / "sensitivity.html").string() << "\n"
-            << (output / "recipe.yaml").string() << "\n";
+            << (output / "sensitivity.html").string() << "\n";
+  if (outcome.recipe.empty()) return 0;
+  write_file_atomically(output / "recipe.yaml", outcome.recipe);
+  std::cout << (output / "recipe.yaml").string() << "\n";
   return 0;
 }
 

@@ -50,7 +50,8 @@ Inputs open_inputs(const CommandLine& line) {
       throw InputError("--" + option + ": without --requantize the model keeps its quantizers");
   Inputs inputs{open_saved_model(line.operand("run directory or checkpoint"))};
   const auto scheme = quantization_scheme(inputs.saved.recipe);
-  inputs.target = as_input([&] { return parse_target(line.text("target", scheme.empty() ? "cpu" : scheme)); });
+  inputs.target =
+      as_input([&] { return parse_target(line.text("target", scheme.empty() ? "cpu" : scheme)); });
   const auto target = onnx::name(inputs.target);
   if (!scheme.empty() && scheme != target && !line.given("requantize"))
     throw InputError(
@@ -69,11 +70,12 @@ Inputs open_inputs(const CommandLine& line) {
   return inputs;
 }
 
-Quantization::Options calibration(const CommandLine& line, onnx::Target target) {
-  Quantization::Options options;
-  options.scheme = line.text("scheme", line.text("target", onnx::name(target)));
-  options.observer = line.text("observer", "minmax");
-  return options;
+void requantize(Inputs& inputs, const CommandLine& line, const CalibrationOptions& calibration) {
+  std::vector<std::string> notes;
+  const auto scheme = line.text("scheme", line.text("target", onnx::name(inputs.target)));
+  const auto options = requantization(inputs.saved.recipe, scheme, line.text("observer", "minmax"), notes);
+  for (const auto& note : requantize(inputs.saved, options, *inputs.data, calibration)) notes.push_back(note);
+  for (const auto& note : notes) std::cerr << note << std::endl;
 }
 
 /// Why the model is not what its recipe is to make of it; empty when it is.
@@ -99,8 +101,7 @@ nlohmann::json report(const ExportOutcome& outcome, onnx::Target target) {
   for (const auto& layer : outcome.report.unquantized)
     std::cout << "  " << layer.site << " stays float: " << layer.why() << "\n";
   for (const auto& warning : outcome.warnings) std::cout << "warning: " << warning << "\n";
-  auto quantized =
-      nlohmann::json{{"layers", outcome.report.quantized_layers}, {"of", outcome.report.layers}};
+  auto quantized = nlohmann::json{{"layers", outcome.report.quantized_layers}, {"of", outcome.report.layers}};
   if (target == onnx::Target::kCpu) quantized["integer_layers"] = outcome.integer_layers;
   return {{"path", outcome.report.path.string()},
           {"bytes", outcome.report.bytes},
@@ -131,8 +132,10 @@ int export_command(const std::vector<std::string>& arguments) {
               "quantized for, else cpu)",
               "cpu|gpu");
   line.option("export", "opset", "13 to 17 (default: 17)", "N");
-  line.flag("export", "requantize",
-            "quantize after training, or anew for another target: calibrated on training images, marked so");
+  line.flag(
+      "export", "requantize",
+      "quantize after training, or anew for another target, the layers that the recipe quantizes: calibrated "
+      "on training images, marked so");
   line.option("export", "scheme", "with --requantize: cpu, cpu-legacy or gpu (default: the target's)", "S");
   line.option(
       "export", "observer",
@@ -145,10 +148,7 @@ int export_command(const std::vector<std::string>& arguments) {
   const auto calibrating = read_calibration(line, "requantize");
   auto inputs = as_input([&] { return open_inputs(line); });
   catch_stop_signals();
-  if (line.given("requantize"))
-    for (const auto& note :
-         requantize(inputs.saved, calibration(line, inputs.target), *inputs.data, calibrating))
-      std::cerr << note << std::endl;
+  if (line.given("requantize")) requantize(inputs, line, calibrating);
 
   const auto& saved = inputs.saved;
   const auto unfinished = why_unfinished(saved);

@@ -194,6 +194,10 @@ std::map<std::string, std::filesystem::path> ready_made_recipes() {
   return found;
 }
 
+std::string text_of(const Value& value) {
+  return value.is(Value::Kind::kNumber) ? format_number(value.number) : value.text;
+}
+
 int list_recipes(const std::vector<std::string>& operands) {
   if (!operands.empty()) throw InputError("recipe list: unexpected argument '" + operands.front() + "'");
   std::vector<std::vector<std::string>> rows = {{"recipe", "model", "purpose", "expected"}};
@@ -203,7 +207,7 @@ int list_recipes(const std::vector<std::string>& operands) {
       const auto model = file.run.find("model");
       const auto expected = file.metadata.find("expected");
       rows.push_back({name, model == file.run.end() ? "" : model->second.value, file.description,
-                      expected == file.metadata.end() ? "" : expected->second});
+                      expected == file.metadata.end() ? "" : text_of(expected->second)});
     } catch (const Error& error) {
       std::cerr << "warning: " << error.what() << "\n";
     }

@@ -78,6 +78,10 @@ struct DeclareOptions {
         meaning + (aliased ? "; also --imgsz" : "") + (says_default ? "" : " (default: " + value + ")"),
         placeholder);
   }
+  template <class T>
+  void operator()(const char* name, T& value, const char* meaning, const Limits&) {
+    (*this)(name, value, meaning);
+  }
   void operator()(const char* name, bool& value, const char* meaning) {
     add(name, meaning, value ? "true" : "false", "true|false");
   }
@@ -97,7 +101,7 @@ struct CollectFlags {
   const CommandLine& line;
   std::map<std::string, RunDefault> flags{};
   template <class Value>
-  void operator()(const char* name, Value&, const char*) {
+  void operator()(const char* name, Value&, const char*, const Limits& = {}) {
     const auto flag = flag_of(name);
     if (line.given(flag)) flags[name] = {line.text(flag), "--" + flag};
   }

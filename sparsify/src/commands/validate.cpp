@@ -124,7 +124,8 @@ int validate_command(const std::vector<std::string>& arguments) {
       "validate", "RUN|CHECKPOINT|MODEL.onnx [options]  or  --model M --weights W --data D [options]",
       "Measures accuracy over the validation part of a data set, in fp32 with quantizers "
       "active; .onnx files run in\n"
-      "ONNX Runtime (those for GPU engines as they stand, unfused). Runs, checkpoints and files exported by sparsify know their data and how "
+      "ONNX Runtime (those for GPU engines as they stand, unfused). Runs, checkpoints and files exported by "
+      "sparsify know their data and how "
       "it is normalised.\n"
       "With --parity: a quantized run beside its export in ONNX Runtime, end to end and for each "
       "rounded tensor: how many\n"

@@ -57,9 +57,11 @@ struct ExportReport {
 };
 
 /// Writes a recorded forward pass as an ONNX file: batch-norms folded, quantizers placed as the plan says
-/// (none without `trained`). The file is written beside `path` and renamed. Throws Error naming the operator
-/// and its call site when one is not covered, when the plan's scheme is not the target's, or when the file
-/// cannot be written (nothing is left then).
+/// (none without `trained`). An output that the plan rounds, because quantized layers read it too, leaves the
+/// file rounded: engines compute nothing but its integers. The trained model returns it as it was before. The
+/// file is written beside `path` and renamed. Throws Error naming the operator and its call site when one is
+/// not covered, when the plan's scheme is not the target's, or when the file cannot be written (nothing is
+/// left then).
 ExportReport export_graph(const Graph& graph, const TrainedQuantization* trained,
                           const ExportOptions& options, const std::filesystem::path& path);
 

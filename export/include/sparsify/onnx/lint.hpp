@@ -19,7 +19,7 @@ struct TwoFourLayer {
   std::string node;
   std::string weight;
   bool valid = false;
-  std::string reason;  ///< why not; empty when valid
+  std::string reason;  ///< why not: of its weight, or for a quantized layer of its output; empty when valid
 };
 
 struct GpuLint {
@@ -29,8 +29,9 @@ struct GpuLint {
 
 /// Checks TensorRT's intake rules for explicitly quantized models (developer guides 8.5 to 11): signed 8-bit
 /// quantizers with zero point 0 and positive constant scales, weights per output channel, float biases, no
-/// QLinear operators, every input of a quantized layer behind a quantizer, opset 13 to 17. Throws Error when
-/// the file is no ONNX model.
+/// QLinear operators, every input of a quantized layer behind a quantizer, one side of a residual sum and not
+/// both, one scale for all inputs of a concatenation, opset 13 to 17. Throws Error when the file is no ONNX
+/// model.
 GpuLint lint_gpu(const std::filesystem::path& path);
 
 }  // namespace sparsify::onnx

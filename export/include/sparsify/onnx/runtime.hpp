@@ -55,6 +55,9 @@ struct FusionReport {
   std::vector<std::string> integer_layers;  ///< node names of convolutions and matrix products in integers
   std::vector<std::string> float_layers;  ///< of those in floating point; names as in ExportReport::quantized
   std::map<std::string, std::string> kernels;  ///< the operator that computes each of both: "QLinearConv" ...
+  /// How often each operator reads integers of an activation dequantized: it computes in floating point
+  /// between integer kernels.
+  std::map<std::string, std::int64_t> float_islands;
 };
 
 /// Loads the file with every optimisation and looks at the result.

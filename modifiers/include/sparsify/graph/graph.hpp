@@ -17,6 +17,7 @@ struct GraphValue {
   std::vector<std::int64_t> sizes;
   at::ScalarType dtype = at::kFloat;
   int producer = -1;  ///< index of the node that computed it; -1 for inputs, parameters and constants
+  int input = -1;     ///< of an input: its number in the order of first use, as in "input#0"
   at::Tensor tensor;  ///< of parameters, buffers and constants; undefined for what nodes compute
 };
 
@@ -54,8 +55,14 @@ struct GraphNode {
 struct Graph {
   std::vector<GraphNode> nodes;
   std::vector<GraphValue> values;
-  std::vector<int> inputs;  ///< in the order of first use
+  std::vector<int> inputs;  ///< as declared, else in the order of first use
   std::vector<int> outputs;
+
+  /// Where a value comes from: the site of its node, or "input#0".
+  std::string site_of(int value) const {
+    const auto& made = values[value];
+    return made.producer >= 0 ? nodes[made.producer].site : "input#" + std::to_string(made.input);
+  }
 
   /// The nodes that read a value, in order.
   std::vector<int> consumers(int value) const {

@@ -9,6 +9,7 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 namespace sparsify {
@@ -23,6 +24,14 @@ struct OperatorFacts {
   int weight_argument = -1;  ///< index of the weight of a weighted operator
   bool may_transpose =
       false;  ///< its weight may be a 2-d parameter seen through t(), as torch::nn::Linear passes it
+
+  /// Of a weighted operator.
+  int input_argument() const { return short_name == "addmm" ? 1 : 0; }
+  /// -1: it takes none.
+  int bias_argument() const {
+    if (short_name == "addmm") return 0;
+    return short_name == "conv2d" || short_name == "linear" ? 2 : -1;
+  }
 };
 
 namespace detail {
@@ -132,6 +141,17 @@ void each_tensor(const c10::IValue& value, Visit&& visit) {
     else
       return;
   }
+}
+
+/// Puts `change(tensor)` in the place of every tensor of a value.
+template <class Change>
+void change_tensors(c10::IValue& value, const Change& change) {
+  if (value.isTensor() && value.toTensor().defined()) value = change(value.toTensor());
+  if (!value.isTensorList()) return;
+  auto tensors = value.toTensorVector();
+  for (auto& tensor : tensors)
+    if (tensor.defined()) tensor = change(tensor);
+  value = c10::IValue(std::move(tensors));
 }
 
 /// The memory behind a tensor, to be compared; null: none.

@@ -24,13 +24,14 @@ class Recorder : public ForwardMode {
   Recorder(const Parameters& parameters, const Parameters& buffers)
       : names_(parameters, buffers), sites_(names_) {}
 
-  /// Declares a tensor as an input of the graph before the pass; without this, captured floating-point
+  /// Declares a tensor as the next input of the graph before the pass; without this, captured floating-point
   /// tensors with two dimensions or more count as inputs, in the order of their first use, and all others as
-  /// constants.
+  /// constants. Sites number inputs by first use in either case: passes that declare none must find them.
   void add_input(const at::Tensor& tensor) {
     declared_inputs_ = true;
     graph_.inputs.push_back(bind_new(tensor));
-    captured_[storage_of(tensor)] = -1;
+    if (!captured_.emplace(storage_of(tensor), graph_.inputs.back()).second)
+      throw Error("two example inputs lie in the same memory, by which inputs are told apart: clone one");
   }
 
   void call(const c10::OperatorHandle& op, c10::DispatchKeySet keys, c10::Stack* stack) override {
@@ -51,8 +52,7 @@ class Recorder : public ForwardMode {
       node.arguments.push_back(describe(argument.name(), value, facts, inputs));
     }
     sites_.enter(facts, stack->data() + stack->size() - count);
-    for (const auto& input : inputs)
-      if (sites_.number_input(facts, input) >= 0) make_input(input);
+    for (const auto& input : inputs) make_input(input, sites_.number_input(facts, input));
     run_below(op, stack);
 
     std::vector<at::Tensor> outputs;
@@ -181,12 +181,15 @@ class Recorder : public ForwardMode {
     return newest == others->second.rend() ? nullptr : *newest;
   }
 
-  void make_input(const at::Tensor& tensor) {
+  void make_input(const at::Tensor& tensor, int number) {
     const auto captured = captured_.find(storage_of(tensor));
-    if (captured == captured_.end() || captured->second < 0) return;
-    graph_.values[captured->second].tensor = at::Tensor();
-    graph_.inputs.push_back(captured->second);
-    captured->second = -1;
+    if (number < 0 || captured == captured_.end()) return;
+    auto& value = graph_.values[captured->second];
+    if (value.input < 0 && !declared_inputs_) {
+      value.tensor = at::Tensor();
+      graph_.inputs.push_back(captured->second);
+    }
+    value.input = number;
   }
 
   void note_computed(const std::vector<at::Tensor>& inputs, const std::vector<at::Tensor>& outputs) {
@@ -232,7 +235,7 @@ class Recorder : public ForwardMode {
   std::unordered_map<const c10::TensorImpl*, Binding> current_;
   std::unordered_map<const void*, std::vector<const c10::TensorImpl*>> aliases_;
   std::unordered_map<const void*, int>
-      captured_;  ///< by memory: values that become inputs once the model computes with them
+      captured_;  ///< by memory: values that are inputs, or become some once the model computes with them
   std::unordered_map<std::string, int> named_;
   std::vector<at::Tensor> kept_;
   std::vector<int> results_;
@@ -264,13 +267,17 @@ void collect_tensors(const std::tuple<T...>& tuple, std::vector<at::Tensor>& all
   std::apply([&](const auto&... element) { (collect_tensors(element, all), ...); }, tuple);
 }
 
+template <class T>
+inline constexpr bool kIsExample =
+    std::is_same_v<T, at::Tensor> || std::is_same_v<T, std::vector<at::Tensor>>;
+
 }  // namespace detail
 
-/// Records a module on an example input, as evaluation computes it: eval mode, no gradients; the module is
-/// left as it was. `forward` may return a tensor, or vectors and tuples of them: the graph's outputs, in that
-/// order.
-template <class Net>
-Graph record(Net& net, const at::Tensor& example) {
+/// Records a module on example inputs, as evaluation computes it: eval mode, no gradients; the module is left
+/// as it was. `examples`: what `forward` takes, tensors or vectors of them: the graph's inputs, in that
+/// order. `forward` may return a tensor, or vectors and tuples of them: the graph's outputs, in that order.
+template <class Net, class... Examples, class = std::enable_if_t<(detail::kIsExample<Examples> && ...)>>
+Graph record(Net& net, const Examples&... examples) {
   Parameters parameters, buffers;
   for (const auto& parameter : net.named_parameters())
     parameters.push_back({parameter.key(), parameter.value()});
@@ -283,11 +290,12 @@ Graph record(Net& net, const at::Tensor& example) {
   } mode{net, net.is_training()};
   net.eval();
   Recorder recorder(parameters, buffers);
-  recorder.add_input(example);
-  std::vector<at::Tensor> outputs;
+  std::vector<at::Tensor> inputs, outputs;
+  (detail::collect_tensors(examples, inputs), ...);
+  for (const auto& input : inputs) recorder.add_input(input);
   {
     const ModeGuard guard(recorder);
-    detail::collect_tensors(net.forward(example), outputs);
+    detail::collect_tensors(net.forward(examples...), outputs);
   }
   return recorder.finish(outputs);
 }

@@ -33,10 +33,10 @@ class ACDCPruning : public Modifier {
     std::vector<std::string> exclude{};
     template <class Visitor>
     void fields(Visitor& visit) {
-      window.fields(visit);
+      window.bounded_fields(visit);
       visit("update_frequency", update_frequency, "epochs that a phase lasts", above(0));
       visit("compression_sparsity", compression_sparsity, "fraction of weights removed in compressed phases",
-            fraction());
+            fraction().required());
       visit_selection(visit, params, exclude);
       visit("global_sparsity", global_sparsity, "one threshold over all selected weights, not one for each");
       visit("momentum_buffer_reset", momentum_buffer_reset, "forget momentum when a dense phase begins");

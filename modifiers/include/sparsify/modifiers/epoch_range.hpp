@@ -13,7 +13,7 @@ class EpochRange : public Modifier {
     Window window{0, -1};
     template <class Visitor>
     void fields(Visitor& visit) {
-      window.fields(visit);
+      window.bounded_fields(visit);
     }
   };
   explicit EpochRange(const Options& options) : Modifier(options.window) { check(options.window, true); }

@@ -23,10 +23,10 @@ class GradualParam : public Modifier {
     std::string inter_func = "linear";
     template <class Visitor>
     void fields(Visitor& visit) {
-      window.fields(visit);
+      window.bounded_fields(visit);
       visit("update_frequency", update_frequency, "epochs between updates; -1: every step",
             update_frequencies());
-      visit_selection(visit, params, exclude);
+      visit_selection(visit, params, exclude, required());
       visit("init_val", init_val, "the value at start_epoch");
       visit("final_val", final_val, "the value at the last step before end_epoch");
       visit("inter_func", inter_func, "how the value moves", one_of(interpolations()));

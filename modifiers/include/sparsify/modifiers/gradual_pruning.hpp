@@ -34,7 +34,7 @@ struct GradualPruningOptions {
 
   template <class Visitor>
   void fields(Visitor& visit) {
-    window.fields(visit);
+    window.bounded_fields(visit);
     visit("update_frequency", update_frequency, "epochs between mask updates; -1: every step",
           update_frequencies());
     visit("init_sparsity", init_sparsity,
@@ -42,7 +42,7 @@ struct GradualPruningOptions {
     visit("final_sparsity", final_sparsity,
           "fraction of weights removed at the end; or a mapping from fractions to selectors, the first match "
           "wins, and `params` are all of them",
-          fraction());
+          fraction().required());
     visit_selection(visit, params, exclude);
     visit("inter_func", inter_func, "how sparsity grows", one_of(interpolations()));
     visit("mask_type", mask_type, kMaskTypes);

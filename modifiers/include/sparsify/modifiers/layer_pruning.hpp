@@ -24,7 +24,8 @@ class LayerPruning : public Modifier {
     template <class Visitor>
     void fields(Visitor& visit) {
       window.fields(visit);
-      visit("layers", layers, "module names, such as layer3.4; branches that are added to something");
+      visit("layers", layers, "module names, such as layer3.4; branches that are added to something",
+            required());
     }
   };
   explicit LayerPruning(const Options& options) : Modifier(options.window), options_(options) {

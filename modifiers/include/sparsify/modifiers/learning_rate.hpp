@@ -24,9 +24,9 @@ class LearningRate : public Modifier {
     void fields(Visitor& visit) {
       window.fields(visit);
       visit("lr_class", lr_class, "the scheduler of PyTorch",
-            one_of({"StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingWarmRestarts"}));
-      visit("lr_kwargs", lr_kwargs, "the arguments of lr_class, by name, lengths in epochs");
-      visit("init_lr", init_lr, "learning rate at start_epoch", above(0));
+            one_of({"StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingWarmRestarts"}).required());
+      visit("lr_kwargs", lr_kwargs, "the arguments of lr_class, by name, lengths in epochs", required());
+      visit("init_lr", init_lr, "learning rate at start_epoch", above(0).required());
       groups.fields(visit);
     }
   };

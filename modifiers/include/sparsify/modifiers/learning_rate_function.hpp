@@ -23,7 +23,7 @@ class LearningRateFunction : public Modifier {
     ParamGroups groups{};
     template <class Visitor>
     void fields(Visitor& visit) {
-      window.fields(visit);
+      window.bounded_fields(visit);
       visit("lr_func", lr_func, "how the rate moves", one_of({"linear", "cosine", "cyclic_linear"}));
       visit("init_lr", init_lr, "learning rate at start_epoch", at_least(0));
       visit("final_lr", final_lr, "learning rate at the last step before end_epoch, or of a cycle",

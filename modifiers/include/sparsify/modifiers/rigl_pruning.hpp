@@ -38,10 +38,11 @@ class RigLPruning : public Modifier {
     std::vector<std::string> exclude{};
     template <class Visitor>
     void fields(Visitor& visit) {
-      window.fields(visit);
+      window.bounded_fields(visit);
       visit("update_frequency", update_frequency, "epochs between mask updates; -1: every step",
             update_frequencies());
-      visit("final_sparsity", final_sparsity, "fraction of all selected weights removed", fraction());
+      visit("final_sparsity", final_sparsity, "fraction of all selected weights removed",
+            fraction().required());
       visit_selection(visit, params, exclude);
       visit("sparsity_strategy", sparsity_strategy, "how it is spread over layers", one_of(strategies()));
       visit("init_update_fraction", init_update_fraction,

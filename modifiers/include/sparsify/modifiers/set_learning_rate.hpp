@@ -18,7 +18,7 @@ class SetLearningRate : public Modifier {
     void fields(Visitor& visit) {
       visit("start_epoch", start_epoch, "epoch at which it is set; -1: from the beginning",
             epoch_or_minus_one());
-      visit("learning_rate", learning_rate, "the learning rate", above(0));
+      visit("learning_rate", learning_rate, "the learning rate", above(0).required());
       groups.fields(visit);
     }
   };

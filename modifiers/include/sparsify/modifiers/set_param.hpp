@@ -21,7 +21,7 @@ class SetParam : public Modifier {
     void fields(Visitor& visit) {
       visit("start_epoch", start_epoch, "epoch at which they are set; -1: from the beginning",
             epoch_or_minus_one());
-      visit_selection(visit, params, exclude);
+      visit_selection(visit, params, exclude, required());
       visit("val", val, "the value of every element");
     }
   };

@@ -40,11 +40,12 @@ class StructuredPruning : public Modifier {
 
     template <class Visitor>
     void fields(Visitor& visit) {
-      window.fields(visit);
+      window.bounded_fields(visit);
       visit("update_frequency", update_frequency, "epochs between mask updates; -1: every step",
             update_frequencies());
       visit("init_sparsity", init_sparsity, "fraction of channels removed at start_epoch", fraction());
-      visit("final_sparsity", final_sparsity, "fraction of channels removed at the end", fraction());
+      visit("final_sparsity", final_sparsity, "fraction of channels removed at the end",
+            fraction().required());
       visit_selection(visit, params, exclude);
       visit("inter_func", inter_func, "how sparsity grows", one_of(interpolations()));
       visit(

@@ -32,13 +32,14 @@ class TopKASTPruning : public Modifier {
     std::vector<std::string> exclude{};
     template <class Visitor>
     void fields(Visitor& visit) {
-      window.fields(visit);
+      window.bounded_fields(visit);
       visit("update_frequency", update_frequency, "epochs between mask updates; -1: every step",
             update_frequencies());
       visit("forward_sparsity", forward_sparsity, "fraction of weights the forward pass does not use",
-            fraction().below(1));
+            fraction().below(1).required());
       visit("backward_sparsity", backward_sparsity,
-            "fraction of weights the optimizer does not move, at most forward_sparsity", fraction());
+            "fraction of weights the optimizer does not move, at most forward_sparsity",
+            fraction().required());
       visit_selection(visit, params, exclude);
       visit("global_sparsity", global_sparsity, "one threshold over all selected weights, not one for each");
       visit(

@@ -19,7 +19,7 @@ class TrainableParams : public Modifier {
     template <class Visitor>
     void fields(Visitor& visit) {
       window.fields(visit);
-      visit_selection(visit, params, exclude);
+      visit_selection(visit, params, exclude, required());
       visit("trainable", trainable, "false freezes them");
     }
   };

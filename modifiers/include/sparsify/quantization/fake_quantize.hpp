@@ -7,11 +7,11 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/empty_strided.h>
-#include <ATen/ops/fake_quantize_per_channel_affine.h>
 #include <ATen/ops/fake_quantize_per_tensor_affine.h>
-#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <cmath>
+#include <limits>
 #include <utility>
 
 #include "sparsify/masks/apply.hpp"
@@ -28,19 +28,25 @@ struct Grid {
   std::int64_t highest = 255;
 };
 
-/// The grid that covers an extent; 0 is always exactly on it.
+/// The grid that covers an extent; 0 is always exactly on it. An end counts up to half the largest number, so
+/// that the distance of both is one, and as 0 when it is not a number.
 inline Grid make_grid(const Extent& extent, const ActivationRange& range, bool non_negative) {
   Grid grid{1, 0, range.lowest, range.highest};
-  const float low = non_negative ? 0 : std::min(extent.low, 0.0f), high = std::max(extent.high, 0.0f);
-  const auto usable = [](float scale) { return std::isfinite(scale) && scale > 1e-30f; };
+  const auto end = [](float value) {
+    constexpr float kFarthest = std::numeric_limits<float>::max() / 2;
+    return std::isnan(value) ? 0 : std::clamp(value, -kFarthest, kFarthest);
+  };
+  const float low = non_negative ? 0 : std::min(end(extent.low), 0.0f),
+              high = std::max(end(extent.high), 0.0f);
+  const auto use = [&](float scale) {
+    if (scale > 1e-30f) grid.scale = scale;
+  };
   if (range.symmetric && !(non_negative && range.lowest == 0)) {
     grid.zero_point = range.middle();
-    const float scale = std::max(-low, high) / static_cast<float>(range.highest - grid.zero_point);
-    if (usable(scale)) grid.scale = scale;
+    use(std::max(-low, high) / static_cast<float>(range.highest - grid.zero_point));
     return grid;
   }
-  const float scale = (high - low) / static_cast<float>(range.highest - range.lowest);
-  if (usable(scale)) grid.scale = scale;
+  use((high - low) / static_cast<float>(range.highest - range.lowest));
   const auto offset = static_cast<std::int64_t>(std::nearbyint(static_cast<double>(low) / grid.scale));
   grid.zero_point = std::clamp(range.lowest - offset, range.lowest, range.highest);
   return grid;
@@ -62,6 +68,14 @@ inline RoundTo round_to(const Grid& grid, Holds holds) {
 inline bool is_plain(const at::Tensor& x) {
   return x.device().is_cpu() && x.layout() == at::kStrided && x.is_non_overlapping_and_dense() &&
          (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+}
+
+// Whether a plain copy is what makes x plain: it has gaps, or repeats elements, or is of another type.
+inline bool may_be_copied(const at::Tensor& x) {
+  return x.device().is_cpu() && x.layout() == at::kStrided && !is_plain(x);
+}
+inline at::Tensor plain_copy(const at::Tensor& x) {
+  return x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16 ? x.clone() : x.to(at::kFloat);
 }
 
 // Calls `act` with the type that the kernels use for the elements.
@@ -145,14 +159,15 @@ inline Extent extent_of(const at::Tensor& x) {
   if (detail::is_plain(x))
     return detail::with_elements(
         x, [&](auto kind) { return detail::extent_all(detail::elements<decltype(kind)>(x), x.numel()); });
+  if (detail::may_be_copied(x)) return extent_of(detail::plain_copy(x.detach()));
   const auto [low, high] = at::aminmax(x.detach());
   return {low.item<float>(), high.item<float>()};
 }
 
 /// x rounded to a grid (half to even) and clipped to it; the gradient passes where nothing was clipped (Jacob
-/// et al. 2018, arXiv 1712.05877). float32 and bfloat16 in any dense layout take one pass over memory, which
-/// also merges the extent of x into `seen` when given. A bfloat16 value is the grid's rounded to 8 bits;
-/// `holds` asks for the integers instead, which are exact.
+/// et al. 2018, arXiv 1712.05877). float32 and bfloat16 without gaps take one pass over memory, which also
+/// merges the extent of x into `seen` when given; what else lies on the CPU is copied before. A bfloat16
+/// value is the grid's rounded to 8 bits; `holds` asks for the integers instead, which are exact.
 inline at::Tensor fake_quantize(const at::Tensor& x, const Grid& grid, Extent* seen = nullptr,
                                 Holds holds = Holds::kValues) {
   if (x.numel() == 0) return x;
@@ -162,6 +177,8 @@ inline at::Tensor fake_quantize(const at::Tensor& x, const Grid& grid, Extent* s
     detail::round_plain(x, out, {}, detail::round_to(grid, holds), seen);
     return out;
   }
+  if (detail::may_be_copied(x))
+    return fake_quantize(detail::plain_copy(x), grid, seen, holds).to(x.scalar_type());
   if (seen) seen->merge(extent_of(x));
   const bool integers = holds == Holds::kIntegers;
   const auto wide = integers ? x.to(at::kFloat).mul(1.0f / grid.scale) : x.to(at::kFloat);

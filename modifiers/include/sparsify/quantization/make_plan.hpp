@@ -5,6 +5,7 @@
 #include <map>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sparsify/error.hpp"
@@ -158,7 +159,11 @@ class PlanMaker {
   }
 
   int producer(int value) const { return graph_.values[value].producer; }
-  bool is_captured(int value) const { return value < 0 || graph_.values[value].tensor.defined(); }
+  // Constants, and integers, which lie on no grid.
+  bool is_captured(int value) const {
+    return value < 0 || graph_.values[value].tensor.defined() ||
+           !at::isFloatingType(graph_.values[value].dtype);
+  }
 
   void demand(int value) {
     if (is_captured(value) || demanded_[value]) return;
@@ -255,23 +260,19 @@ class PlanMaker {
   }
 
   std::string site_of(int value) const {
-    if (producer(value) >= 0) {
-      const auto& site = graph_.nodes[producer(value)].site;
-      if (site.rfind("foreign/", 0) == 0)
-        throw Error("a quantized layer reads what " + graph_.nodes[producer(value)].op +
-                    " computes right after a layer that is not the model's: run the teacher before or after "
-                    "the model, or outside "
-                    "step.forward");
-      return site;
-    }
-    const auto input = std::find(graph_.inputs.begin(), graph_.inputs.end(), value) - graph_.inputs.begin();
-    return "input#" + std::to_string(input);
+    auto site = graph_.site_of(value);
+    if (site.rfind("foreign/", 0) == 0)
+      throw Error("a quantized layer reads what " + graph_.nodes[producer(value)].op +
+                  " computes right after a layer that is not the model's: run the teacher before or after "
+                  "the model, or outside step.forward");
+    return site;
   }
 
   void number_quantizers() {
     std::vector<int> order(graph_.values.size());
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return producer(a) < producer(b); });
+    const auto place = [&](int value) { return std::make_pair(producer(value), graph_.values[value].input); };
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return place(a) < place(b); });
     const auto add_once = [](std::vector<std::string>& list, const std::string& site) {
       if (std::find(list.begin(), list.end(), site) == list.end()) list.push_back(site);
     };

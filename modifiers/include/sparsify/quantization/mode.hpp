@@ -16,6 +16,7 @@
 #include "sparsify/quantization/compute_type.hpp"
 #include "sparsify/quantization/fused_batch_norm.hpp"
 #include "sparsify/quantization/integer_products.hpp"
+#include "sparsify/quantization/node_kinds.hpp"
 #include "sparsify/quantization/rounded_activations.hpp"
 
 namespace sparsify {
@@ -24,7 +25,7 @@ namespace sparsify {
 /// when its first reader asks for it, so that in-place activations need no copy; every reader of the pass
 /// gets the rounded one. In training a batch norm, the ReLU behind it and the rounding are computed at once,
 /// and layers that compute in bfloat16 multiply the integers themselves, which it holds exactly: the scales
-/// follow.
+/// follow. In evaluation a layer that reads anything but what the plan rounds for it is an error.
 class QuantizationMode : public ForwardMode {
  public:
   /// Gets every tensor that the plan rounds, rounded, in the order of computation: the call site that made it
@@ -56,15 +57,16 @@ class QuantizationMode : public ForwardMode {
     const auto weight = sites_.enter(facts, arguments);
     note_inputs(facts, arguments, count);
     IntegerProduct product;
-    int carried = -1;
+    Origin origin;
     std::optional<at::Tensor> result;
     if (!sites_.is_foreign()) {
       if (weight) product = enter_layer(facts, weight, arguments);
       if (facts.short_name == "batch_norm") adjust_batch_norm(arguments);
-      if (facts.short_name == "add") adjust_added_bias(arguments[1]);
+      if (facts.short_name == "add") origin.adds_bias = add_bias(arguments);
+      if (!training()) origin.given = activations_.common_quantizer(arguments, count);
       result = computed_here(facts, arguments);
-      if (!result) carried = carry_integers(facts, arguments, count);
-      if (!result && carried < 0) round_inputs(op, facts, arguments, count, static_cast<bool>(product));
+      if (!result) origin.carried = carry_integers(facts, arguments, count);
+      if (!result && origin.carried < 0) round_inputs(op, facts, arguments, count, bool(product));
     }
     if (result) {
       stack->resize(stack->size() - count);
@@ -72,8 +74,9 @@ class QuantizationMode : public ForwardMode {
     } else {
       run_below(op, stack);
       if (product) finish(product, facts, stack->back());
+      if (weight) product_ = facts.may_transpose ? stack->back().toTensor().unsafeGetTensorImpl() : nullptr;
     }
-    note_outputs(facts, *stack, op.schema().returns().size(), carried);
+    note_outputs(facts, *stack, op.schema().returns().size(), origin);
   }
 
   /// After the pass: what every quantizer saw. Throws when the pass met no quantized layer at all.
@@ -81,12 +84,18 @@ class QuantizationMode : public ForwardMode {
     if (visited_ == 0 && !quantizers_.plan().weights.empty())
       throw Error(
           "the forward pass used none of the quantized layers: it must run in the thread that called "
-          "step.forward, "
-          "with the model that the session was given");
+          "step.forward, with the model that the session was given");
     return activations_.seen();
   }
 
  private:
+  /// What an operator's results come from.
+  struct Origin {
+    int given = -1;          ///< in evaluation: the quantizer of what it reads; -1: none, or several
+    int carried = -1;        ///< the quantizer whose integers it gives on; -1: none
+    bool adds_bias = false;  ///< to a linear layer's product: the sum is what the layer gives
+  };
+
   // --- activations ---
 
   void note_inputs(const OperatorFacts& facts, const c10::IValue* arguments, std::size_t count) {
@@ -115,22 +124,16 @@ class QuantizationMode : public ForwardMode {
   void round_inputs(const c10::OperatorHandle& op, const OperatorFacts& facts, c10::IValue* arguments,
                     std::size_t count, bool input_is_ready) {
     for (std::size_t i = 0; i < count; ++i) {
-      auto& value = arguments[i];
-      if (input_is_ready && static_cast<int>(i) == input_argument(facts)) continue;
-      if (value.isTensor()) {
-        auto* entry = find(value.toTensor());
-        if (!entry) continue;
-        const auto* alias = op.schema().arguments()[i].alias_info();
-        if (alias && alias->isWrite())
-          activations_.settle(value.toTensor(), *entry,
-                              i == 0 && facts.in_place && facts.short_name != "copy");
-        else
-          value = activations_.values(value.toTensor(), *entry);
-      } else if (value.isTensorList()) {
-        change_list(value, [&](const at::Tensor& tensor, RoundedActivations::Entry& entry) {
-          return activations_.values(tensor, entry);
-        });
-      }
+      if (input_is_ready && static_cast<int>(i) == facts.input_argument()) continue;
+      const auto* alias = op.schema().arguments()[i].alias_info();
+      const bool writes = alias && alias->isWrite();
+      change_tensors(arguments[i], [&](const at::Tensor& tensor) -> at::Tensor {
+        auto* entry = find(tensor);
+        if (!entry) return tensor;
+        if (!writes) return activations_.values(tensor, *entry);
+        activations_.settle(tensor, *entry, i == 0 && facts.in_place && facts.short_name != "copy");
+        return tensor;
+      });
     }
   }
 
@@ -140,19 +143,8 @@ class QuantizationMode : public ForwardMode {
     const bool unscaled = unscaled_.has(tensor);
     if (unscaled || (entry && entry->awaits_relu))
       throw Error(sites_.here() + ": what " + (unscaled ? "this layer" : "its batch norm") +
-                  " gives is read by an operator that did not read it in the forward pass that was recorded "
-                  "first");
+                  " gives is read by an operator that did not read it in the forward pass recorded first");
     return entry;
-  }
-
-  template <class Change>
-  void change_list(c10::IValue& value, const Change& change) {
-    auto tensors = value.toTensorVector();
-    bool changed = false;
-    for (auto& tensor : tensors)
-      if (auto* entry = tensor.defined() ? find(tensor) : nullptr)
-        tensor = change(tensor, *entry), changed = true;
-    if (changed) value = c10::IValue(std::move(tensors));
   }
 
   // Operators that only give values on (max-pool, flatten, concatenation) may as well give integers on, when
@@ -170,20 +162,14 @@ class QuantizationMode : public ForwardMode {
               computes_in_bfloat16(tensor);
       });
     if (!all) return -1;
-    const auto integers = [&](const at::Tensor& tensor, RoundedActivations::Entry& entry) {
-      return activations_.integers(tensor, entry);
-    };
-    for (std::size_t i = 0; i < count; ++i) {
-      auto& value = arguments[i];
-      if (value.isTensor() && value.toTensor().defined())
-        value = integers(value.toTensor(), *find(value.toTensor()));
-      else if (value.isTensorList())
-        change_list(value, integers);
-    }
+    for (std::size_t i = 0; i < count; ++i)
+      change_tensors(arguments[i],
+                     [&](const at::Tensor& tensor) { return activations_.integers(tensor, *find(tensor)); });
     return quantizer;
   }
 
-  void note_outputs(const OperatorFacts& facts, const c10::Stack& stack, std::size_t count, int carried) {
+  void note_outputs(const OperatorFacts& facts, const c10::Stack& stack, std::size_t count,
+                    const Origin& origin) {
     std::string site;
     for (std::size_t i = stack.size() - count; i < stack.size(); ++i)
       each_tensor(stack[i], [&](const at::Tensor& output) {
@@ -192,12 +178,23 @@ class QuantizationMode : public ForwardMode {
         if (std::find(input_storages_.begin(), input_storages_.end(), storage) == input_storages_.end())
           sites_.note_computed(output);
         if (site.empty()) site = sites_.leave(facts, output);
-        if (carried >= 0) activations_.add(output, carried, Holds::kIntegers);
-        const int quantizer = sites_.is_foreign() ? -1 : quantizers_.activation_at(site);
-        if (quantizer < 0 || !output.is_floating_point() || activations_.knows(output)) return;
-        activations_.add(output, quantizer);
-        show(site, quantizer, output);
+        if (origin.adds_bias) site = sites_.here();
+        if (origin.carried >= 0) activations_.add(output, origin.carried, Holds::kIntegers);
+        if (sites_.is_foreign() || !output.is_floating_point() || activations_.knows(output)) return;
+        if (const int quantizer = quantizers_.activation_at(site); quantizer >= 0) {
+          activations_.add(output, quantizer);
+          show(site, quantizer, output);
+        } else if (origin.given >= 0 && hands_on(facts, site, origin.given)) {
+          activations_.add(output, origin.given, Holds::kValues);
+        }
       });
+  }
+
+  // Whether an operator gives values on: rounded, if it reads rounded ones.
+  bool hands_on(const OperatorFacts& facts, const std::string& site, int quantizer) const {
+    const GraphNode node{facts.name, site, {}, {}};
+    return facts.is_view || quantizers_.carried_at(site) == quantizer || detail::passes_values(node) ||
+           detail::op_is(node, {"flip", "roll", "index", "index_select"});
   }
 
   // Integer engines round sigmoid(x) before they multiply by x.
@@ -274,12 +271,6 @@ class QuantizationMode : public ForwardMode {
 
   // --- weights and biases ---
 
-  static int input_argument(const OperatorFacts& facts) { return facts.short_name == "addmm" ? 1 : 0; }
-  static int bias_argument(const OperatorFacts& facts) {
-    if (facts.short_name == "addmm") return 0;
-    return facts.short_name == "conv2d" || facts.short_name == "linear" ? 2 : -1;
-  }
-
   IntegerProduct enter_layer(const OperatorFacts& facts, const TensorNames::Found& weight,
                              c10::IValue* arguments) {
     const auto& site = sites_.here();
@@ -287,27 +278,42 @@ class QuantizationMode : public ForwardMode {
     if (layer < 0) {
       if (quantizers_.leaves_alone(weight.named->name)) return {};
       throw Error(site +
-                  " is not in the quantization plan: the forward pass that was recorded first did not make "
+                  " is not in the quantization plan: the forward pass recorded first did not make "
                   "this call");
     }
     ++visited_;
     if (!settings_.activations.round) return {};
     const auto& parameter = weight.named->tensor;
     scales_[layer] = layer_scales(quantizers_, layer, parameter, parameters_, buffers_);
+    if (!training()) check_input(facts, arguments[facts.input_argument()].toTensor(), layer);
     auto product = take_integers(facts, layer, arguments);
     const auto rounded =
         fake_quantize_weight(parameter, scales_[layer], quantizers_.plan().weights[layer].highest(),
                              product ? Holds::kIntegers : Holds::kValues);
     arguments[facts.weight_argument] = weight.transposed ? rounded.t() : rounded;
-    const int bias = bias_argument(facts);
+    const int bias = facts.bias_argument();
     if (bias >= 0 && quantizers_.plan().weights[layer].batch_norm.empty())
       adjust_bias(layer, arguments[bias]);
     return product;
   }
 
+  // Evaluation only: what training drops at random is read rounded, or not at all.
+  void check_input(const OperatorFacts& facts, const at::Tensor& input, int layer) {
+    const int planned = quantizers_.plan().weights[layer].input;
+    const auto* entry = activations_.find(input);
+    if (entry && entry->quantizer == planned) return;
+    const bool before_layers = visited_ == 1 || sites_.number_input(facts, input) >= 0;
+    if (entry || !before_layers || !quantizers_.rounds_input(planned))
+      throw Error(sites_.here() +
+                  ": its input is not the tensor that the recorded forward pass rounded here: the model "
+                  "evaluates otherwise than it trains");
+    activations_.add(input, planned);  // images may be made in one pass and captured in another
+    show(quantizers_.plan().activations[planned].site, planned, input);
+  }
+
   // In bfloat16, which holds them exactly, layers multiply integers; what is real about the numbers follows.
   IntegerProduct take_integers(const OperatorFacts& facts, int layer, c10::IValue* arguments) {
-    auto& input = arguments[input_argument(facts)];
+    auto& input = arguments[facts.input_argument()];
     const int quantizer = quantizers_.plan().weights[layer].input;
     if (!training() || !computes_in_bfloat16(input.toTensor()) || !activations_.gives_integers(quantizer))
       return {};
@@ -316,7 +322,7 @@ class QuantizationMode : public ForwardMode {
     if (facts.short_name == "addmm" && arguments[3].toScalar().toDouble() != 1) return {};
     input = activations_.integers(input.toTensor(), *entry);
     IntegerProduct product{layer, scales_[layer].mul(input_scale(layer)), {}};
-    const int bias = bias_argument(facts);
+    const int bias = facts.bias_argument();
     if (bias < 0 || !arguments[bias].isTensor()) return product;
     product.bias = arguments[bias].toTensor();
     if (facts.short_name == "addmm")
@@ -347,12 +353,16 @@ class QuantizationMode : public ForwardMode {
     argument = bias_on_grid(argument.toTensor(), input_scale(layer), scales_[layer]);
   }
 
-  // The bias that a linear layer of three dimensions adds after its product.
-  void adjust_added_bias(c10::IValue& other) {
-    if (!moves_biases() || !other.isTensor() || other.toTensor().dim() != 1) return;
-    const auto found = names_.find(other.toTensor());
-    const int layer = found ? quantizers_.layer_of_bias(found.named->name) : -1;
-    if (layer >= 0 && scales_[layer].defined()) adjust_bias(layer, other);
+  // A linear layer of three dimensions adds its bias after its product, which then is not what it gives.
+  bool add_bias(c10::IValue* arguments) {
+    auto& bias = arguments[1];
+    const auto found = bias.isTensor() ? names_.find(bias.toTensor()) : TensorNames::Found{};
+    if (!found || bias.toTensor().dim() != 1) return false;
+    const int layer = quantizers_.layer_of_bias(found.named->name, sites_.here());
+    if (layer >= 0 && scales_[layer].defined()) adjust_bias(layer, bias);
+    const auto& product = arguments[0].toTensor();
+    const bool belongs = layer == quantizers_.weight_at(sites_.here());
+    return belongs && product.unsafeGetTensorImpl() == product_ && activations_.forget(product);
   }
 
   // The layer whose batch norm is called, or -1.
@@ -383,6 +393,7 @@ class QuantizationMode : public ForwardMode {
   UnscaledProducts unscaled_;
   std::vector<at::Tensor> scales_;  ///< of weights
   std::vector<const void*> input_storages_;
+  const c10::TensorImpl* product_ = nullptr;  ///< of the last weighted call, to which a bias may be added
   int visited_ = 0;
 };
 

@@ -62,6 +62,11 @@ class Quantizers {
   int carried_at(const std::string& site) const { return at(carried_, site); }
   /// Whether a layer reads what the quantizer rounds.
   bool feeds_layer(int activation) const { return fed_.count(activation) > 0; }
+  /// Whether what the quantizer rounds comes before all layers: captured, or made in the pass.
+  bool rounds_input(int activation) const {
+    const auto& site = plan_.activations[activation].site;
+    return site.rfind("input#", 0) == 0 || site.rfind("input/", 0) == 0;
+  }
   int weight_at(const std::string& site) const { return at(weights_, site); }
   /// The layer into which the batch-norm with this running mean is folded, or -1. When several are, as a
   /// layer used twice with its batch-norm: the one at `site`, which ran last.
@@ -70,8 +75,12 @@ class Quantizers {
     const bool same = last >= 0 && batch_norm_tensor(plan_.weights[last], "running_mean") == running_mean;
     return same ? last : at(batch_norms_, running_mean);
   }
-  /// The layer without batch-norm that has this bias, or -1.
-  int layer_of_bias(const std::string& bias) const { return at(biases_, bias); }
+  /// The layer without batch-norm that has this bias, or -1. Of several uses of one layer: that at `site`.
+  int layer_of_bias(const std::string& bias, const std::string& site) const {
+    const int last = weight_at(site);
+    const bool same = last >= 0 && plan_.weights[last].batch_norm.empty() && plan_.weights[last].bias == bias;
+    return same ? last : at(biases_, bias);
+  }
   bool leaves_alone(const std::string& parameter) const { return left_alone_.count(parameter) > 0; }
 
   /// Throws when the quantizer has seen no batch.

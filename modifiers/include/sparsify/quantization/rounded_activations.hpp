@@ -60,6 +60,9 @@ class RoundedActivations {
 
   bool knows(const at::Tensor& tensor) const { return entries_.count(tensor.unsafeGetTensorImpl()) > 0; }
 
+  /// Makes an ordinary tensor of one that nobody has read; false: it is one.
+  bool forget(const at::Tensor& tensor) { return entries_.erase(tensor.unsafeGetTensorImpl()) > 0; }
+
   /// Null: not one of them. Also through a TensorImpl made without an operator, as by `tensor.data()`.
   Entry* find(const at::Tensor& tensor) {
     if (!tensor.defined() || entries_.empty()) return nullptr;
@@ -73,6 +76,16 @@ class RoundedActivations {
     const bool same = owner && owner->storage().unsafeGetStorageImpl() == storage_of(tensor) &&
                       same_view(*owner, *tensor.unsafeGetTensorImpl());
     return same ? &alias->second : nullptr;
+  }
+
+  /// The quantizer of those of an operator's tensors that are among them; -1: there are none, or several.
+  int common_quantizer(const c10::IValue* arguments, std::size_t count) {
+    std::unordered_set<int> quantizers;
+    for (std::size_t i = 0; i < count; ++i)
+      each_tensor(arguments[i], [&](const at::Tensor& tensor) {
+        if (const auto* entry = find(tensor)) quantizers.insert(entry->quantizer);
+      });
+    return quantizers.size() == 1 ? *quantizers.begin() : -1;
   }
 
   /// Its values on the grid.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <ATen/ops/ones_like.h>
+#include <ATen/ops/nan_to_num.h>
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "sparsify/quantization/fake_quantize.hpp"
@@ -19,8 +20,9 @@ struct Folded {
 
 namespace detail {
 
-// Integer biases are kept below 2^30, so that the accumulator they start has room for the products.
-inline constexpr double kSmallestBiasStep = 1.0 / (1 << 30);
+// Integer biases are kept below 2^30, so that the accumulator they start has room for the products. A little
+// below, because scales are rounded to float32, and once more where batch-norm is folded into them.
+inline constexpr double kSmallestBiasStep = (1 + 1.0 / (1 << 21)) / (1 << 30);
 
 // float32 copies on the CPU of per-channel vectors.
 inline std::vector<double> channel_values(const at::Tensor& tensor) {
@@ -54,7 +56,14 @@ struct RoundWeight : torch::autograd::Function<RoundWeight> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& weight,
                             const at::Tensor& scale, std::int64_t highest, Holds holds) {
     const bool integers = holds == Holds::kIntegers;
-    if (integers) context->save_for_backward({scale});
+    const auto on_device = scale.to(weight.device());
+    if (integers) context->save_for_backward({on_device});
+    if (!has_channel_blocks(weight)) {
+      const auto by = along_channels(on_device, weight.dim());
+      const auto rounded =
+          weight.to(at::kFloat).mul(by.reciprocal()).round_().clamp_(-highest, highest);  // a NaN stays one
+      return integers ? rounded : rounded.mul(by).to(weight.scalar_type());
+    }
     const auto end = static_cast<float>(highest);
     auto out = at::empty_like(weight);
     const auto* in = weight.const_data_ptr<float>();
@@ -67,7 +76,7 @@ struct RoundWeight : torch::autograd::Function<RoundWeight> {
     });
     return out;
   }
-  // Scales are never smaller than max|w| / highest: nothing was clipped.
+  // Scales are never smaller than max|w| / highest: nothing was clipped that is finite.
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
     const auto saved = context->get_saved_variables();
@@ -80,10 +89,11 @@ struct RoundWeight : torch::autograd::Function<RoundWeight> {
 
 }  // namespace detail
 
-/// Largest magnitude of each output channel (dimension 0), float32.
+/// Largest magnitude of each output channel (dimension 0), float32. What is not a number does not count.
 inline at::Tensor channel_maxima(const at::Tensor& weight) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
   if (!detail::has_channel_blocks(weight))
-    return weight.detach().to(at::kFloat).abs().flatten(1).amax(1).cpu().contiguous();
+    return at::nan_to_num(weight.detach().to(at::kFloat).abs(), 0, kInfinity).flatten(1).amax(1).cpu();
   auto maxima = at::empty({weight.size(0)}, weight.options().requires_grad(false));
   auto* result = maxima.mutable_data_ptr<float>();
   const auto* in = weight.const_data_ptr<float>();
@@ -98,7 +108,7 @@ inline at::Tensor channel_maxima(const at::Tensor& weight) {
 /// Scales of the weight's output channels, float32 on the CPU: max|w| / highest, raised where the folded bias
 /// would not fit its 32-bit integer, |b| <= 2^30 * input_scale * scale * |k|, as in channels that pruning has
 /// nearly emptied. The scale of a channel of zeros is free: it gives the bias 20 bits. `folded` null: the
-/// bias stays in floating point.
+/// bias stays in floating point. A channel with an infinite weight, or bias, has scale 1.
 inline at::Tensor weight_scales(const at::Tensor& weight, const Folded* folded, double input_scale,
                                 std::int64_t highest = 127) {
   constexpr double kFinest = 1.0 / (1 << 20);
@@ -111,7 +121,7 @@ inline at::Tensor weight_scales(const at::Tensor& weight, const Folded* folded, 
         multiplier > 0 ? std::fabs(folded->b[c]) / multiplier : 0;  // in units of the weight's scale
     double chosen = std::max(largest / static_cast<double>(highest), bias * detail::kSmallestBiasStep);
     if (largest == 0) chosen = bias * kFinest;
-    scale[c] = chosen > 1e-30 && std::isfinite(chosen) ? static_cast<float>(chosen) : 1.0f;
+    scale[c] = chosen > 1e-30 && chosen < 1e30 ? static_cast<float>(chosen) : 1.0f;
   }
   return scales;
 }
@@ -141,18 +151,10 @@ inline at::Tensor tensor_weight_scales(const at::Tensor& weight, const Folded& f
 
 /// The weight on the grid of each output channel, integers in [-highest, highest] (zeros stay zeros), or
 /// those integers themselves in float32; the gradient is that of the identity, or of a division by the scale.
-/// `scales` as from weight_scales.
+/// `scales` as from weight_scales. Infinite weights become the outermost integer, and a NaN stays one.
 inline at::Tensor fake_quantize_weight(const at::Tensor& weight, const at::Tensor& scales,
                                        std::int64_t highest = 127, Holds holds = Holds::kValues) {
-  if (detail::has_channel_blocks(weight)) return detail::RoundWeight::apply(weight, scales, highest, holds);
-  const bool integers = holds == Holds::kIntegers;
-  const auto on_device = scales.to(weight.device());
-  const auto grid = integers ? at::ones_like(on_device) : on_device;
-  const auto wide = integers ? weight.to(at::kFloat).div(detail::along_channels(on_device, weight.dim()))
-                             : weight.to(at::kFloat);
-  const auto rounded =
-      at::fake_quantize_per_channel_affine(wide, grid, at::zeros_like(grid, at::kInt), 0, -highest, highest);
-  return integers ? rounded : rounded.to(weight.scalar_type());
+  return detail::RoundWeight::apply(weight, scales, highest, holds);
 }
 
 /// The bias moved to the grid of its 32-bit integers, `input_scale * scale * |k|` apart, as integer engines
