@@ -44,6 +44,7 @@ Findings inspect_onnx(const std::string& path) {
   Findings found;
   found.title = path + ": opset " + std::to_string(facts.opset) + ", " +
                 std::to_string(facts.activation_quantizers) + " activation quantizers" +
+                (facts.metadata.count("scheme") ? ", scheme " + facts.metadata.at("scheme") : "") +
                 (facts.metadata.count("requantized") ? ", requantized" : "");
   for (const auto& weight : facts.weights) {
     found.layers.push_back({.name = weight.name,
