@@ -12,6 +12,7 @@
 #include "sparsify/trainers/loader.hpp"
 #include "sparsify/trainers/optimizers.hpp"
 #include "workflow/model_card.hpp"
+#include "workflow/recipe_quantization.hpp"
 #include "workflow/table.hpp"
 
 namespace sparsify {
@@ -75,44 +76,6 @@ void look_for_two_four(const SavedModel& saved, ExportOutcome& outcome) {
   }
 }
 
-/// Picks those options of a quantization that say which layers are rounded and how; when is not among them.
-class ChosenOptions : public FieldVisitor {
- public:
-  void operator()(const char* name, std::int64_t& value, const char*) override {
-    if (name == std::string("calibration_steps")) options.calibration_steps = value;
-  }
-  void operator()(const char* name, double& value, const char*) override {
-    if (name == std::string("averaging_constant")) options.averaging_constant = value;
-  }
-  void operator()(const char* name, std::string& value, const char*) override {
-    if (name == std::string("scheme")) options.scheme = value;
-  }
-  void operator()(const char* name, std::vector<std::string>& value, const char*) override {
-    (name == std::string("ignore") ? options.ignore : options.submodules) = value;
-  }
-  void operator()(const char* name, Value& value, const char*) override {
-    const std::string field = name;
-    (field == "weight_bits"       ? options.weight_bits
-     : field == "weight_strategy" ? options.weight_strategy
-                                  : options.symmetric_activations) = value;
-  }
-
-  Quantization::Options options;
-};
-
-Quantization::Options choices_of(const Recipe& recipe) {
-  ChosenOptions choices;
-  for (const auto& entry : recipe.entries())
-    if (entry.type == Quantization::kName) entry.visit_fields(choices);
-  return choices.options;
-}
-
-bool exceeds_seven_bits(const Value& bits) {
-  if (bits.is(Value::Kind::kNumber)) return bits.number > 7;
-  return std::any_of(bits.entries.begin(), bits.entries.end(),
-                     [](const auto& entry) { return std::stod(entry.first) > 7; });
-}
-
 void look_for_broken_rules(ExportOutcome& outcome) {
   for (const auto& finding : onnx::lint_gpu(outcome.report.path).findings)
     outcome.broken.push_back("TensorRT rule '" + finding.rule + "', node " + finding.node + ": " +
@@ -135,7 +98,8 @@ ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example,
   options.opset = opset;
   options.graph_name = saved.card.model;
   options.metadata = to_metadata(saved.card);
-  if (trained) options.metadata["scheme"] = choices_of(saved.recipe).scheme;  // the plan knows no presets
+  if (trained)
+    options.metadata["scheme"] = quantization_of(saved.recipe)->scheme;  // the plan knows no presets
   if (saved.requantized) options.metadata["requantized"] = "true";
   auto partial = path;
   partial += ".unchecked";
@@ -159,16 +123,6 @@ ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example,
   return outcome;
 }
 
-onnx::EngineOptions comparison_options(onnx::Target target) {
-  onnx::EngineOptions options;
-  options.optimize = target == onnx::Target::kCpu;
-  return options;
-}
-
-onnx::Engine comparison_engine(const std::filesystem::path& path, onnx::Target target) {
-  return onnx::Engine(path, comparison_options(target));
-}
-
 at::Tensor first_image(const trainers::Datasets& data) {
   trainers::Loader loader(data.val, trainers::in_order(data, 1, 0));
   loader.start_epoch(0);
@@ -177,23 +131,6 @@ at::Tensor first_image(const trainers::Datasets& data) {
 
 at::Tensor example_input(const ModelCard& card) {
   return torch::randn({1, 3, card.image_size, card.image_size}, at::make_generator<at::CPUGeneratorImpl>(0));
-}
-
-Quantization::Options requantization(const Recipe& recipe, const std::string& scheme,
-                                     const std::string& observer, std::vector<std::string>& notes) {
-  auto options = choices_of(recipe);
-  options.scheme = scheme;
-  options.observer = observer;
-  if (Quantization::scheme_of(scheme) == "gpu" && options.symmetric_activations == Value::boolean(false)) {
-    options.symmetric_activations = {};
-    notes.push_back("symmetric_activations: false is not kept: GPU engines have no zero points");
-  }
-  if (scheme == kLegacyScheme && exceeds_seven_bits(options.weight_bits)) {
-    options.weight_bits = {};
-    notes.push_back(
-        "weight_bits is not kept: cpu-legacy takes no more than 7 bits, and has 7 in all layers now");
-  }
-  return options;
 }
 
 std::vector<std::string> requantize(SavedModel& saved, const Quantization::Options& options,

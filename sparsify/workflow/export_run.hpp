@@ -32,21 +32,10 @@ struct ExportOutcome {
 ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target,
                              int opset, const std::filesystem::path& path);
 
-/// How an exported file is run to be compared: optimised for the cpu target. A file for GPU engines is run
-/// operator by operator, as it stands, since CPU fusions round its tensors elsewhere than GPU engines do.
-onnx::EngineOptions comparison_options(onnx::Target target);
-/// ONNX Runtime with these options.
-onnx::Engine comparison_engine(const std::filesystem::path& path, onnx::Target target);
-
 /// The first validation image as the network gets it, [1, 3, H, W].
 at::Tensor first_image(const trainers::Datasets& data);
 /// An example when no data is at hand: seeded noise of the model's input size.
 at::Tensor example_input(const ModelCard& card);
-
-/// How to quantize a trained model anew: the recipe's choice of layers and of how they are rounded, for
-/// another scheme and observer. `notes`: what that scheme cannot keep.
-Quantization::Options requantization(const Recipe& recipe, const std::string& scheme,
-                                     const std::string& observer, std::vector<std::string>& notes);
 
 /// Puts quantizers on a trained model, replacing those of its recipe (post-training quantization). Weights
 /// and batch-norms stay as they are unless `calibration` asks for more. The model is marked "requantized".

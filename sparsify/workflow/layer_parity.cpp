@@ -51,7 +51,7 @@ LayerParity measure_layer_parity(const SavedModel& saved, const trainers::Datase
   const onnx::TemporaryFolder folder;
   const auto file = folder / "model.onnx";
   const auto outcome = export_checked(saved, first_image(data), target, onnx::ExportOptions{}.opset, file);
-  const auto options = comparison_options(target);
+  const auto options = onnx::comparison_options(target);
   const onnx::Forward forward = [&](const at::Tensor& input) { return saved.forward(input); };
 
   LayerParity parity;

@@ -5,8 +5,8 @@
 
 #include <set>
 
-#include "sparsify/modifiers/quantization.hpp"
 #include "workflow/input_error.hpp"
+#include "workflow/recipe_quantization.hpp"
 #include "workflow/saved_model.hpp"
 
 namespace sparsify {
@@ -16,20 +16,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::int64_t kDefaultEpochs = 10;
-
-/// Picks one text field out of a modifier's options.
-class TextField : public FieldVisitor {
- public:
-  explicit TextField(std::string name) : name_(std::move(name)) {}
-  void operator()(const char* name, std::string& value, const char*) override {
-    if (name_ == name) found = value;
-  }
-
-  std::string found;
-
- private:
-  std::string name_;
-};
 
 void choose_target(TrainInputs& inputs) {
   const auto scheme = quantization_scheme(inputs.recipe.recipe);
@@ -197,16 +183,6 @@ std::int64_t disk_space_needed(const Model& model) {
 }
 
 }  // namespace
-
-std::string quantization_scheme(const Recipe& recipe) {
-  for (const auto& entry : recipe.entries()) {
-    if (entry.type != "QuantizationModifier") continue;
-    TextField scheme("scheme");
-    entry.visit_fields(scheme);
-    return Quantization::scheme_of(scheme.found);
-  }
-  return "";
-}
 
 ModelCard TrainInputs::card() const {
   ModelCard card;

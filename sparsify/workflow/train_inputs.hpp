@@ -36,7 +36,4 @@ struct TrainInputs {
 /// cheap things first. Writes nothing. Throws InputError.
 TrainInputs gather(const TrainRequest& request, const std::function<void(const std::string&)>& note);
 
-/// The scheme a recipe quantizes for ("cpu" or "gpu"), empty when it does not quantize.
-std::string quantization_scheme(const Recipe& recipe);
-
 }  // namespace sparsify

@@ -192,7 +192,7 @@ class TrainRun::Impl {
            std::to_string(outcome.report.quantized_layers) + " quantized layers in integers");
     stop_if_asked();
     note("comparing with ONNX Runtime on " + std::to_string(inputs_.data.val->size()) + " images");
-    auto engine = comparison_engine(path, parse_target(settings.target));
+    onnx::Engine engine(path, onnx::comparison_options(parse_target(settings.target)));
     const auto device = parse_device(settings.device);
     auto& model = trainer_->model();
     model.eval();

@@ -73,8 +73,6 @@ void check_on_cpu(const std::vector<Pattern>& patterns) {
 }
 
 void check_on_gpu(const std::vector<Pattern>& patterns) {
-  EngineOptions literal;
-  literal.optimize = false;
   for (const auto& pattern : patterns) {
     INFO(pattern.name);
     torch::manual_seed(3);
@@ -83,7 +81,7 @@ void check_on_gpu(const std::vector<Pattern>& patterns) {
     CHECK(exported.floats() == pattern.floats);
     for (const auto& finding : lint_gpu(folder / "model.onnx").findings)
       FAIL_CHECK(finding.rule << " " << finding.node << " " << finding.message);
-    check_parity(exported, literal, pattern.differing);
+    check_parity(exported, comparison_options(Target::kGpu), pattern.differing);
   }
 }
 

@@ -6,7 +6,6 @@
 
 #include "patterns.hpp"
 #include "sparsify/onnx/check.hpp"
-#include "sparsify/onnx/lint.hpp"
 #include "trained.hpp"
 
 namespace nn = torch::nn;
@@ -175,14 +174,9 @@ TEST_CASE(
   REQUIRE(report.unquantized.size() == 1);
   CHECK(report.unquantized[0].site == "head");
   CHECK(report.unquantized[0].rule == "float-output");
-  EngineOptions how;
-  how.optimize = target == Target::kCpu;
-  if (target == Target::kCpu)
-    CHECK(sorted(integer_layers(folder / "model.onnx").integer_layers) == sorted(report.quantized));
-  else
-    CHECK(lint_gpu(folder / "model.onnx").findings.empty());
+  check_form(report, target);
 
-  Engine engine(folder / "model.onnx", how);
+  Engine engine(folder / "model.onnx", comparison_options(target));
   CHECK(engine.output_names() == std::vector<std::string>{"output", "output_1", "output_2"});
   const auto actual = engine.run(std::vector<Tensor>{images});
   const auto expected = calibrated.session->evaluate([&] { return calibrated.net->forward(images); });

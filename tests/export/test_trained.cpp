@@ -100,8 +100,7 @@ Outcome export_and_compare(Trained<Net>& trained, Target target, const std::file
   Outcome outcome;
   outcome.report = export_model(*trained.net, torch::randn({2, 3, 16, 16}), options, path, &quantization);
   check_model(path);
-  EngineOptions how;
-  how.optimize = target == Target::kCpu;
+  const auto how = comparison_options(target);
   Engine engine(path, how);
   int left = 4;
   outcome.parity = compare([&](const at::Tensor& x) { return engine.run(x); },
@@ -202,8 +201,7 @@ std::vector<TensorParity> compare_with_integers(Trained<Net>& trained, Target ta
   options.target = target;
   const auto quantization = trained.quantization();
   const auto report = export_model(*trained.net, images.slice(0, 0, 2), options, file, &quantization);
-  EngineOptions how;
-  how.optimize = target == Target::kCpu;
+  const auto how = comparison_options(target);
   IntegerReference reference(file);
   const auto expected = reference.run(images);
   const auto actual = Engine(file, how).run(images);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <catch2/catch_test_macros.hpp>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -8,11 +9,21 @@
 #include <vector>
 
 #include "sparsify/modifiers/quantization.hpp"
+#include "sparsify/onnx/lint.hpp"
 #include "sparsify/onnx/trained_steps.hpp"
 #include "sparsify/session.hpp"
 #include "support.hpp"
 
 namespace sparsify::onnx::testing {
+
+/// Of a file in its target's form: cpu, what the plan marks are integer kernels; gpu, TensorRT's rules are
+/// kept.
+inline void check_form(const ExportReport& report, Target target) {
+  if (target == Target::kCpu)
+    CHECK(sorted(integer_layers(report.path).integer_layers) == sorted(report.quantized));
+  else
+    CHECK(lint_gpu(report.path).findings.empty());
+}
 
 /// Four classes: stripes of two widths and two directions, in noise.
 inline std::pair<at::Tensor, at::Tensor> stripes(std::int64_t count) {

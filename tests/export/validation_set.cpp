@@ -76,9 +76,7 @@ TEST_CASE("over all validation images of CIFAR-10 decisions are the same, and th
                                      folder / "model.onnx", &quantization);
     if (target == Target::kCpu)
       CHECK(sorted(integer_layers(folder / "model.onnx").integer_layers) == sorted(report.quantized));
-    EngineOptions how;
-    how.optimize = target == Target::kCpu;
-    Engine engine(folder / "model.onnx", how);
+    Engine engine(folder / "model.onnx", comparison_options(target));
     IntegerReference reference(folder / "model.onnx");
     const Forward in_engine = [&](const Tensor& x) { return engine.run(x); };
     const auto over_all = [&](const Forward& other) {

@@ -7,10 +7,11 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
-#include "sparsify/modifiers/quantization.hpp"
+#include "quantized_by_hand.hpp"
 #include "sparsify/session.hpp"
 
 using namespace sparsify;
+using namespace sparsify::test;
 using Catch::Approx;
 using Catch::Matchers::ContainsSubstring;
 namespace nn = torch::nn;
@@ -65,15 +66,6 @@ Strings quantizer_sites(const QuantizationPlan& plan) {
   Strings sites;
   for (const auto& quantizer : plan.activations) sites.push_back(quantizer.site);
   return sites;
-}
-
-Recipe quantize(const std::string& scheme = "cpu", double start = 0) {
-  Recipe recipe;
-  Quantization::Options options;
-  options.scheme = scheme;
-  options.start_epoch = start;
-  recipe.add<Quantization>(options);
-  return recipe;
 }
 
 // Images whose class is which quadrant is bright.

@@ -9,23 +9,16 @@
 #include <functional>
 #include <set>
 
-#include "sparsify/modifiers/quantization.hpp"
+#include "quantized_by_hand.hpp"
 #include "sparsify/session.hpp"
 
 using namespace sparsify;
+using namespace sparsify::test;
 using Catch::Approx;
 using Catch::Matchers::ContainsSubstring;
 namespace nn = torch::nn;
 
 namespace {
-
-Recipe quantize(const std::string& scheme = "cpu") {
-  Recipe recipe;
-  Quantization::Options options;
-  options.scheme = scheme;
-  recipe.add<Quantization>(options);
-  return recipe;
-}
 
 // A step at a time; the first one of a session is recorded.
 template <class Run>
@@ -34,19 +27,6 @@ at::Tensor step_with(Session& session, const Run& run) {
   auto result = step.forward(run);
   step.optimize();
   return result;
-}
-
-at::Tensor rounded(const at::Tensor& x, const QuantizerParameters& by) {
-  return at::fake_quantize_per_tensor_affine(x, by.scale.item<float>(), by.zero_point.item<std::int64_t>(), 0,
-                                             255);
-}
-at::Tensor rounded_weight(const at::Tensor& weight, const QuantizerParameters& by) {
-  return at::fake_quantize_per_channel_affine(weight, by.scale, by.zero_point, 0, -127, 127);
-}
-at::Tensor rounded_bias(const at::Tensor& bias, const QuantizerParameters& input,
-                        const QuantizerParameters& weight) {
-  const auto step = input.scale.to(at::kDouble) * weight.scale.to(at::kDouble);
-  return ((bias.to(at::kDouble) / step).round() * step).to(at::kFloat);
 }
 
 // Two convolutions with something between them that may depend on the mode.

@@ -10,24 +10,17 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <thread>
 
+#include "quantized_by_hand.hpp"
 #include "sparsify/modifiers/magnitude_pruning.hpp"
-#include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/session.hpp"
 
 using namespace sparsify;
+using namespace sparsify::test;
 using Catch::Approx;
 using Catch::Matchers::ContainsSubstring;
 namespace nn = torch::nn;
 
 namespace {
-
-Recipe quantize(const std::string& scheme = "cpu") {
-  Recipe recipe;
-  Quantization::Options options;
-  options.scheme = scheme;
-  recipe.add<Quantization>(options);
-  return recipe;
-}
 
 bool mode_is_on() { return c10::impl::tls_local_dispatch_key_set().included_.has(kModeKey); }
 
@@ -39,19 +32,6 @@ void warm_up(Session& session, const Run& run) {
     step.forward(run);
     step.optimize();
   }
-}
-
-at::Tensor rounded(const at::Tensor& x, const QuantizerParameters& by) {
-  return at::fake_quantize_per_tensor_affine(x, by.scale.item<float>(), by.zero_point.item<std::int64_t>(), 0,
-                                             255);
-}
-at::Tensor rounded_weight(const at::Tensor& weight, const QuantizerParameters& by) {
-  return at::fake_quantize_per_channel_affine(weight, by.scale, by.zero_point, 0, -127, 127);
-}
-at::Tensor rounded_bias(const at::Tensor& bias, const QuantizerParameters& input,
-                        const QuantizerParameters& weight) {
-  const auto step = (input.scale.to(at::kDouble) * weight.scale.to(at::kDouble));
-  return ((bias.to(at::kDouble) / step).round() * step).to(at::kFloat);
 }
 
 struct Activated : nn::Module {

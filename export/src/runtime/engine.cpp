@@ -50,6 +50,12 @@ at::Tensor copy_out(Ort::Value& value) {
 
 }  // namespace
 
+EngineOptions comparison_options(Target target) {
+  EngineOptions options;
+  options.optimize = target == Target::kCpu;
+  return options;
+}
+
 struct Engine::State {
   std::string path;
   Ort::Session session{nullptr};

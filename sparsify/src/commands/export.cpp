@@ -7,15 +7,14 @@
 #include "calibration_options.hpp"
 #include "command_line.hpp"
 #include "commands/commands.hpp"
+#include "image_progress.hpp"
 #include "json_output.hpp"
-#include "signals.hpp"
 #include "sparsify/modifiers/quantization.hpp"
-#include "terminal.hpp"
 #include "workflow/export_run.hpp"
 #include "workflow/input_error.hpp"
+#include "workflow/recipe_quantization.hpp"
 #include "workflow/parity.hpp"
 #include "workflow/table.hpp"
-#include "workflow/train_inputs.hpp"
 
 namespace sparsify {
 namespace {
@@ -162,14 +161,11 @@ int export_command(const std::vector<std::string>& arguments) {
   if (inputs.data) {
     Terminal terminal;
     Progress progress(terminal);
-    auto engine = comparison_engine(outcome.report.path, inputs.target);
+    onnx::Engine engine(outcome.report.path, onnx::comparison_options(inputs.target));
     const auto parity = compare(
         *inputs.data, kBatch, kWorkers, [&](const at::Tensor& images) { return saved.forward(images); },
         [&](const at::Tensor& images) { return engine.run(images); },
-        [&](const std::string& what, std::int64_t done, std::int64_t of) {
-          stop_if_requested(outcome.report.path.string() + " is written, but was not compared to the end");
-          progress.images(what, done, of);
-        });
+        show_images(progress, outcome.report.path.string() + " is written, but was not compared to the end"));
     const double top1 = parity.engine.engine_accuracy.value_or(0);
     std::cout << "top-1 in ONNX Runtime " << format_percent(top1) << ", of the "
               << (saved.requantized ? "requantized" : "trained") << " model "

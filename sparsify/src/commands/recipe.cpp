@@ -17,10 +17,10 @@
 #include "sparsify/trainers/atomic_file.hpp"
 #include "workflow/problems.hpp"
 #include "workflow/recipe_plan.hpp"
+#include "workflow/recipe_quantization.hpp"
 #include "workflow/recipe_reference.hpp"
 #include "workflow/settings.hpp"
 #include "workflow/table.hpp"
-#include "workflow/train_inputs.hpp"
 
 namespace sparsify {
 namespace {

@@ -11,14 +11,13 @@
 #include "commands/commands.hpp"
 #include "json_output.hpp"
 #include "sparsify/onnx/inspect.hpp"
-#include "signals.hpp"
+#include "image_progress.hpp"
 #include "sparsify/onnx/runtime.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
 #include "sparsify/trainers/trainer.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/parity_report.hpp"
 #include "workflow/saved_model.hpp"
-#include "terminal.hpp"
 #include "weights_options.hpp"
 #include "workflow/export_run.hpp"
 #include "workflow/table.hpp"
@@ -52,7 +51,7 @@ Subject open_onnx(const CommandLine& line, const std::string& path) {
   subject.description = path + " in ONNX Runtime " + onnx::Engine::version();
   const auto target = facts.metadata.find("target");
   auto engine = std::make_shared<onnx::Engine>(
-      path, comparison_options(parse_target(target == facts.metadata.end() ? "cpu" : target->second)));
+      path, onnx::comparison_options(parse_target(target == facts.metadata.end() ? "cpu" : target->second)));
   subject.forward = [engine](const at::Tensor& images) { return engine->run(images); };
   return subject;
 }
@@ -85,13 +84,6 @@ Subject open_subject(const CommandLine& line) {
   return std::filesystem::path(path).extension() == ".onnx" ? open_onnx(line, path) : open_run(line, path);
 }
 
-ImageProgress show_on(Progress& progress) {
-  return [&progress](const std::string& what, std::int64_t done, std::int64_t of) {
-    stop_if_requested("nothing was written");
-    progress.images(what, done, of);
-  };
-}
-
 int measure_parity(const CommandLine& line, std::int64_t batch_size, std::int64_t workers) {
   const auto images = line.integer("parity-images", 256, 1, 1 << 20);
   const auto path = line.operand("run directory or checkpoint");
@@ -105,7 +97,8 @@ int measure_parity(const CommandLine& line, std::int64_t batch_size, std::int64_
   catch_stop_signals();
   Terminal terminal;
   Progress progress(terminal);
-  const auto parity = measure_layer_parity(saved, data, batch_size, workers, images, show_on(progress));
+  const auto parity = measure_layer_parity(saved, data, batch_size, workers, images,
+                                           show_images(progress, "nothing was written"));
   for (const auto& warning : parity.warnings) std::cerr << "warning: " << warning << std::endl;
   const auto title = "Parity of " + saved.card.model + ", " + saved.checkpoint.string();
   std::cout << title << "\n\n" << parity_text(parity);
@@ -158,9 +151,9 @@ int validate_command(const std::vector<std::string>& arguments) {
   catch_stop_signals();
   Terminal terminal;
   Progress progress(terminal);
-  const auto result =
-      evaluate(subject.data, batch_size, workers,
-               reporting(subject.forward, "validating", subject.data.val->size(), show_on(progress)));
+  const auto result = evaluate(subject.data, batch_size, workers,
+                               reporting(subject.forward, "validating", subject.data.val->size(),
+                                         show_images(progress, "nothing was written")));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   std::cout << subject.description << "\n"
             << format_table({{"", "value"},

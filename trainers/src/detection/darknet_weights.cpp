@@ -1,24 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fstream>
-
 #include "detection/blocks.hpp"
 #include "sparsify/detection/darknet.hpp"
 #include "sparsify/error.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
 #include "weights/byte_reader.hpp"
+#include "weights/read_whole.hpp"
 
 namespace sparsify::detection {
 namespace {
-
-std::string read_whole(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) throw Error(path.string() + ": cannot be opened");
-  std::string content(static_cast<std::size_t>(file.tellg()), '\0');
-  file.seekg(0);
-  if (!file.read(content.data(), static_cast<std::streamsize>(content.size())))
-    throw Error(path.string() + ": cannot be read");
-  return content;
-}
 
 // The tensors of a file in its order.
 std::vector<torch::Tensor> tensors_of(const Detector& detector) {
@@ -41,7 +30,7 @@ bool has_long_counter(const DarknetHeader& header) { return header.major * 10 + 
 }  // namespace
 
 DarknetHeader load_darknet_weights(Detector& detector, const std::filesystem::path& file) {
-  const auto content = read_whole(file);
+  const auto content = weights::read_whole(file);
   weights::ByteReader reader(content, file.string());
   DarknetHeader header;
   header.major = reader.number<std::int32_t>();

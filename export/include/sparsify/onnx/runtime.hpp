@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "sparsify/onnx/export_graph.hpp"
+
 namespace sparsify::onnx {
 
 struct EngineOptions {
@@ -18,6 +20,10 @@ struct EngineOptions {
   bool exact_integers = true;  ///< "session.x64quantprecision"; false: as ONNX Runtime is by default
   std::filesystem::path optimized_model{};  ///< where to write the graph that is really run; empty: nowhere
 };
+
+/// How an exported file is run to be compared: optimised for the cpu target. A file for GPU engines is run
+/// operator by operator, as it stands, since CPU fusions round its tensors elsewhere than GPU engines do.
+EngineOptions comparison_options(Target target);
 
 /// Whether ONNX Runtime multiplies u8 by s8 exactly on this CPU when nothing is set: on x86 without VNNI it
 /// adds products in pairs that saturate at 16 bits, unless "session.x64quantprecision" is "1".
