@@ -32,8 +32,10 @@ name() { basename "$1" .yaml; }
 final() { tr -d ' \n' <"$1/summary.json" | grep -oE '"final":[0-9.]+' | head -n 1 | cut -d: -f2; }
 prunable() { tr -d ' \n' <"$1/summary.json" | grep -oE '"prunable":[0-9.]+' | head -n 1 | cut -d: -f2; }
 minutes() { tr -d ' \n' <"$1/summary.json" | grep -oE '"seconds":[0-9.]+' | head -n 1 | cut -d: -f2 | awk '{printf "%.1f", $1 / 60}'; }
-engine() {  # engine RUN KEY: a number of the parity with ONNX Runtime
-  tr -d ' \n' <"$1/summary.json" | grep -oE '"parity":\{.*' | grep -oE "\"$2\":[0-9.]+" | head -n 1 | cut -d: -f2
+engine() {  # engine RUN KEY: a number of the parity with ONNX Runtime, "-" for a run that was not exported
+  local number
+  number=$(tr -d ' \n' <"$1/summary.json" | grep -oE '"parity":\{.*' | grep -oE "\"$2\":[0-9.]+" | head -n 1 | cut -d: -f2) || true
+  echo "${number:--}"
 }
 
 for seed in $seeds; do
@@ -53,10 +55,11 @@ for recipe in "${recipes[@]}"; do
          "$(minutes "$run") $(engine "$run" final) $(engine "$run" agreement)"
   done
 done | awk '
+  function percent(part) { return part == "-" ? part : sprintf("%.2f%%", 100 * part) }
   # Two-sided 95 % quantiles of Student'"'"'s t for 1 to 9 degrees of freedom.
   BEGIN { split("12.706 4.303 3.182 2.776 2.571 2.447 2.365 2.306 2.262", t) }
   {
-    printf "%-24s %5s %8.2f%% %8.2f%% %8.2f%% %8s %8.2f%% %9.2f%%\n", $1, $2, 100 * $3, 100 * $4, 100 * $5, $6, 100 * $7, 100 * $8
+    printf "%-24s %5s %8.2f%% %8.2f%% %8.2f%% %8s %9s %10s\n", $1, $2, 100 * $3, 100 * $4, 100 * $5, $6, percent($7), percent($8)
     if (!($1 in n)) order[++kinds] = $1
     d = 100 * ($4 - $3); n[$1]++; sum[$1] += d; squares[$1] += d * d
   }

@@ -194,11 +194,11 @@ TEST_CASE("without fused multiply-adds SGD steps as LibTorch does, but for round
     run.next_gradient();
     run.step(sgd);
     const sparsify::detail::SGDNumbers numbers{0.1F, m, 1 - dampening, 0.05F, nesterov, i == 0};
-    const auto span = run.span();
-    if (masked && momentum) sparsify::detail::sgd_span<false, true, true>(span, 0, span.count, numbers);
-    if (masked && !momentum) sparsify::detail::sgd_span<false, true, false>(span, 0, span.count, numbers);
-    if (!masked && momentum) sparsify::detail::sgd_span<false, false, true>(span, 0, span.count, numbers);
-    if (!masked && !momentum) sparsify::detail::sgd_span<false, false, false>(span, 0, span.count, numbers);
+    auto span = run.span();
+    if (!momentum) span.first = nullptr;
+    sparsify::detail::with_kind(span, numbers, [&](auto kind) {
+      sparsify::detail::sgd_span<false, decltype(kind)>(span, 0, span.count, numbers);
+    });
     run.check();
   }
 }

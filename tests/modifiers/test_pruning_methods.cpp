@@ -487,7 +487,8 @@ TEST_CASE("methods with a state of their own go on after a resume as if nothing 
 }
 
 TEST_CASE("every method takes sparsities of 0 and of 1, and says when nothing is left") {
-  const std::string method = GENERATE("magnitude", "global", "acdc", "movement", "rigl", "obs", "mfac");
+  const std::string method =
+      GENERATE("magnitude", "global", "acdc", "movement", "rigl", "topkast", "obs", "mfac");
   const double sparsity = GENERATE(0.0, 1.0);
   CAPTURE(method, sparsity);
   auto net = conv_net();
@@ -495,8 +496,11 @@ TEST_CASE("every method takes sparsities of 0 and of 1, and says when nothing is
   Session session(recipe_of(method, {0, 2}, 0.5, 2, {"9.weight"}, sparsity), *net, *sgd, 6);
   train(session, net, *sgd, 12);
   session.finish();
+  const auto& notes = session.state().notes;
   for (const auto* name : {"0.weight", "3.weight", "6.weight"}) {
     const auto zeros = weight_of(net, name).eq(0);
+    const auto emptied = "pruning: nothing is left of " + std::string(name);
+    CHECK(std::count(notes.begin(), notes.end(), emptied) == (sparsity == 1 ? 1 : 0));
     if (sparsity == 1)
       CHECK(zeros.all().item<bool>());
     else

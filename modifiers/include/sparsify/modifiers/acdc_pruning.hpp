@@ -86,9 +86,12 @@ class ACDCPruning : public Modifier {
                   " of " + std::to_string(phases_));
     if (!options_.leave_enabled) return;
     const double sparsity = options_.compression_sparsity.number;
-    if (options_.global_sparsity) return detail::check_sparsity_holds(state, selected_, mask_type_, sparsity);
-    for (const auto& parameter : selected_)
-      detail::check_sparsity_holds(state, {parameter}, mask_type_, sparsity);
+    if (options_.global_sparsity)
+      detail::check_sparsity_holds(state, selected_, mask_type_, sparsity);
+    else
+      for (const auto& parameter : selected_)
+        detail::check_sparsity_holds(state, {parameter}, mask_type_, sparsity);
+    note_emptied(state, selected_);
   }
 
  private:

@@ -107,6 +107,7 @@ class RigLPruning : public Modifier {
       if (count_zeros(selected_[i].tensor) < pruned(i))
         throw Error(selected_[i].name + " is less sparse than its mask at the end");
     }
+    note_emptied(state, selected_);
   }
 
   void save(StateDict& state) const override {

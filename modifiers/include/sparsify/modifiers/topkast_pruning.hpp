@@ -125,6 +125,7 @@ class TopKASTPruning : public Modifier {
     }
     if (zeros < std::floor(options_.forward_sparsity.number * total) - static_cast<double>(selected_.size()))
       throw Error("the selected weights are less sparse than forward_sparsity at the end");
+    note_emptied(state, selected_);
   }
 
   void save(StateDict& state) const override {

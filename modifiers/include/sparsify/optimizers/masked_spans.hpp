@@ -4,9 +4,14 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "sparsify/isa.hpp"
 #include "sparsify/over_threads.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 // One pass over weight, gradient, state and mask, with the operations of LibTorch's optimizers in their
 // order, so that results are the same to the bit where LibTorch uses fused multiply-adds (AVX2 and later).
@@ -47,7 +52,14 @@ inline __attribute__((always_inline)) float multiply_add(float a, float b, float
   return kFused ? __builtin_fmaf(a, b, c) : a * b + c;
 }
 
-template <bool kFused, bool kMasked, bool kMomentum>
+/// What is decided once for all elements: a loop with choices in it is not vectorised.
+template <bool kMasked_, bool kDecays_, bool kMomentum_, bool kNesterov_, bool kFirstStep_>
+struct SGDKind {
+  static constexpr bool kMasked = kMasked_, kDecays = kDecays_, kMomentum = kMomentum_,
+                        kNesterov = kNesterov_, kFirstStep = kFirstStep_;
+};
+
+template <bool kFused, class Kind>
 inline __attribute__((always_inline)) void sgd_span(const MaskedSpan& span, std::int64_t begin,
                                                     std::int64_t end, const SGDNumbers& n) {
   auto* __restrict weight = span.weight;
@@ -55,20 +67,20 @@ inline __attribute__((always_inline)) void sgd_span(const MaskedSpan& span, std:
   const auto* __restrict gradient = span.gradient;
   const auto* __restrict keep = span.keep;
   const float lr = -n.lr, momentum = n.momentum, undamped = n.undamped, decay = n.weight_decay;
-  const bool nesterov = n.nesterov, first_step = n.first_step, decays = decay != 0;
 #pragma omp simd
   for (std::int64_t i = begin; i < end; ++i) {
     float w = weight[i], change = gradient[i];
-    if (kMasked) change = masked(change, keep, i);
-    change = decays ? multiply_add<kFused>(w, decay, change) : change;
-    if (kMomentum) {
-      const float moved = multiply_add<kFused>(change, undamped, buffer[i] * momentum);
-      const float velocity = first_step ? change : moved;
+    if constexpr (Kind::kMasked) change = masked(change, keep, i);
+    if constexpr (Kind::kDecays) change = multiply_add<kFused>(w, decay, change);
+    if constexpr (Kind::kMomentum) {
+      float velocity = change;
+      if constexpr (!Kind::kFirstStep)
+        velocity = multiply_add<kFused>(change, undamped, buffer[i] * momentum);
       buffer[i] = velocity;
-      change = nesterov ? multiply_add<kFused>(velocity, momentum, change) : velocity;
+      change = Kind::kNesterov ? multiply_add<kFused>(velocity, momentum, change) : velocity;
     }
     w = multiply_add<kFused>(change, lr, w);
-    weight[i] = kMasked ? masked(w, keep, i) : w;
+    weight[i] = Kind::kMasked ? masked(w, keep, i) : w;
   }
 }
 
@@ -93,6 +105,36 @@ inline __attribute__((always_inline)) void adamw_span(const MaskedSpan& span, st
   }
 }
 
+#if defined(__x86_64__)
+// The loop above with 8 elements at a time: compilers keep its root, which may set errno, out of vectors.
+template <bool kMasked>
+__attribute__((target("avx2,fma"))) void adamw_avx2(const MaskedSpan& span, std::int64_t begin,
+                                                    std::int64_t end, const AdamWNumbers& n) {
+  const auto shrink = _mm256_set1_ps(n.shrink), beta1 = _mm256_set1_ps(n.beta1),
+             rest1 = _mm256_set1_ps(n.rest1), beta2 = _mm256_set1_ps(n.beta2),
+             rest2 = _mm256_set1_ps(n.rest2), root_correction2 = _mm256_set1_ps(n.root_correction2),
+             eps = _mm256_set1_ps(n.eps), step_size = _mm256_set1_ps(-n.step_size);
+  std::int64_t i = begin;
+  for (; i + 8 <= end; i += 8) {
+    auto kept = _mm256_setzero_ps();
+    if (kMasked) {
+      const auto bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(span.keep + i));
+      kept = _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_setzero_si256(), _mm256_cvtepu8_epi32(bytes)));
+    }
+    auto g = _mm256_loadu_ps(span.gradient + i), w = _mm256_mul_ps(_mm256_loadu_ps(span.weight + i), shrink);
+    if (kMasked) g = _mm256_and_ps(g, kept);
+    const auto mean = _mm256_fmadd_ps(g, rest1, _mm256_mul_ps(_mm256_loadu_ps(span.first + i), beta1));
+    const auto square =
+        _mm256_fmadd_ps(_mm256_mul_ps(rest2, g), g, _mm256_mul_ps(_mm256_loadu_ps(span.second + i), beta2));
+    _mm256_storeu_ps(span.first + i, mean), _mm256_storeu_ps(span.second + i, square);
+    const auto denominator = _mm256_add_ps(_mm256_div_ps(_mm256_sqrt_ps(square), root_correction2), eps);
+    w = _mm256_add_ps(w, _mm256_div_ps(_mm256_mul_ps(step_size, mean), denominator));
+    _mm256_storeu_ps(span.weight + i, kMasked ? _mm256_and_ps(w, kept) : w);
+  }
+  adamw_span<true, kMasked>(span, i, end, n);
+}
+#endif
+
 /// Runs `body(fused)`, with fused multiply-adds where the machine has them; the argument is a constant type.
 template <class Body>
 void with_best_arithmetic(const Body& body) {
@@ -103,25 +145,43 @@ void with_best_arithmetic(const Body& body) {
   body(std::false_type{});
 }
 
+/// Calls `run` with the value as a constant type.
+template <class Run>
+void with_constant(bool value, const Run& run) {
+  value ? run(std::true_type{}) : run(std::false_type{});
+}
+
+template <class Run>
+void with_kind(const MaskedSpan& span, const SGDNumbers& n, const Run& run) {
+  with_constant(span.keep != nullptr, [&](auto masked) {
+    with_constant(n.weight_decay != 0, [&](auto decays) {
+      if (!span.first) return run(SGDKind<masked(), decays(), false, false, false>{});
+      with_constant(n.nesterov, [&](auto nesterov) {
+        with_constant(n.first_step, [&](auto first_step) {
+          run(SGDKind<masked(), decays(), true, nesterov(), first_step()>{});
+        });
+      });
+    });
+  });
+}
+
 inline void step_sgd(const MaskedSpan& span, const SGDNumbers& n) {
-  over_threads(span.count, [&](std::int64_t begin, std::int64_t end) {
-    with_best_arithmetic([&](auto fused) __attribute__((always_inline)) {
-      constexpr bool kFused = decltype(fused)::value;
-      const bool masked = span.keep != nullptr;
-      if (masked && span.first) return sgd_span<kFused, true, true>(span, begin, end, n);
-      if (masked) return sgd_span<kFused, true, false>(span, begin, end, n);
-      if (span.first) return sgd_span<kFused, false, true>(span, begin, end, n);
-      sgd_span<kFused, false, false>(span, begin, end, n);
+  with_kind(span, n, [&](auto kind) {
+    over_threads(span.count, [&](std::int64_t begin, std::int64_t end) {
+      with_best_arithmetic([&](auto fused) __attribute__((always_inline)) {
+        sgd_span<fused(), decltype(kind)>(span, begin, end, n);
+      });
     });
   });
 }
 
 inline void step_adamw(const MaskedSpan& span, const AdamWNumbers& n) {
-  over_threads(span.count, [&](std::int64_t begin, std::int64_t end) {
-    with_best_arithmetic([&](auto fused) __attribute__((always_inline)) {
-      constexpr bool kFused = decltype(fused)::value;
-      if (span.keep != nullptr) return adamw_span<kFused, true>(span, begin, end, n);
-      adamw_span<kFused, false>(span, begin, end, n);
+  with_constant(span.keep != nullptr, [&](auto masked) {
+    over_threads(span.count, [&](std::int64_t begin, std::int64_t end) {
+#if defined(__x86_64__)
+      if (best_isa() != Isa::kBaseline) return adamw_avx2<masked()>(span, begin, end, n);
+#endif
+      adamw_span<false, masked()>(span, begin, end, n);
     });
   });
 }

@@ -19,13 +19,14 @@ inline bool op_is(const GraphNode& node, const std::unordered_set<std::string>& 
   return names.count(node.op.compare(0, 6, "aten::") == 0 ? node.op.substr(6) : node.op) > 0;
 }
 
-inline bool is_concatenation(const GraphNode& node) { return op_is(node, {"cat"}); }
+inline bool is_concatenation(const GraphNode& node) { return op_is(node, {"cat", "stack"}); }
 
 /// Gives values of its input on without computing: what was on a grid stays on it.
 inline bool passes_values(const GraphNode& node) {
   if (node.op == "aten::constant_pad_nd") return number(node, "value", 0) == 0;
   return op_is(node, {"max_pool2d",
                       "max_pool2d_with_indices",
+                      "adaptive_max_pool2d",
                       "flatten",
                       "unflatten",
                       "view",
