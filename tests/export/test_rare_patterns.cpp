@@ -111,9 +111,12 @@ const std::vector<Pattern>& cases() {
        [](N& n, T x) {
          const auto a = std::get<0>(torch::adaptive_max_pool2d(n.layer("a", x, 8).relu(), {4, 4}));
          return n.layer("b", a, 8).relu();
-       },
-       {},
-       {{"MaxPool", 1}, {"Transpose", 1}}},
+       }},
+      {"stacked maps",
+       [](N& n, T x) {
+         const auto both = torch::stack({n.layer("a", x, 8).relu(), n.layer("b", x, 8).relu()}, 2);
+         return n.layer("c", both.flatten(1, 2), 8).relu();
+       }},
       {"group norm between layers",
        [](N& n, T x) { return n.layer("b", n.group_norm("g", n.conv("a", x, 8), 2).relu(), 8).relu(); },
        {},

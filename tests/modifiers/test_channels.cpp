@@ -351,6 +351,8 @@ TEST_CASE("channels in another order compute the same, and optimizer, gradients 
   const auto optimizer_name = GENERATE("sgd", "adam", "rmsprop");
   const bool training = GENERATE(false, true);
   Coupled one, other;
+  // Optimizers that divide by gradients' size make steps of the rounding of gradients that are really 0.
+  one.to(torch::kDouble), other.to(torch::kDouble);
   auto optimizer_of = [&](Coupled& net) -> std::unique_ptr<torch::optim::Optimizer> {
     if (optimizer_name == std::string("sgd"))
       return std::make_unique<torch::optim::SGD>(net.parameters(),
@@ -372,7 +374,7 @@ TEST_CASE("channels in another order compute the same, and optimizer, gradients 
     net.forward(x).square().mean().backward();
     optimizer.step();
   };
-  const auto x = images();
+  const auto x = images().to(torch::kDouble);
   update(one, *one_optimizer, x), update(other, *other_optimizer, x);
   auto state = state_of(one, *one_optimizer), plain = state_of(other, *other_optimizer);
   for (auto* each : {&state, &plain}) {
@@ -384,7 +386,7 @@ TEST_CASE("channels in another order compute the same, and optimizer, gradients 
   CHECK(state.rearrangements == 6);
   CHECK_FALSE(torch::equal(one.conv2->weight, other.conv2->weight));
   one.train(training), other.train(training);
-  const auto y = images();
+  const auto y = images().to(torch::kDouble);
   CHECK(torch::allclose(one.forward(y), other.forward(y), 1e-4, 1e-5));
   for (int i = 0; i < 3; ++i) {
     update(one, *one_optimizer, y), update(other, *other_optimizer, y);

@@ -487,8 +487,7 @@ TEST_CASE("methods with a state of their own go on after a resume as if nothing 
 }
 
 TEST_CASE("every method takes sparsities of 0 and of 1, and says when nothing is left") {
-  const std::string method =
-      GENERATE("magnitude", "global", "acdc", "movement", "rigl", "topkast", "obs", "mfac");
+  const std::string method = GENERATE("magnitude", "global", "acdc", "movement", "rigl", "obs", "mfac");
   const double sparsity = GENERATE(0.0, 1.0);
   CAPTURE(method, sparsity);
   auto net = conv_net();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -8,10 +9,6 @@
 
 #include "sparsify/isa.hpp"
 #include "sparsify/over_threads.hpp"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 // One pass over weight, gradient, state and mask, with the operations of LibTorch's optimizers in their
 // order, so that results are the same to the bit where LibTorch uses fused multiply-adds (AVX2 and later).
@@ -84,56 +81,53 @@ inline __attribute__((always_inline)) void sgd_span(const MaskedSpan& span, std:
   }
 }
 
+using FourFloats __attribute__((vector_size(16))) = float;
+
+// Compilers keep a root that may set errno out of vectors.
+inline __attribute__((always_inline)) FourFloats root(FourFloats values) {
+#if __has_builtin(__builtin_elementwise_sqrt)
+  return __builtin_elementwise_sqrt(values);
+#elif __has_builtin(__builtin_ia32_sqrtps)
+  return __builtin_ia32_sqrtps(values);
+#else
+  for (int i = 0; i < 4; ++i) values[i] = __builtin_sqrtf(values[i]);
+  return values;
+#endif
+}
+
 template <bool kFused, bool kMasked>
 inline __attribute__((always_inline)) void adamw_span(const MaskedSpan& span, std::int64_t begin,
                                                       std::int64_t end, const AdamWNumbers& n) {
-  auto* __restrict weight = span.weight;
-  auto* __restrict first = span.first;
-  auto* __restrict second = span.second;
-  const auto* __restrict gradient = span.gradient;
-  const auto* __restrict keep = span.keep;
+  constexpr std::int64_t kBlock = 64;
+  alignas(FourFloats) float roots[kBlock] = {};
+  for (std::int64_t start = begin; start < end; start += kBlock) {
+    auto* __restrict weight = span.weight + start;
+    auto* __restrict first = span.first + start;
+    auto* __restrict second = span.second + start;
+    const auto* __restrict gradient = span.gradient + start;
+    const auto* __restrict keep = span.keep + (kMasked ? start : 0);
+    const std::int64_t count = std::min(kBlock, end - start);
 #pragma omp simd
-  for (std::int64_t i = begin; i < end; ++i) {
-    float g = gradient[i], w = weight[i] * n.shrink;
-    if (kMasked) g = masked(g, keep, i);
-    const float mean = multiply_add<kFused>(g, n.rest1, first[i] * n.beta1);
-    const float square = multiply_add<kFused>(n.rest2 * g, g, second[i] * n.beta2);
-    first[i] = mean, second[i] = square;
-    const float denominator = __builtin_sqrtf(square) / n.root_correction2 + n.eps;
-    w = w + -n.step_size * mean / denominator;
-    weight[i] = kMasked ? masked(w, keep, i) : w;
-  }
-}
-
-#if defined(__x86_64__)
-// The loop above with 8 elements at a time: compilers keep its root, which may set errno, out of vectors.
-template <bool kMasked>
-__attribute__((target("avx2,fma"))) void adamw_avx2(const MaskedSpan& span, std::int64_t begin,
-                                                    std::int64_t end, const AdamWNumbers& n) {
-  const auto shrink = _mm256_set1_ps(n.shrink), beta1 = _mm256_set1_ps(n.beta1),
-             rest1 = _mm256_set1_ps(n.rest1), beta2 = _mm256_set1_ps(n.beta2),
-             rest2 = _mm256_set1_ps(n.rest2), root_correction2 = _mm256_set1_ps(n.root_correction2),
-             eps = _mm256_set1_ps(n.eps), step_size = _mm256_set1_ps(-n.step_size);
-  std::int64_t i = begin;
-  for (; i + 8 <= end; i += 8) {
-    auto kept = _mm256_setzero_ps();
-    if (kMasked) {
-      const auto bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(span.keep + i));
-      kept = _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_setzero_si256(), _mm256_cvtepu8_epi32(bytes)));
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float g = kMasked ? masked(gradient[i], keep, i) : gradient[i];
+      weight[i] *= n.shrink;  // here, or compilers would fuse it with the sum below
+      first[i] = multiply_add<kFused>(g, n.rest1, first[i] * n.beta1);
+      roots[i] = second[i] = multiply_add<kFused>(n.rest2 * g, g, second[i] * n.beta2);
     }
-    auto g = _mm256_loadu_ps(span.gradient + i), w = _mm256_mul_ps(_mm256_loadu_ps(span.weight + i), shrink);
-    if (kMasked) g = _mm256_and_ps(g, kept);
-    const auto mean = _mm256_fmadd_ps(g, rest1, _mm256_mul_ps(_mm256_loadu_ps(span.first + i), beta1));
-    const auto square =
-        _mm256_fmadd_ps(_mm256_mul_ps(rest2, g), g, _mm256_mul_ps(_mm256_loadu_ps(span.second + i), beta2));
-    _mm256_storeu_ps(span.first + i, mean), _mm256_storeu_ps(span.second + i, square);
-    const auto denominator = _mm256_add_ps(_mm256_div_ps(_mm256_sqrt_ps(square), root_correction2), eps);
-    w = _mm256_add_ps(w, _mm256_div_ps(_mm256_mul_ps(step_size, mean), denominator));
-    _mm256_storeu_ps(span.weight + i, kMasked ? _mm256_and_ps(w, kept) : w);
+    for (auto* four = roots; four < roots + kBlock; four += 4) {
+      FourFloats values;
+      std::memcpy(&values, four, sizeof values);
+      values = root(values);
+      std::memcpy(four, &values, sizeof values);
+    }
+#pragma omp simd
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float denominator = roots[i] / n.root_correction2 + n.eps;
+      const float w = weight[i] + -n.step_size * first[i] / denominator;
+      weight[i] = kMasked ? masked(w, keep, i) : w;
+    }
   }
-  adamw_span<true, kMasked>(span, i, end, n);
 }
-#endif
 
 /// Runs `body(fused)`, with fused multiply-adds where the machine has them; the argument is a constant type.
 template <class Body>
@@ -178,10 +172,9 @@ inline void step_sgd(const MaskedSpan& span, const SGDNumbers& n) {
 inline void step_adamw(const MaskedSpan& span, const AdamWNumbers& n) {
   with_constant(span.keep != nullptr, [&](auto masked) {
     over_threads(span.count, [&](std::int64_t begin, std::int64_t end) {
-#if defined(__x86_64__)
-      if (best_isa() != Isa::kBaseline) return adamw_avx2<masked()>(span, begin, end, n);
-#endif
-      adamw_span<false, masked()>(span, begin, end, n);
+      with_best_arithmetic([&](auto fused) __attribute__((always_inline)) {
+        adamw_span<fused(), masked()>(span, begin, end, n);
+      });
     });
   });
 }
