@@ -6,6 +6,7 @@
 
 #include <cstdio>
 
+#include "workflow/metric_names.hpp"
 #include "workflow/table.hpp"
 
 namespace sparsify {
@@ -74,11 +75,11 @@ void Progress::step(const TrainProgress& p) {
                          p.images_per_second, left.c_str()));
 }
 
-std::string describe(const EpochMetrics& row, std::int64_t epochs) {
-  return print("epoch %lld/%lld  loss %.4f  val top-1 %.2f %%  sparsity %.1f %%  %s%.0f img/s  %.1f s",
-               static_cast<long long>(row.epoch + 1), static_cast<long long>(epochs), row.train_loss,
-               100 * row.val.top1, 100 * row.sparsity, row.quantized ? "INT8  " : "", row.images_per_second,
-               row.seconds);
+std::string describe(const EpochMetrics& row, const std::string& metric, std::int64_t epochs) {
+  return print("epoch %lld/%lld  loss %.4f  val %s %.2f %%  sparsity %.1f %%  %s%.0f img/s  %.1f s",
+               static_cast<long long>(row.epoch + 1), static_cast<long long>(epochs),
+               value_of(row.train, "loss"), label_of(metric).c_str(), 100 * row.val[metric],
+               100 * row.sparsity, row.quantized ? "INT8  " : "", row.images_per_second, row.seconds);
 }
 
 }  // namespace sparsify

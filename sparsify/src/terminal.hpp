@@ -46,6 +46,6 @@ class Progress {
 };
 
 /// "epoch 3/12  loss 1.2034  val top-1 71.20 %  sparsity 43.1 %  INT8  2100 img/s  5.6 s".
-std::string describe(const EpochMetrics& row, std::int64_t epochs);
+std::string describe(const EpochMetrics& row, const std::string& metric, std::int64_t epochs);
 
 }  // namespace sparsify

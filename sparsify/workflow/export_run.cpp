@@ -9,7 +9,6 @@
 #include "sparsify/onnx/check.hpp"
 #include "sparsify/onnx/inspect.hpp"
 #include "sparsify/onnx/lint.hpp"
-#include "sparsify/trainers/loader.hpp"
 #include "sparsify/trainers/optimizers.hpp"
 #include "workflow/model_card.hpp"
 #include "workflow/recipe_quantization.hpp"
@@ -105,7 +104,8 @@ ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example,
   partial += ".unchecked";
   Unless leftover(partial);
   ExportOutcome outcome;
-  outcome.report = onnx::export_model(*saved.model, example, options, partial, trained ? &*trained : nullptr);
+  Recordable recordable{*saved.model};
+  outcome.report = onnx::export_model(recordable, example, options, partial, trained ? &*trained : nullptr);
   onnx::check_model(partial);
   outcome.report.path = partial;
   target == onnx::Target::kCpu ? compare_with_plan(outcome) : look_for_broken_rules(outcome);
@@ -123,25 +123,20 @@ ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example,
   return outcome;
 }
 
-at::Tensor first_image(const trainers::Datasets& data) {
-  trainers::Loader loader(data.val, trainers::in_order(data, 1, 0));
-  loader.start_epoch(0);
-  return loader.next()->images;
-}
-
 at::Tensor example_input(const ModelCard& card) {
   return torch::randn({1, 3, card.image_size, card.image_size}, at::make_generator<at::CPUGeneratorImpl>(0));
 }
 
 std::vector<std::string> requantize(SavedModel& saved, const Quantization::Options& options,
-                                    const trainers::Datasets& data, const CalibrationOptions& calibration) {
+                                    const DataSource& data, const CalibrationOptions& calibration) {
   Recipe recipe;
   recipe.add<Quantization>(options);
   recipe.other_name = saved.recipe.other_name;
   saved.session = std::make_unique<Session>(recipe, *saved.model, *saved.optimizer, 1);
   saved.recipe = recipe;
   saved.requantized = true;
-  return calibrate(*saved.session, *saved.model, data, calibration);
+  const auto images = data.calibration_images(calibration.batch_size, calibration.workers);
+  return calibrate(*saved.session, *saved.model, *images, calibration);
 }
 
 }  // namespace sparsify

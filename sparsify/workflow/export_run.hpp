@@ -9,6 +9,7 @@
 #include "sparsify/onnx/export.hpp"
 #include "sparsify/onnx/runtime.hpp"
 #include "sparsify/trainers/calibrate.hpp"
+#include "workflow/data_source.hpp"
 #include "workflow/saved_model.hpp"
 
 namespace sparsify {
@@ -32,8 +33,6 @@ struct ExportOutcome {
 ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target,
                              int opset, const std::filesystem::path& path);
 
-/// The first validation image as the network gets it, [1, 3, H, W].
-at::Tensor first_image(const trainers::Datasets& data);
 /// An example when no data is at hand: seeded noise of the model's input size.
 at::Tensor example_input(const ModelCard& card);
 
@@ -41,6 +40,6 @@ at::Tensor example_input(const ModelCard& card);
 /// and batch-norms stay as they are unless `calibration` asks for more. The model is marked "requantized".
 /// Returns what the user should know.
 std::vector<std::string> requantize(SavedModel& saved, const Quantization::Options& options,
-                                    const trainers::Datasets& data, const CalibrationOptions& calibration);
+                                    const DataSource& data, const CalibrationOptions& calibration);
 
 }  // namespace sparsify

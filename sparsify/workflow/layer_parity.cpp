@@ -8,7 +8,6 @@
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/onnx/temporary_folder.hpp"
 #include "sparsify/onnx/trained_steps.hpp"
-#include "sparsify/trainers/loader.hpp"
 #include "workflow/export_run.hpp"
 #include "workflow/input_error.hpp"
 
@@ -18,13 +17,12 @@ namespace {
 // All rounded tensors of a batch are held twice.
 constexpr std::int64_t kImagesAtOnce = 8;
 
-onnx::NextBatch first_images(trainers::Loader& loader, std::int64_t images) {
-  loader.start_epoch(0);
-  return [&loader, left = images](at::Tensor& input, at::Tensor&) mutable {
+onnx::NextBatch first_images(Validation& validation, std::int64_t images) {
+  return [&validation, left = images](at::Tensor& input, at::Tensor&) mutable {
     if (left <= 0) return false;
-    const auto batch = loader.next();
+    const auto batch = validation.next();
     if (!batch) return false;
-    input = batch->images.narrow(0, 0, std::min(left, batch->images.size(0)));
+    input = batch->narrow(0, 0, std::min(left, batch->size(0)));
     left -= input.size(0);
     return true;
   };
@@ -38,9 +36,8 @@ const onnx::TensorParity* LayerParity::first_different() const {
   return found == tensors.end() ? nullptr : &*found;
 }
 
-LayerParity measure_layer_parity(const SavedModel& saved, const trainers::Datasets& data,
-                                 std::int64_t batch_size, std::int64_t workers, std::int64_t images,
-                                 const ImageProgress& progress) {
+LayerParity measure_layer_parity(const SavedModel& saved, const DataSource& data, std::int64_t batch_size,
+                                 std::int64_t workers, std::int64_t images, const ImageProgress& progress) {
   auto* quantization = saved.session->find<Quantization>();
   if (!quantization || !quantization->active())
     throw InputError(saved.checkpoint.string() +
@@ -50,26 +47,27 @@ LayerParity measure_layer_parity(const SavedModel& saved, const trainers::Datase
   const auto target = parse_target(trained.plan.scheme);
   const onnx::TemporaryFolder folder;
   const auto file = folder / "model.onnx";
-  const auto outcome = export_checked(saved, first_image(data), target, onnx::ExportOptions{}.opset, file);
+  const auto outcome = export_checked(saved, data.first_image(), target, onnx::ExportOptions{}.opset, file);
   const auto options = onnx::comparison_options(target);
-  const onnx::Forward forward = [&](const at::Tensor& input) { return saved.forward(input); };
+  const Forward forward = [&](const at::Tensor& input) { return saved.forward(input); };
 
   LayerParity parity;
   parity.engine = "ONNX Runtime " + onnx::Engine::version();
   parity.target = onnx::name(target);
   parity.warnings = outcome.warnings;
   parity.broken = outcome.broken;
-  parity.images = std::min(images, data.val->size());
-  trainers::Loader loader(data.val, trainers::in_order(data, kImagesAtOnce, workers));
+  const auto pass = data.validation(kImagesAtOnce, workers);
+  parity.images = std::min(images, pass->images());
+  const auto reported = reporting(forward, "tensor by tensor", parity.images, progress);
   parity.tensors = onnx::compare_tensors(
       outcome.report.rounded, onnx::steps_in_onnxruntime(file, outcome.report.rounded, options),
       onnx::steps_of_trained(*quantization, trained,
-                             reporting(forward, "tensor by tensor", parity.images, progress)),
-      first_images(loader, images));
+                             [&](const at::Tensor& input) { return reported(input).front(); }),
+      first_images(*pass, images));
   onnx::Engine engine(file, options);
+  const auto validation = data.validation(batch_size, workers);
   parity.whole = compare(
-      data, batch_size, workers, forward, [&](const at::Tensor& input) { return engine.run(input); },
-      progress);
+      *validation, forward, [&](const at::Tensor& input) { return engine.run(Outputs{input}); }, progress);
   return parity;
 }
 

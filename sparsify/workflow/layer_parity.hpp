@@ -7,6 +7,7 @@
 
 #include "sparsify/onnx/tensor_parity.hpp"
 #include "workflow/parity.hpp"
+#include "workflow/data_source.hpp"
 #include "workflow/saved_model.hpp"
 
 namespace sparsify {
@@ -28,8 +29,8 @@ struct LayerParity {
 /// Exports a model with trained quantizers to a temporary file, for the engines it was quantized for, and
 /// runs that in ONNX Runtime: for cpu optimised, for gpu as it stands. Tensors are compared on the first
 /// `images` of the validation set. Throws InputError when nothing is quantized.
-LayerParity measure_layer_parity(const SavedModel& saved, const trainers::Datasets& data,
-                                 std::int64_t batch_size, std::int64_t workers, std::int64_t images,
+LayerParity measure_layer_parity(const SavedModel& saved, const DataSource& data, std::int64_t batch_size,
+                                 std::int64_t workers, std::int64_t images,
                                  const ImageProgress& progress = {});
 
 }  // namespace sparsify

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "sparsify/load_recipe.hpp"
 #include "sparsify/trainers/transforms.hpp"
@@ -16,6 +17,7 @@ struct ModelCard {
   std::string model;
   std::int64_t num_classes = 0, image_size = 0;
   trainers::Normalization normalization{};
+  std::vector<std::string> class_names{};  ///< empty in files of earlier versions
   std::string data;
   std::string recipe_name, recipe_text;
   RecipeArguments recipe_arguments{};

@@ -3,17 +3,60 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "sparsify/error.hpp"
-#include "sparsify/trainers/loader.hpp"
-#include "sparsify/trainers/trainer.hpp"
+#include "workflow/metric_names.hpp"
 #include "workflow/problems.hpp"
 #include "workflow/table.hpp"
 
 namespace sparsify {
 
-onnx::Forward reporting(onnx::Forward forward, std::string what, std::int64_t of, ImageProgress progress) {
+namespace {
+
+class Differences {
+ public:
+  void add(const Outputs& trained, const Outputs& engine) {
+    if (trained.size() != engine.size())
+      throw Error("the exported model has " + std::to_string(engine.size()) + " outputs, the trained model " +
+                  std::to_string(trained.size()));
+    for (std::size_t i = 0; i < trained.size(); ++i) add(trained[i], engine[i]);
+  }
+  double largest() const { return largest_; }
+  double mean() const { return sum_ / std::max(1.0, elements_); }
+
+ private:
+  void add(const at::Tensor& trained, const at::Tensor& engine) {
+    if (trained.sizes() != engine.sizes())
+      throw Error("the exported model's output has shape " + c10::str(engine.sizes()) +
+                  ", the trained model's " + c10::str(trained.sizes()));
+    const auto difference = (trained - engine).abs();
+    largest_ = std::max(largest_, difference.max().item<double>());
+    sum_ += difference.sum(at::kDouble).item<double>();
+    elements_ += static_cast<double>(difference.numel());
+  }
+
+  double largest_ = 0, sum_ = 0, elements_ = 0;
+};
+
+Outputs on_cpu(Outputs outputs) {
+  for (auto& output : outputs) output = output.to(at::kCPU, at::kFloat);
+  return outputs;
+}
+
+/// How far an export may be from the model it was made of.
+struct Tolerance {
+  double metric, agreement;
+};
+
+Tolerance tolerance(const std::string& metric) {
+  return metric == "top1" ? Tolerance{0.002, 0.99} : Tolerance{0.005, 0.98};
+}
+
+}  // namespace
+
+Forward reporting(Forward forward, std::string what, std::int64_t of, ImageProgress progress) {
   if (!progress) return forward;
   return [=, done = std::int64_t{0}](const at::Tensor& images) mutable {
     auto result = forward(images);
@@ -22,42 +65,38 @@ onnx::Forward reporting(onnx::Forward forward, std::string what, std::int64_t of
   };
 }
 
-Parity compare(const trainers::Datasets& data, std::int64_t batch_size, std::int64_t workers,
-               const onnx::Forward& trained_forward, const onnx::Forward& engine_forward,
+Parity compare(Validation& validation, const Forward& trained_forward, const Forward& engine_forward,
                const ImageProgress& progress) {
   const torch::NoGradGuard no_grad;
-  const auto images_in_all = data.val->size();
-  const auto trained = reporting(trained_forward, "trained model", images_in_all, progress);
-  const auto engine = reporting(engine_forward, "exported model", images_in_all, progress);
+  const auto trained =
+      reporting(trained_forward, "trained and exported model", validation.images(), progress);
+  Differences differences;
+  Equal decisions;
+  while (const auto images = validation.next()) {
+    const auto expected = on_cpu(trained(*images)), found = on_cpu(engine_forward(*images));
+    differences.add(expected, found);
+    validation.add(0, expected), validation.add(1, found);
+    const auto equal = validation.compare(expected, found);
+    decisions.equal += equal.equal, decisions.of += equal.of;
+  }
   Parity parity;
-  std::vector<at::Tensor> expected;  // logits of every batch: a few bytes an image, and the model runs once
-  parity.trained = evaluate(data, batch_size, workers, [&](const at::Tensor& images) {
-    expected.push_back(trained(images).to(at::kCPU, at::kFloat));
-    return expected.back();
-  });
-  trainers::Loader loader(data.val, trainers::in_order(data, batch_size, workers));  // the same batches again
-  loader.start_epoch(0);
-  std::size_t index = 0;
-  parity.engine = onnx::compare(
-      engine, [&](const at::Tensor&) { return expected.at(index++); },
-      [&](at::Tensor& images, at::Tensor& labels) {
-        auto batch = loader.next();
-        if (batch) images = batch->images, labels = batch->labels;
-        return batch.has_value();
-      });
+  parity.metric = validation.metric();
+  parity.trained = validation.result(0), parity.engine = validation.result(1);
+  parity.agreement = decisions.of > 0 ? decisions.equal / decisions.of : 1;
+  parity.max_difference = differences.largest(), parity.mean_difference = differences.mean();
   return parity;
 }
 
 std::vector<std::string> complaints(const Parity& parity, const std::string& engine) {
   std::vector<std::string> found;
-  const double top1 = parity.engine.engine_accuracy.value_or(parity.trained.top1);
-  if (std::abs(top1 - parity.trained.top1) > 0.002 + 1e-9)
-    found.push_back(engine + " reaches " + format_percent(top1) +
-                    " top-1 with the exported model, the trained model " +
-                    format_percent(parity.trained.top1));
-  if (parity.engine.agreement < 0.99)
-    found.push_back(engine + " decides like the trained model for only " +
-                    format_percent(parity.engine.agreement) + " of the images");
+  const auto allowed = tolerance(parity.metric);
+  if (std::abs(parity.engine_metric() - parity.trained_metric()) > allowed.metric + 1e-9)
+    found.push_back(engine + " reaches " + format_percent(parity.engine_metric()) + " " +
+                    label_of(parity.metric) + " with the exported model, the trained model " +
+                    format_percent(parity.trained_metric()));
+  if (parity.agreement < allowed.agreement)
+    found.push_back(engine + " decides like the trained model for only " + format_percent(parity.agreement) +
+                    " of the " + decisions_of(parity.metric));
   return found;
 }
 

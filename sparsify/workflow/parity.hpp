@@ -6,16 +6,20 @@
 #include <string>
 #include <vector>
 
-#include "sparsify/onnx/parity.hpp"
-#include "sparsify/trainers/dataset.hpp"
-#include "sparsify/trainers/metrics.hpp"
+#include "sparsify/trainers/task.hpp"
 
 namespace sparsify {
 
 /// An exported model beside the trained one, over a whole validation set.
 struct Parity {
-  Evaluation trained;         ///< of the trained model
-  onnx::ParityReport engine;  ///< how far the exported file is from it, and its accuracy
+  std::string metric;          ///< the figure that both are judged by
+  Evaluation trained, engine;  ///< of the trained model and of the exported file
+  double agreement = 0;        ///< share of equal decisions, 0 to 1
+  double max_difference = 0;   ///< largest absolute difference of an output element
+  double mean_difference = 0;  ///< mean absolute difference
+
+  double trained_metric() const { return trained[metric]; }
+  double engine_metric() const { return engine[metric]; }
 };
 
 /// Called after every batch: what runs, on how many images it has run, and on how many it will. What it
@@ -23,13 +27,14 @@ struct Parity {
 using ImageProgress = std::function<void(const std::string& what, std::int64_t done, std::int64_t of)>;
 
 /// `forward` that says how far it is; `of`: images in all.
-onnx::Forward reporting(onnx::Forward forward, std::string what, std::int64_t of, ImageProgress progress);
+Forward reporting(Forward forward, std::string what, std::int64_t of, ImageProgress progress);
 
-/// `trained` and `engine`: images [N, 3, H, W] float32 to logits.
-Parity compare(const trainers::Datasets& data, std::int64_t batch_size, std::int64_t workers,
-               const onnx::Forward& trained, const onnx::Forward& engine, const ImageProgress& progress = {});
+/// Both run on the same batches. Throws Error when their outputs' shapes differ, or there is no image.
+Parity compare(Validation& validation, const Forward& trained, const Forward& engine,
+               const ImageProgress& progress = {});
 
-/// What must not be: more than 0.2 point of top-1 off, or less than 99 % equal decisions.
+/// What must not be: more than 0.2 point of the metric off (0.5 of a detector's), or less than 99 % equal
+/// decisions (98 % equal detections).
 std::vector<std::string> complaints(const Parity& parity, const std::string& engine);
 
 /// Throws Error with all of them; `remark` follows. Nothing without complaints.

@@ -7,6 +7,7 @@
 
 #include "workflow/chart.hpp"
 #include "workflow/html.hpp"
+#include "workflow/metric_names.hpp"
 #include "workflow/table.hpp"
 
 namespace sparsify {
@@ -15,17 +16,16 @@ namespace {
 using nlohmann::json;
 using Rows = std::vector<std::vector<std::string>>;
 
-double engine_top1(const LayerParity& parity) { return parity.whole.engine.engine_accuracy.value_or(0); }
-
 Rows end_to_end(const LayerParity& parity) {
-  const auto& engine = parity.whole.engine;
+  const auto& whole = parity.whole;
+  const auto metric = label_of(whole.metric);
   return {{"", "value"},
-          {"images", std::to_string(engine.samples)},
-          {"top-1, fake-quantized model (fp32)", format_percent(parity.whole.trained.top1)},
-          {"top-1, " + parity.engine, format_percent(engine_top1(parity))},
-          {"equal decisions", format_percent(engine.agreement)},
-          {"largest difference of a logit", format_number(engine.max_difference)},
-          {"mean difference of a logit", format_number(engine.mean_difference)}};
+          {"images", std::to_string(whole.engine.images)},
+          {metric + ", fake-quantized model (fp32)", format_percent(whole.trained_metric())},
+          {metric + ", " + parity.engine, format_percent(whole.engine_metric())},
+          {"equal decisions", format_percent(whole.agreement)},
+          {"largest difference of an output", format_number(whole.max_difference)},
+          {"mean difference of an output", format_number(whole.mean_difference)}};
 }
 
 Rows by_tensor(const LayerParity& parity) {
@@ -91,15 +91,16 @@ json parity_json(const LayerParity& parity) {
                        {"largest", tensor.largest},
                        {"snr", std::isinf(tensor.snr()) ? json(nullptr) : json(tensor.snr())}});
   const auto* first = parity.first_different();
-  const auto& engine = parity.whole.engine;
+  const auto& whole = parity.whole;
   return {{"engine", parity.engine},
           {"target", parity.target},
-          {"images", engine.samples},
-          {"trained", parity.whole.trained.top1},
-          {"final", engine_top1(parity)},
-          {"agreement", engine.agreement},
-          {"max_difference", engine.max_difference},
-          {"mean_difference", engine.mean_difference},
+          {"images", whole.engine.images},
+          {"metric", whole.metric},
+          {"trained", whole.trained_metric()},
+          {"final", whole.engine_metric()},
+          {"agreement", whole.agreement},
+          {"max_difference", whole.max_difference},
+          {"mean_difference", whole.mean_difference},
           {"tensor_images", parity.images},
           {"first_different", first ? json(first->site) : json(nullptr)},
           {"tensors", tensors}};

@@ -4,6 +4,7 @@
 #include "sparsify/trainers/checkpoint.hpp"
 #include "sparsify/trainers/optimizers.hpp"
 #include "sparsify/trainers/weights.hpp"
+#include "workflow/networks.hpp"
 #include "workflow/run_directory.hpp"
 
 namespace sparsify {
@@ -31,9 +32,9 @@ StateDict deployed(const Checkpoint& checkpoint) {
 
 }  // namespace
 
-at::Tensor SavedModel::forward(const at::Tensor& images) const {
+Outputs SavedModel::forward(const at::Tensor& images) const {
   torch::NoGradGuard no_grad;
-  return session->evaluate([&] { return model->forward(images); });
+  return session->evaluate([&] { return model->outputs(images); });
 }
 
 SavedModel open_saved_model(const fs::path& run_or_checkpoint) {
@@ -44,10 +45,7 @@ SavedModel open_saved_model(const fs::path& run_or_checkpoint) {
   saved.card = card_from(checkpoint.metadata, where);
   saved.recipe =
       parse_recipe(saved.card.recipe_text, where + " (recipe)", saved.card.recipe_arguments).recipe;
-  ModelOptions options;
-  options.num_classes = saved.card.num_classes;
-  options.image_size = saved.card.image_size;
-  saved.model = build_model(saved.card.model, options);
+  saved.model = build_network(saved.card);
   load_weights(*saved.model, deployed(checkpoint));
   use_channels_last(*saved.model);
   saved.model->eval();
@@ -68,15 +66,9 @@ StateDict read_model_weights(const fs::path& path) {
   return ours ? deployed(load_checkpoint(path)) : read_weights(path);
 }
 
-trainers::Datasets open_data_for(const ModelCard& card, const std::string& spec) {
-  trainers::DataOptions options;
-  options.image_size = card.image_size;
-  auto data = trainers::open_datasets(spec, options);
-  if (data.val->classes() != card.num_classes)
-    throw Error("data '" + spec + "' has " + std::to_string(data.val->classes()) + " classes, the model " +
-                std::to_string(card.num_classes));
-  data.normalization = card.normalization;
-  return data;
+std::shared_ptr<Model> classifier_of(const SavedModel& saved) {
+  if (auto model = std::dynamic_pointer_cast<Model>(saved.model)) return model;
+  throw Error(saved.checkpoint.string() + ": " + saved.card.model + " is no classifier");
 }
 
 WeightedModel open_weights(const std::string& model, const fs::path& weights, const std::string& data,
@@ -93,11 +85,6 @@ WeightedModel open_weights(const std::string& model, const fs::path& weights, co
   use_channels_last(*opened.model);
   opened.model->eval();
   return opened;
-}
-
-std::string absolute_data(const std::string& spec) {
-  std::error_code ignored;
-  return fs::exists(spec, ignored) ? fs::absolute(spec).lexically_normal().string() : spec;
 }
 
 }  // namespace sparsify

@@ -8,10 +8,9 @@
 #include <string>
 
 #include "sparsify/session.hpp"
-#include "sparsify/trainers/dataset.hpp"
 #include "sparsify/trainers/model.hpp"
+#include "sparsify/trainers/dataset.hpp"
 #include "workflow/model_card.hpp"
-#include "workflow/parity.hpp"
 
 namespace sparsify {
 
@@ -21,13 +20,13 @@ struct SavedModel {
   std::filesystem::path checkpoint;
   ModelCard card;
   Recipe recipe;
-  std::shared_ptr<Model> model;
+  std::shared_ptr<Network> model;
   std::unique_ptr<torch::optim::Optimizer> optimizer{};  ///< the session needs one; it never steps
   std::unique_ptr<Session> session{};
   bool requantized = false;  ///< its quantizers are not those it was trained with
 
-  /// Logits as the exported model computes them: fp32, quantizers active.
-  at::Tensor forward(const at::Tensor& images) const;
+  /// Outputs as the exported model computes them: fp32, quantizers active.
+  Outputs forward(const at::Tensor& images) const;
 };
 
 /// Opens a run directory (its last checkpoint) or a checkpoint. Throws Error saying what is missing or
@@ -38,8 +37,8 @@ SavedModel open_saved_model(const std::filesystem::path& run_or_checkpoint);
 /// ours.
 StateDict read_model_weights(const std::filesystem::path& path);
 
-/// Opens a data set for a card: same image size, and a class count that fits the model. Throws Error.
-trainers::Datasets open_data_for(const ModelCard& card, const std::string& spec);
+/// The classifier of a saved model; throws Error when it is another kind of network.
+std::shared_ptr<Model> classifier_of(const SavedModel& saved);
 
 /// A zoo's model with weights of a file, and the data it is to see; in eval mode.
 struct WeightedModel {
@@ -50,8 +49,5 @@ struct WeightedModel {
 /// `image_size` 0: usual for the data. Throws Error saying what does not fit.
 WeightedModel open_weights(const std::string& model, const std::filesystem::path& weights,
                            const std::string& data, std::int64_t image_size);
-
-/// The data's path when it names something on disk, made absolute; other specifications as they are.
-std::string absolute_data(const std::string& spec);
 
 }  // namespace sparsify

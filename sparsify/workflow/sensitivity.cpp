@@ -11,13 +11,13 @@
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/session.hpp"
 #include "sparsify/trainers/loader.hpp"
-#include "sparsify/trainers/trainer.hpp"
+#include "sparsify/trainers/classification.hpp"
 #include "workflow/multiply_adds.hpp"
 
 namespace sparsify {
 namespace {
 
-using Forward = std::function<torch::Tensor(const torch::Tensor&)>;
+using Logits = std::function<torch::Tensor(const torch::Tensor&)>;
 
 // Kept in memory: every measurement sees the same images.
 std::vector<trainers::Batch> draw(const trainers::Datasets& data, const SensitivityOptions& options) {
@@ -36,10 +36,11 @@ std::vector<trainers::Batch> draw(const trainers::Datasets& data, const Sensitiv
   return batches;
 }
 
-Evaluation evaluate_on(const std::vector<trainers::Batch>& batches, const Forward& forward) {
+LossAndTop1 evaluate_on(const std::vector<trainers::Batch>& batches, const Logits& forward) {
   EvaluationSum sum;
   for (const auto& batch : batches) sum.add(forward(batch.images), batch.labels);
-  return sum.mean();
+  const auto mean = sum.mean();
+  return {mean.images, mean["loss"], mean["top1"]};
 }
 
 /// Holds a weight, and puts it back.
@@ -54,8 +55,8 @@ class Restored {
   torch::Tensor weight_, before_;
 };
 
-Evaluation pruned_to(const torch::Tensor& weight, double sparsity,
-                     const std::vector<trainers::Batch>& batches, const Forward& forward) {
+LossAndTop1 pruned_to(const torch::Tensor& weight, double sparsity,
+                      const std::vector<trainers::Batch>& batches, const Logits& forward) {
   const Restored restored(weight);
   const auto pruned = std::llround(sparsity * static_cast<double>(weight.numel()));
   apply_mask_(weight.detach(), smallest_magnitude_masks({{weight}}, {pruned}).front().front());
@@ -93,7 +94,7 @@ Sensitivity measure_sensitivity(Model& model, const trainers::Datasets& data,
   const torch::NoGradGuard no_grad;
   model.eval();
   const auto batches = draw(data, options);
-  const Forward forward = [&](const torch::Tensor& images) { return model.forward(images); };
+  const Logits forward = [&](const torch::Tensor& images) { return model.forward(images); };
   Sensitivity result;
   result.levels = options.levels;
   std::sort(result.levels.begin(), result.levels.end());

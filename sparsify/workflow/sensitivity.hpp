@@ -9,23 +9,28 @@
 #include <vector>
 
 #include "sparsify/trainers/dataset.hpp"
-#include "sparsify/trainers/metrics.hpp"
 #include "sparsify/trainers/model.hpp"
 
 namespace sparsify {
+
+/// Of a classifier on some images.
+struct LossAndTop1 {
+  std::int64_t images = 0;
+  double loss = 0, top1 = 0;
+};
 
 /// What pruning or quantizing one layer alone does to a trained network.
 struct LayerSensitivity {
   std::string name;  ///< of its weight
   std::int64_t elements = 0;
-  std::int64_t multiply_adds = 0;  ///< for one image
-  std::vector<Evaluation> pruned;  ///< at each level, pruned by magnitude at once, nothing trained
-  Evaluation quantized;            ///< weight and operands in INT8
-  std::string not_quantized;       ///< why there is no such measurement; empty when there is
+  std::int64_t multiply_adds = 0;   ///< for one image
+  std::vector<LossAndTop1> pruned;  ///< at each level, pruned by magnitude at once, nothing trained
+  LossAndTop1 quantized;            ///< weight and operands in INT8
+  std::string not_quantized;        ///< why there is no such measurement; empty when there is
 };
 
 struct Sensitivity {
-  Evaluation dense;
+  LossAndTop1 dense;
   std::vector<double> levels;  ///< sparsities tried, rising, each above 0 and up to 1
   std::vector<LayerSensitivity> layers;
 };

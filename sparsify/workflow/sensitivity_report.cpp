@@ -11,7 +11,7 @@
 namespace sparsify {
 namespace {
 
-double increase(const Sensitivity& sensitivity, const Evaluation& measured) {
+double increase(const Sensitivity& sensitivity, const LossAndTop1& measured) {
   return measured.loss - sensitivity.dense.loss;
 }
 
@@ -47,7 +47,7 @@ std::string cell(double value) {
 std::string sensitivity_csv(const Sensitivity& sensitivity) {
   std::string text = "layer,elements,multiply_adds,what,level,loss,loss_increase,top1\n";
   const auto row = [&](const LayerSensitivity& layer, const std::string& what, const std::string& level,
-                       const Evaluation& measured) {
+                       const LossAndTop1& measured) {
     text += layer.name + "," + std::to_string(layer.elements) + "," + std::to_string(layer.multiply_adds) +
             "," + what + "," + level + "," + format_fixed(measured.loss, 6) + "," +
             format_fixed(increase(sensitivity, measured), 6) + "," + format_fixed(measured.top1, 5) + "\n";

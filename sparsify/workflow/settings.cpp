@@ -181,18 +181,13 @@ void check(const Settings& settings) {
 TrainOptions train_options(const Settings& settings) {
   TrainOptions options;
   options.epochs = settings.epochs;
-  options.batch_size = settings.batch_size;
   options.optimizer = {settings.optimizer, settings.lr, settings.momentum, settings.weight_decay,
                        settings.nesterov && settings.momentum > 0};
   options.lr_schedule = settings.lr_schedule;
   options.warmup_epochs = settings.warmup_epochs;
-  options.label_smoothing = settings.label_smoothing;
   options.ema_decay = settings.ema_decay;
-  options.augment = settings.augment != "none";
   options.precision = settings.precision;
   options.device = settings.device;
-  options.workers = settings.workers;
-  options.seed = static_cast<std::uint64_t>(settings.seed);
   return options;
 }
 

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "workflow/metric_names.hpp"
 #include "workflow/table.hpp"
 
 namespace sparsify {
@@ -57,8 +58,8 @@ std::vector<std::string> column(const json& summary) {
 }  // namespace
 
 json to_json(const Summary& summary) {
-  json out = {{"metric", "top1"},
-              {"final", summary.final.top1},
+  json out = {{"metric", summary.metric},
+              {"final", summary.final[summary.metric]},
               {"baseline", summary.baseline ? json(*summary.baseline) : json(nullptr)},
               {"seconds", summary.seconds}};
   out["sparsity"] = {{"prunable", summary.facts.prunable_sparsity()},
@@ -75,10 +76,10 @@ json to_json(const Summary& summary) {
   }
   out["parity"] = json::object();
   for (const auto& [engine, parity] : summary.parity)
-    out["parity"][engine] = {{"final", parity.engine.engine_accuracy.value_or(0)},
-                             {"agreement", parity.engine.agreement},
-                             {"max_difference", parity.engine.max_difference},
-                             {"images", parity.engine.samples}};
+    out["parity"][engine] = {{"final", parity.engine_metric()},
+                             {"agreement", parity.agreement},
+                             {"max_difference", parity.max_difference},
+                             {"images", parity.engine.images}};
   out["files"] = files_json(summary);
   out["warnings"] = summary.warnings;
   out["agrees"] = summary.agrees;
@@ -87,24 +88,23 @@ json to_json(const Summary& summary) {
   out["data"] = summary.data;
   out["target"] = summary.target;
   out["epochs"] = summary.epochs;
-  out["validation"] = {{"images", summary.final.images},
-                       {"top1", summary.final.top1},
-                       {"top5", summary.final.top5},
-                       {"loss", summary.final.loss}};
+  out["validation"] = {{"images", summary.final.images}};
+  for (const auto& figure : summary.final.figures) out["validation"][figure.name] = figure.value;
   out["baseline_run"] = summary.baseline_run.empty() ? json(nullptr) : json(summary.baseline_run);
   out["version"] = SPARSIFY_VERSION;
   return out;
 }
 
 std::string to_table(const json& summary, const json& baseline) {
+  const auto metric = label_of(summary.at("metric").get<std::string>());
   const std::vector<std::string> labels = {"",
-                                           "top-1, trained model (fp32)",
+                                           metric + ", trained model (fp32)",
                                            "sparsity of Conv/Linear weights",
                                            "layers quantized to INT8",
                                            "ONNX file",
-                                           "top-1, ONNX Runtime",
+                                           metric + ", ONNX Runtime",
                                            "equal decisions, ONNX Runtime",
-                                           "largest difference of a logit",
+                                           "largest difference of an output",
                                            "time"};
   std::vector<std::vector<std::string>> rows;
   for (const auto& label : labels) rows.push_back({label});

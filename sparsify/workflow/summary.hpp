@@ -19,9 +19,10 @@ namespace sparsify {
 struct Summary {
   std::string recipe, model, data, target;
   std::int64_t epochs = 0;
+  std::string metric{};              ///< of `final` and the baseline
   Evaluation final{};                ///< fp32, quantizers active, over the validation set
   std::string baseline_run{};        ///< path; empty: none
-  std::optional<double> baseline{};  ///< its top-1
+  std::optional<double> baseline{};  ///< its metric
   ModelFacts facts{};
   std::optional<std::int64_t> integer_layers{};  ///< that ONNX Runtime runs; not known for gpu files
   std::map<std::string, Parity> parity{};        ///< by engine

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/train_inputs.hpp"
 
-#include <torch/torch.h>
-
 #include <set>
 
 #include "workflow/input_error.hpp"
 #include "workflow/recipe_quantization.hpp"
+#include "workflow/data_source.hpp"
 #include "workflow/saved_model.hpp"
 
 namespace sparsify {
@@ -45,7 +44,7 @@ void check_one_shot(const TrainRequest& request, const TrainInputs& inputs) {
                        "--one-shot, or leave it out");
 }
 
-json read_baseline(const Settings& settings) {
+json read_baseline(const Settings& settings, const std::string& metric) {
   if (settings.baseline == "none") return nullptr;
   std::error_code ignored;
   if (!fs::is_directory(settings.baseline, ignored))
@@ -54,8 +53,8 @@ json read_baseline(const Settings& settings) {
   for (const char* key : {"final", "sparsity", "quantized", "files", "parity", "seconds", "recipe"})
     if (!summary.contains(key))
       throw InputError("--baseline " + settings.baseline + ": its summary.json has no '" + key + "'");
-  if (summary.value("metric", "") != "top1" || !summary["final"].is_number())
-    throw InputError("--baseline " + settings.baseline + ": its metric is not top1");
+  if (summary.value("metric", "") != metric || !summary["final"].is_number())
+    throw InputError("--baseline " + settings.baseline + ": its metric is not " + metric);
   return summary;
 }
 
@@ -142,33 +141,17 @@ void go_on(const TrainRequest& request, TrainInputs& inputs) {
   inputs.resume = fs::exists(inputs.directory.last());
 }
 
-void load_start_weights(TrainInputs& inputs, const std::function<void(const std::string&)>& note) {
-  const auto& path = inputs.settings.weights;
-  if (path.empty() || inputs.resume) return;
-  try {
-    const auto report = load_weights(*inputs.model, read_model_weights(path), {.allow_new_classifier = true});
-    std::string fresh;
-    for (const auto& name : report.not_loaded)
-      if (!name.ends_with("num_batches_tracked")) fresh += (fresh.empty() ? "" : ", ") + name;
-    note("loaded " + std::to_string(report.loaded) + " tensors of " + path);
-    if (!fresh.empty())
-      note("the classifier is new, as the weights' does not fit the data's classes: " + fresh);
-  } catch (const Error& error) {
-    throw InputError("--weights " + path + " for " + inputs.settings.model + ": " + error.what());
-  }
-}
-
-std::shared_ptr<Model> read_teacher(const Settings& settings, const trainers::Datasets& data) {
+std::shared_ptr<Network> read_teacher(const Settings& settings, const ModelCard& card) {
   const auto& path = settings.distill_teacher;
   if (path == "none") return nullptr;
   try {
     const auto saved = open_saved_model(path);
     if (!quantization_scheme(saved.recipe).empty())
       throw Error("this model is quantized; expected one in floating point");
-    if (saved.card.num_classes != data.train->classes())
+    if (saved.card.num_classes != card.num_classes)
       throw Error("it tells " + std::to_string(saved.card.num_classes) + " classes apart, the data has " +
-                  std::to_string(data.train->classes()));
-    if (saved.card.normalization != data.normalization)
+                  std::to_string(card.num_classes));
+    if (saved.card.normalization != card.normalization)
       throw Error("it expects images normalised in another way than the data's");
     return saved.model;
   } catch (const Error& error) {
@@ -176,21 +159,16 @@ std::shared_ptr<Model> read_teacher(const Settings& settings, const trainers::Da
   }
 }
 
-std::int64_t disk_space_needed(const Model& model) {
+std::int64_t disk_space_needed(const Network& network) {
   constexpr std::int64_t kBytesPerParameter =
       48;  // two checkpoints with optimizer and masks, one being replaced, one model
-  return parameter_count(model) * kBytesPerParameter + (1 << 20);
+  return parameter_count(network) * kBytesPerParameter + (1 << 20);
 }
 
 }  // namespace
 
 ModelCard TrainInputs::card() const {
-  ModelCard card;
-  card.model = settings.model;
-  card.num_classes = data.train->classes();
-  card.image_size = data.image_size;
-  card.normalization = data.normalization;
-  card.data = settings.data;
+  auto card = opened.card;
   card.recipe_name = recipe_name;
   card.recipe_text = recipe.text;
   card.recipe_arguments = arguments;
@@ -202,8 +180,8 @@ json TrainInputs::config() const {
           {"recipe",
            {{"name", recipe_name}, {"path", fs::absolute(recipe.path).string()}, {"arguments", arguments}}},
           {"settings", to_json(settings)},
-          {"classes", data.train->class_names()},
-          {"image_size", data.image_size}};
+          {"classes", opened.card.class_names},
+          {"image_size", opened.card.image_size}};
 }
 
 TrainInputs gather(const TrainRequest& request, const std::function<void(const std::string&)>& note) {
@@ -215,19 +193,10 @@ TrainInputs gather(const TrainRequest& request, const std::function<void(const s
     note_unused_flags(request, inputs, note);
     parse_device(inputs.settings.device);
     choose_target(inputs);
-    inputs.baseline = read_baseline(inputs.settings);
-    trainers::DataOptions data_options;
-    data_options.image_size = inputs.settings.image_size;
-    model_info(inputs.settings.model);  // an unknown name is found before data is read
-    inputs.data = trainers::open_datasets(inputs.settings.data, data_options);
-    torch::manual_seed(static_cast<std::uint64_t>(inputs.settings.seed));
-    ModelOptions model_options;
-    model_options.num_classes = inputs.data.train->classes();
-    model_options.image_size = inputs.data.image_size;
-    inputs.model = build_model(inputs.settings.model, model_options);
-    load_start_weights(inputs, note);
-    inputs.teacher = read_teacher(inputs.settings, inputs.data);
-    if (!inputs.begun) inputs.directory.check_new(disk_space_needed(*inputs.model));
+    inputs.baseline = read_baseline(inputs.settings, metric_of(inputs.settings.model));
+    inputs.opened = open_task(inputs.settings, !inputs.resume, note);
+    inputs.teacher = read_teacher(inputs.settings, inputs.opened.card);
+    if (!inputs.begun) inputs.directory.check_new(disk_space_needed(inputs.opened.task->network()));
     return inputs;
   });
 }

@@ -7,9 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "sparsify/trainers/dataset.hpp"
-#include "sparsify/trainers/model.hpp"
 #include "workflow/model_card.hpp"
+#include "workflow/networks.hpp"
 #include "workflow/train_run.hpp"
 
 namespace sparsify {
@@ -24,9 +23,8 @@ struct TrainInputs {
   bool resume = false;        ///< continue from the last checkpoint
   bool begun = false;         ///< the run directory exists already
   nlohmann::json baseline{};  ///< summary of the baseline run, or null
-  trainers::Datasets data{};
-  std::shared_ptr<Model> model{};
-  std::shared_ptr<Model> teacher{};  ///< or null
+  OpenedTask opened{};
+  std::shared_ptr<Network> teacher{};  ///< or null
 
   ModelCard card() const;
   nlohmann::json config() const;

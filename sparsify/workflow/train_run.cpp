@@ -65,10 +65,10 @@ class TrainRun::Impl {
     hear.stop_requested = events_.stop_requested;
     hear.note = [this](const std::string& text) { note(text); };
     hear.epoch = [this](const EpochMetrics& row) {
-      if (events_.epoch) events_.epoch(row, inputs_.settings.epochs);
+      if (events_.epoch) events_.epoch(row, metric_of(inputs_.settings.model), inputs_.settings.epochs);
     };
     as_input([&] {
-      trainer_ = std::make_unique<Trainer>(inputs_.model, inputs_.data, inputs_.recipe.recipe, options, hear);
+      trainer_ = std::make_unique<Trainer>(inputs_.opened.task, inputs_.recipe.recipe, options, hear);
     });
   }
 
@@ -93,13 +93,10 @@ class TrainRun::Impl {
   std::string description() const {
     char parameters[32];
     std::snprintf(parameters, sizeof parameters, "%.2f M",
-                  static_cast<double>(parameter_count(*inputs_.model)) / 1e6);
+                  static_cast<double>(parameter_count(inputs_.opened.task->network())) / 1e6);
     const auto& settings = inputs_.settings;
     return settings.model + " (" + parameters + " parameters) on " + settings.data + ": " +
-           std::to_string(inputs_.data.train->size()) + " training and " +
-           std::to_string(inputs_.data.val->size()) + " validation images, " +
-           std::to_string(inputs_.data.train->classes()) + " classes, " +
-           std::to_string(inputs_.data.image_size) + " px; " +
+           inputs_.opened.describe + "; " +
            (one_shot_ ? std::string("applied once, nothing is trained")
                       : std::to_string(settings.epochs) + " epochs in " + to_string(trainer_->precision())) +
            " on " + parse_device(settings.device).str();
@@ -164,10 +161,12 @@ class TrainRun::Impl {
     const auto* quantization = trainer_->session().find<Quantization>();
     summary.facts =
         measure(trainer_->session().state().parameters, quantization ? &quantization->plan() : nullptr);
+    const auto validation = inputs_.opened.task->validation();
+    summary.metric = validation->metric();
     if (export_model_) {
-      export_and_compare(summary);
+      export_and_compare(summary, *validation);
     } else {
-      note("evaluating on " + std::to_string(inputs_.data.val->size()) + " images");
+      note("evaluating on " + std::to_string(validation->images()) + " images");
       summary.final = trainer_->evaluate();
     }
     compare_with_baseline(summary, settings, inputs_.baseline);
@@ -176,12 +175,12 @@ class TrainRun::Impl {
 
   /// The export is made from the checkpoint on disk and compared with the model in memory: both are tested at
   /// once.
-  void export_and_compare(Summary& summary) {
+  void export_and_compare(Summary& summary, Validation& validation) {
     const auto& settings = inputs_.settings;
     const auto path = inputs_.directory.model(settings.target);
     note("exporting " + path.string());
     const auto saved = open_saved_model(inputs_.directory.last());
-    const auto outcome = export_checked(saved, first_image(inputs_.data), parse_target(settings.target),
+    const auto outcome = export_checked(saved, first_image(), parse_target(settings.target),
                                         onnx::ExportOptions{}.opset, path);
     summary.files[path.filename().string()] = path;
     for (const auto& warning : outcome.warnings) warn(summary, warning);
@@ -191,17 +190,16 @@ class TrainRun::Impl {
       note("ONNX Runtime computes " + std::to_string(outcome.integer_layers) + " of " +
            std::to_string(outcome.report.quantized_layers) + " quantized layers in integers");
     stop_if_asked();
-    note("comparing with ONNX Runtime on " + std::to_string(inputs_.data.val->size()) + " images");
+    note("comparing with ONNX Runtime on " + std::to_string(validation.images()) + " images");
     onnx::Engine engine(path, onnx::comparison_options(parse_target(settings.target)));
     const auto device = parse_device(settings.device);
-    auto& model = trainer_->model();
-    model.eval();
+    auto& network = inputs_.opened.task->network();
+    network.eval();
     const auto trained = [&](const at::Tensor& images) {
-      return trainer_->session().evaluate([&] { return model.forward(images.to(device)); });
+      return trainer_->session().evaluate([&] { return network.outputs(images.to(device)); });
     };
     const auto parity = compare(
-        inputs_.data, settings.batch_size, settings.workers, trained,
-        [&](const at::Tensor& images) { return engine.run(images); },
+        validation, trained, [&](const at::Tensor& images) { return engine.run(Outputs{images}); },
         [&](const std::string& what, std::int64_t done, std::int64_t of) {
           stop_if_asked();
           if (events_.comparing) events_.comparing(what, done, of);
@@ -209,6 +207,11 @@ class TrainRun::Impl {
     summary.final = parity.trained;
     summary.parity["onnxruntime"] = parity;
     for (const auto& complaint : complaints(parity, "ONNX Runtime")) disagree(summary, complaint);
+  }
+
+  /// Of the validation set, as the network gets it: [1, 3, H, W].
+  torch::Tensor first_image() const {
+    return inputs_.opened.task->validation()->next().value().slice(0, 0, 1);
   }
 
   json write(Summary& summary) {

@@ -30,7 +30,7 @@ struct TrainRequest {
 /// What the caller wants to hear. All optional.
 struct TrainRunEvents {
   std::function<void(const TrainProgress&)> progress{};
-  std::function<void(const EpochMetrics&, std::int64_t epochs)> epoch{};
+  std::function<void(const EpochMetrics&, const std::string& metric, std::int64_t epochs)> epoch{};
   std::function<void(const std::string&)> note{};
   std::function<void(const std::string&)> warning{};
   /// The folder exists from here on; `description`: "resnet20 (0.27 M parameters) on generated: ...".

@@ -4,6 +4,7 @@
 
 #include "sparsify/modifiers/nm_pruning.hpp"
 #include "sparsify/session.hpp"
+#include "sparsify/trainers/classification.hpp"
 #include "sparsify/trainers/gradient_scaler.hpp"
 #include "sparsify/trainers/trainer.hpp"
 
@@ -71,9 +72,10 @@ TEST_CASE("averaged weights start afresh when channels change places", "[trainin
     Recipe recipe;
     recipe.add<NMPruning>({.start_epoch = 0.5, .eligible = {.min_channels = 32}, .permute = true});
     TrainOptions options;
-    options.epochs = 1, options.batch_size = 16, options.ema_decay = ema_decay, options.workers = 0;
+    options.epochs = 1, options.ema_decay = ema_decay;
     options.optimizer.lr = 1e-12;  // weights stand still: their average is what they are
-    Trainer trainer(model, data, recipe, options);
+    const ClassificationOptions batches{.batch_size = 16, .workers = 0};
+    Trainer trainer(std::make_shared<Classification>(model, data, batches), recipe, options);
     trainer.run();
     CHECK(trainer.session().state().rearrangements > 0);
     return model;

@@ -13,7 +13,7 @@
 #include "sparsify/trainers/dataset.hpp"
 #include "sparsify/trainers/ema.hpp"
 #include "sparsify/trainers/model.hpp"
-#include "sparsify/trainers/trainer.hpp"
+#include "sparsify/trainers/classification.hpp"
 #include "sparsify/trainers/weights.hpp"
 
 using Catch::Matchers::ContainsSubstring;
@@ -419,9 +419,8 @@ TEST_CASE("the published ResNet-20 scores what it should on CIFAR-10 (JPEG q75)"
   const auto model = sparsify::build_model("resnet20", {.num_classes = 10});
   sparsify::load_weights(*model, read_weights(fs::path(data) / "resnet-cifar10/resnet20-12fca82f.th"));
   model->eval();
-  const auto result = sparsify::evaluate(set, 250, 2, [&](const torch::Tensor& images) {
-    torch::NoGradGuard no_grad;
-    return model->forward(images);
-  });
-  CHECK(std::abs(result.top1 - 0.8103) < 0.0015);
+  const auto validation = sparsify::classification_validation(set, 250, 2);
+  const auto result =
+      sparsify::evaluate(*validation, [&](const torch::Tensor& images) { return model->outputs(images); });
+  CHECK(std::abs(result["top1"] - 0.8103) < 0.0015);
 }

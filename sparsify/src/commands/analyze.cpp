@@ -14,7 +14,7 @@
 #include "sparsify/trainers/atomic_file.hpp"
 #include "terminal.hpp"
 #include "weights_options.hpp"
-#include "workflow/export_run.hpp"
+#include "workflow/image_data.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/measure_latency.hpp"
 #include "workflow/propose.hpp"
@@ -41,7 +41,8 @@ Subject open_subject(const CommandLine& line) {
     refuse_weights_beside(line, path);
     refuse_image_size(line, path);
     const auto saved = open_saved_model(path);
-    return {saved.card.model, saved.model, open_data_for(saved.card, line.text("data", saved.card.data))};
+    return {saved.card.model, classifier_of(saved),
+            open_images_for(saved.card, line.text("data", saved.card.data))};
   }
   if (!line.given("model") || !line.given("weights") || !line.given("data"))
     throw InputError("what is to be analysed? Give a run or a checkpoint, or --model, --weights and --data");
@@ -144,7 +145,7 @@ Outcome propose_pruning(const Target& propose, const Sensitivity& sensitivity, c
 
 Outcome propose_quantization(double target_ms, const Sensitivity& sensitivity, const Subject& subject,
                              Terminal& terminal) {
-  const auto image = first_image(subject.data);
+  const auto image = ImageData(subject.data).first_image();
   const auto network =
       measure_latency(*subject.model, image, sensitivity, [&](std::int64_t done, std::int64_t all) {
         terminal.status(done == all ? ""

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <iostream>
-#include <optional>
+#include <memory>
 
 #include <nlohmann/json.hpp>
 
@@ -13,6 +13,7 @@
 #include "workflow/export_run.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/recipe_quantization.hpp"
+#include "workflow/metric_names.hpp"
 #include "workflow/parity.hpp"
 #include "workflow/table.hpp"
 
@@ -24,19 +25,19 @@ constexpr std::int64_t kBatch = 128, kWorkers = 2;
 struct Inputs {
   SavedModel saved;
   onnx::Target target = onnx::Target::kCpu;
-  std::optional<trainers::Datasets> data{};  ///< none: it is not there, and nothing needs it
+  std::shared_ptr<const DataSource> data{};  ///< null: it is not there, and nothing needs it
 };
 
 /// The data that the checkpoint or --data names. When only the checkpoint does and it is gone, the export
 /// goes on without.
-std::optional<trainers::Datasets> find_data(const CommandLine& line, const SavedModel& saved) {
+std::shared_ptr<const DataSource> find_data(const CommandLine& line, const SavedModel& saved) {
   if (line.given("data") || line.given("requantize"))
     return open_data_for(saved.card, line.text("data", saved.card.data));
   try {
     return open_data_for(saved.card, saved.card.data);
   } catch (const Error& error) {
     std::cerr << "the export is not compared with the trained model: " << error.what() << std::endl;
-    return std::nullopt;
+    return nullptr;
   }
 }
 
@@ -152,7 +153,7 @@ int export_command(const std::vector<std::string>& arguments) {
   const auto& saved = inputs.saved;
   const auto unfinished = why_unfinished(saved);
   if (!unfinished.empty()) std::cerr << "warning: " << unfinished << std::endl;
-  const auto example = inputs.data ? first_image(*inputs.data) : example_input(saved.card);
+  const auto example = inputs.data ? inputs.data->first_image() : example_input(saved.card);
   const auto outcome = export_checked(saved, example, inputs.target, opset, line.text("output"));
   auto results = report(outcome, inputs.target);
   if (!unfinished.empty()) results["warnings"].push_back(unfinished);
@@ -162,21 +163,21 @@ int export_command(const std::vector<std::string>& arguments) {
     Terminal terminal;
     Progress progress(terminal);
     onnx::Engine engine(outcome.report.path, onnx::comparison_options(inputs.target));
+    const auto validation = inputs.data->validation(kBatch, kWorkers);
     const auto parity = compare(
-        *inputs.data, kBatch, kWorkers, [&](const at::Tensor& images) { return saved.forward(images); },
-        [&](const at::Tensor& images) { return engine.run(images); },
+        *validation, [&](const at::Tensor& images) { return saved.forward(images); },
+        [&](const at::Tensor& images) { return engine.run(Outputs{images}); },
         show_images(progress, outcome.report.path.string() + " is written, but was not compared to the end"));
-    const double top1 = parity.engine.engine_accuracy.value_or(0);
-    std::cout << "top-1 in ONNX Runtime " << format_percent(top1) << ", of the "
-              << (saved.requantized ? "requantized" : "trained") << " model "
-              << format_percent(parity.trained.top1) << ", equal decisions "
-              << format_percent(parity.engine.agreement) << "\n";
+    std::cout << label_of(parity.metric) << " in ONNX Runtime " << format_percent(parity.engine_metric())
+              << ", of the " << (saved.requantized ? "requantized" : "trained") << " model "
+              << format_percent(parity.trained_metric()) << ", equal decisions "
+              << format_percent(parity.agreement) << "\n";
     if (!saved.requantized)  // of that one no parity is claimed
       for (const auto& complaint : complaints(parity, "ONNX Runtime")) disagreements.push_back(complaint);
-    results["parity"]["onnxruntime"] = {{"final", top1},
-                                        {"trained", parity.trained.top1},
-                                        {"agreement", parity.engine.agreement},
-                                        {"max_difference", parity.engine.max_difference}};
+    results["parity"]["onnxruntime"] = {{"final", parity.engine_metric()},
+                                        {"trained", parity.trained_metric()},
+                                        {"agreement", parity.agreement},
+                                        {"max_difference", parity.max_difference}};
   }
   for (const auto& disagreement : disagreements) results["warnings"].push_back(disagreement);
   write_json(line.text("json"), results);

@@ -136,9 +136,9 @@ TrainRunEvents show_on(Terminal& terminal, Progress& progress) {
   events.comparing = [&](const std::string& what, std::int64_t done, std::int64_t of) {
     progress.images(what, done, of);
   };
-  events.epoch = [&](const EpochMetrics& row, std::int64_t epochs) {
+  events.epoch = [&](const EpochMetrics& row, const std::string& metric, std::int64_t epochs) {
     terminal.status("");
-    spdlog::info("{}", describe(row, epochs));
+    spdlog::info("{}", describe(row, metric, epochs));
   };
   events.note = [](const std::string& text) { spdlog::info("{}", text); };
   events.warning = [](const std::string& text) { spdlog::warn("{}", text); };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <chrono>
 #include <filesystem>
-#include <functional>
 #include <iostream>
 
 #include <torch/torch.h>
@@ -14,8 +13,9 @@
 #include "image_progress.hpp"
 #include "sparsify/onnx/runtime.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
-#include "sparsify/trainers/trainer.hpp"
+#include "workflow/image_data.hpp"
 #include "workflow/input_error.hpp"
+#include "workflow/metric_names.hpp"
 #include "workflow/parity_report.hpp"
 #include "workflow/saved_model.hpp"
 #include "weights_options.hpp"
@@ -25,11 +25,11 @@
 namespace sparsify {
 namespace {
 
-/// Something to validate, opened: images [N, 3, H, W] to logits, and the data that it is fed with.
+/// Something to validate, opened: a network, and the data that it is fed with.
 struct Subject {
   std::string description;
-  std::function<at::Tensor(const at::Tensor&)> forward;
-  trainers::Datasets data;
+  Forward forward;
+  std::shared_ptr<const DataSource> data;
 };
 
 std::string data_for(const CommandLine& line, const std::string& otherwise) {
@@ -41,18 +41,20 @@ std::string data_for(const CommandLine& line, const std::string& otherwise) {
 Subject open_onnx(const CommandLine& line, const std::string& path) {
   const auto facts = onnx::inspect_model(path);
   Subject subject;
-  ModelCard card;
-  const bool ours = facts.metadata.count("normalization") > 0;
-  if (ours) card = card_from(facts.metadata, path);
-  trainers::DataOptions options;
-  options.image_size = line.integer("image-size", card.image_size, 1, 16384);
-  subject.data = trainers::open_datasets(data_for(line, card.data), options);
-  if (ours) subject.data.normalization = card.normalization;
+  if (facts.metadata.count("normalization")) {
+    refuse_image_size(line, path);
+    const auto card = card_from(facts.metadata, path);
+    subject.data = open_data_for(card, data_for(line, card.data));
+  } else {
+    trainers::DataOptions options;
+    options.image_size = line.integer("image-size", 0, 1, 16384);
+    subject.data = std::make_shared<ImageData>(trainers::open_datasets(data_for(line, ""), options));
+  }
   subject.description = path + " in ONNX Runtime " + onnx::Engine::version();
   const auto target = facts.metadata.find("target");
   auto engine = std::make_shared<onnx::Engine>(
       path, onnx::comparison_options(parse_target(target == facts.metadata.end() ? "cpu" : target->second)));
-  subject.forward = [engine](const at::Tensor& images) { return engine->run(images); };
+  subject.forward = [engine](const at::Tensor& images) { return engine->run(Outputs{images}); };
   return subject;
 }
 
@@ -74,7 +76,8 @@ Subject open_model(const CommandLine& line) {
   data_for(line, "");
   const auto [model, data] = open_weights(line);
   return {line.text("model") + " with " + line.text("weights"),
-          [model = model](const at::Tensor& images) { return model->forward(images); }, data};
+          [model = model](const at::Tensor& images) { return model->outputs(images); },
+          std::make_shared<ImageData>(data)};
 }
 
 Subject open_subject(const CommandLine& line) {
@@ -97,7 +100,7 @@ int measure_parity(const CommandLine& line, std::int64_t batch_size, std::int64_
   catch_stop_signals();
   Terminal terminal;
   Progress progress(terminal);
-  const auto parity = measure_layer_parity(saved, data, batch_size, workers, images,
+  const auto parity = measure_layer_parity(saved, *data, batch_size, workers, images,
                                            show_images(progress, "nothing was written"));
   for (const auto& warning : parity.warnings) std::cerr << "warning: " << warning << std::endl;
   const auto title = "Parity of " + saved.card.model + ", " + saved.checkpoint.string();
@@ -151,23 +154,21 @@ int validate_command(const std::vector<std::string>& arguments) {
   catch_stop_signals();
   Terminal terminal;
   Progress progress(terminal);
-  const auto result = evaluate(subject.data, batch_size, workers,
-                               reporting(subject.forward, "validating", subject.data.val->size(),
-                                         show_images(progress, "nothing was written")));
+  const auto validation = subject.data->validation(batch_size, workers);
+  const auto result = evaluate(*validation, reporting(subject.forward, "validating", validation->images(),
+                                                      show_images(progress, "nothing was written")));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-  std::cout << subject.description << "\n"
-            << format_table({{"", "value"},
-                             {"top-1", format_percent(result.top1)},
-                             {"top-5", format_percent(result.top5)},
-                             {"loss", std::to_string(result.loss)},
-                             {"images", std::to_string(result.images)},
-                             {"time", format_seconds(seconds)}});
-  write_json(line.text("json"), {{"subject", subject.description},
-                                 {"top1", result.top1},
-                                 {"top5", result.top5},
-                                 {"loss", result.loss},
-                                 {"images", result.images},
-                                 {"seconds", seconds}});
+  std::vector<std::vector<std::string>> rows = {{"", "value"}};
+  nlohmann::json results = {
+      {"subject", subject.description}, {"images", result.images}, {"seconds", seconds}};
+  for (const auto& [name, value] : result.figures) {
+    rows.push_back({label_of(name), name == "loss" ? std::to_string(value) : format_percent(value)});
+    results[name] = value;
+  }
+  rows.push_back({"images", std::to_string(result.images)});
+  rows.push_back({"time", format_seconds(seconds)});
+  std::cout << subject.description << "\n" << format_table(rows);
+  write_json(line.text("json"), results);
   return 0;
 }
 

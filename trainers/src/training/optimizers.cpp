@@ -52,7 +52,8 @@ double LearningRateSchedule::at(int64_t step) const {
   if (name == "constant") return base;
   const double span = std::max<double>(1, static_cast<double>(total_steps - warmup_steps));
   const double x = std::min(1.0, static_cast<double>(step - warmup_steps) / span);
-  return name == "linear" ? base * (1 - x) : base * (1 + std::cos(x * M_PI)) / 2;
+  const double left = name == "linear" ? 1 - x : (1 + std::cos(x * M_PI)) / 2;
+  return base * (last + (1 - last) * left);
 }
 
 }  // namespace sparsify

@@ -11,8 +11,9 @@
 #include "sparsify/trainers/checkpoint.hpp"
 #include "sparsify/trainers/ema.hpp"
 #include "sparsify/trainers/gradient_scaler.hpp"
-#include "sparsify/trainers/loader.hpp"
+#include "sparsify/trainers/model.hpp"
 #include "sparsify/trainers/weights.hpp"
+#include "training/figure_sums.hpp"
 
 namespace sparsify {
 namespace {
@@ -22,25 +23,8 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::unique_ptr<trainers::Loader> train_loader(const trainers::Datasets& data, const TrainOptions& options) {
-  auto loader = trainers::in_order(data, options.batch_size, options.workers);
-  loader.shuffle = true;
-  loader.drop_last =
-      data.train->size() >= options.batch_size;  // batch norm must not see a batch of one image
-  loader.seed = options.seed;
-  if (options.augment) loader.augmentation = data.augmentation;
-  return std::make_unique<trainers::Loader>(data.train, loader);
-}
-
 void check(const TrainOptions& options) {
-  const auto at_least_1 = [](const char* name, int64_t value) {
-    if (value < 1) throw Error(std::string(name) + ": expected at least 1, got " + std::to_string(value));
-  };
-  at_least_1("epochs", options.epochs);
-  at_least_1("batch_size", options.batch_size);
-  if (!(options.label_smoothing >= 0 && options.label_smoothing < 1))
-    throw Error("label_smoothing: expected a number from 0 to below 1");
-  if (options.workers < 0) throw Error("workers: expected 0 or more");
+  if (options.epochs < 1) throw Error("epochs: expected at least 1, got " + std::to_string(options.epochs));
   if (options.warmup_epochs < 0 || options.warmup_epochs > static_cast<double>(options.epochs))
     throw Error("warmup_epochs: expected a number from 0 to the number of epochs");
 }
@@ -65,30 +49,29 @@ torch::Device parse_device(const std::string& name) {
 
 class Trainer::Impl {
  public:
-  Impl(std::shared_ptr<Model> model, trainers::Datasets data, const Recipe& recipe, TrainOptions options,
-       TrainEvents events)
+  Impl(std::shared_ptr<Task> task, const Recipe& recipe, TrainOptions options, TrainEvents events)
       : options_((check(options), std::move(options))),
         events_(std::move(events)),
         device_(parse_device(options_.device)),
         precision_(parse_precision(options_.precision, device_)),
-        model_(std::move(model)),
-        data_(std::move(data)),
-        loader_(train_loader(data_, options_)),
+        task_(std::move(task)),
+        network_(task_->network()),
+        metric_(task_->validation()->metric()),
         scaler_(precision_ == Precision::kFp16 && device_.is_cuda()) {
     if (recipe.epochs() > options_.epochs)
       throw Error("epochs: the recipe needs " + std::to_string(recipe.epochs()) + ", got " +
                   std::to_string(options_.epochs));
-    model_->to(device_);
-    use_channels_last(*model_);
-    optimizer_ = make_optimizer(*model_, options_.optimizer);
+    network_.to(device_);
+    use_channels_last(network_);
+    optimizer_ = make_optimizer(network_, options_.optimizer);
     if (!sets_learning_rate(recipe)) {
-      schedule_ =
-          LearningRateSchedule{options_.lr_schedule, options_.optimizer.lr, 0, options_.epochs * steps()};
+      schedule_ = LearningRateSchedule{options_.lr_schedule, options_.optimizer.lr, options_.last_lr, 0,
+                                       options_.epochs * steps()};
       schedule_->warmup_steps = std::llround(options_.warmup_epochs * static_cast<double>(steps()));
       schedule_->check();
     }
-    if (options_.ema_decay > 0) ema_.emplace(*model_, options_.ema_decay);
-    session_ = std::make_unique<Session>(recipe, *model_, *optimizer_, steps());
+    if (options_.ema_decay > 0) ema_.emplace(network_, options_.ema_decay);
+    session_ = std::make_unique<Session>(recipe, network_, *optimizer_, steps());
     session_->check_length(options_.epochs * steps());
     prepare_teacher();
     if (const auto* quantization = session_->find<Quantization>();
@@ -110,13 +93,13 @@ class Trainer::Impl {
       const auto epoch_started = Clock::now();
       auto row = train_epoch(epoch);
       if (!row) {
-        sums_.seconds += seconds_since(epoch_started);
+        seconds_before_ += seconds_since(epoch_started);
         save("last");
         result.seconds = seconds_since(started);
         return result;
       }
       with_averaged_weights([&] { row->val = evaluate_as_trained(); });
-      row->seconds = sums_.seconds + seconds_since(epoch_started);
+      row->seconds = seconds_before_ + seconds_since(epoch_started);
       result.last = *row;
       result.epochs_done = epoch + 1;
       note_best(*row);
@@ -131,7 +114,7 @@ class Trainer::Impl {
     session_->finish();
     if (ema_) {
       mask_average();
-      ema_->copy_to(*model_);
+      ema_->copy_to(network_);
     }
     result.finished = true;
     result.seconds = seconds_since(started);
@@ -139,30 +122,29 @@ class Trainer::Impl {
   }
 
   void apply_once(const CalibrationOptions& options) {
-    model_->eval();
-    loader_->start_epoch(0);
-    const auto example = loader_->next()->images.slice(0, 0, 1).to(device_);
-    session_->apply_once([&] { model_->forward(example); });
+    network_.eval();
+    const auto images = task_->calibration_images(options.batch_size, options.workers);
+    const auto example = images->next().slice(0, 0, 1).to(device_);
+    session_->apply_once([&] { network_.outputs(example); });
     if (session_->find<Quantization>())
-      for (const auto& note : calibrate(*session_, *model_, data_, options)) tell(note);
+      for (const auto& note : calibrate(*session_, network_, *images, options)) tell(note);
     tell_notes();
     session_->finish();
     save("last");
   }
 
-  Evaluation evaluate() {
-    model_->eval();
-    return sparsify::evaluate(data_, options_.batch_size, options_.workers, [&](const auto& images) {
-      return session_->evaluate([&] { return model_->forward(images.to(device_)); });
-    });
-  }
+  Evaluation evaluate() { return evaluate_in(Precision::kFp32); }
 
-  Model& model() { return *model_; }
+  Task& task() { return *task_; }
   Session& session() { return *session_; }
   Precision precision() const { return precision_; }
 
  private:
-  int64_t steps() const { return loader_->steps_per_epoch(); }
+  // The last step of an epoch may have fewer batches than the others.
+  int64_t steps() const {
+    const auto each = task_->batches_per_step();
+    return (task_->batches() + each - 1) / each;
+  }
   bool stop_requested() const { return events_.stop_requested && events_.stop_requested(); }
   void tell(const std::string& note) const {
     if (events_.note) events_.note(note);
@@ -183,74 +165,81 @@ class Trainer::Impl {
 
   /// Trains what is left of an epoch; nothing when a stop was asked for.
   std::optional<EpochMetrics> train_epoch(int64_t epoch) {
-    model_->train();
+    network_.train();
     const int64_t first = session_->state().step - epoch * steps();
-    if (first == 0) sums_ = {};
-    loader_->start_epoch(epoch, first);
+    if (first == 0) sums_ = {}, seconds_before_ = 0;
+    task_->start_epoch(epoch, first * task_->batches_per_step());
     const auto started = Clock::now();
-    int64_t seen = 0;
-    for (int64_t step = first; const auto batch = loader_->next(); ++step) {
+    const double before = sums_.images;
+    const auto rate = [&] { return (sums_.images - before) / seconds_since(started); };
+    for (int64_t step = first; step < steps(); ++step) {
       if (schedule_)
         for (auto& group : optimizer_->param_groups())
           group.options().set_lr(schedule_->at(session_->state().step));
-      train_step(*batch);
-      seen += batch->labels.size(0);
-      const double rate = static_cast<double>(seen) / seconds_since(started);
+      train_step();
       if (events_.progress)
-        events_.progress(
-            {epoch, options_.epochs, step + 1, steps(), sums_.loss / std::max(1.0, sums_.images), rate});
+        events_.progress({epoch, options_.epochs, step + 1, steps(), sums_.mean("loss"), rate()});
       if (step + 1 < steps() && stop_requested()) return std::nullopt;
     }
     EpochMetrics row;
     row.epoch = epoch;
-    row.train_loss = sums_.loss / std::max(1.0, sums_.images);
-    row.train_top1 = sums_.correct / std::max(1.0, sums_.images);
+    row.train = sums_.means();
     row.lr = optimizer_->param_groups().front().options().get_lr();
     row.sparsity = prunable_sparsity();
     row.quantized = quantized();
-    row.images_per_second = static_cast<double>(seen) / seconds_since(started);
+    row.images_per_second = rate();
     return row;
   }
 
-  void train_step(const trainers::Batch& batch) {
-    const auto images = batch.images.to(device_, /*non_blocking=*/true);
-    const auto labels = batch.labels.to(device_, /*non_blocking=*/true);
+  void train_step() {
     const auto step = session_->begin_step();
     optimizer_->zero_grad();
-    torch::Tensor logits;
-    {
-      const Autocast autocast(precision_, device_);
-      logits = step.forward([&] { return model_->forward(images); });
-      step.teach([&] { return options_.teacher->forward(images); });
-    }
-    logits = logits.to(torch::kFloat);
-    const auto loss = step.loss(torch::nn::functional::cross_entropy(
-        logits, labels,
-        torch::nn::functional::CrossEntropyFuncOptions().label_smoothing(options_.label_smoothing)));
-    if (const auto value = loss.item<double>(); !std::isfinite(value))
-      throw Error("the loss is " + std::to_string(value) + " at epoch " +
-                  std::to_string(session_->state().epoch()) + ": training diverged; lower the learning rate");
-    else
-      sums_.loss += value * static_cast<double>(labels.size(0));
-    scaler_.scale(loss).backward();
+    for (int64_t i = 0; i < task_->batches_per_step(); ++i)
+      if (!learn_batch(step)) break;
     const auto rearrangements = session_->state().rearrangements;
     const bool finite = scaler_.unscale(*optimizer_);
     if (!finite) optimizer_->zero_grad();  // a step in which nothing moves
     step.optimize();
     scaler_.update(finite);
-    if (ema_ && session_->state().rearrangements != rearrangements) ema_.emplace(*model_, options_.ema_decay);
-    if (ema_) ema_->update(*model_);
+    if (ema_ && session_->state().rearrangements != rearrangements)
+      ema_.emplace(network_, options_.ema_decay);
+    if (ema_) ema_->update(network_);
     tell_notes();
-    sums_.correct += logits.detach().argmax(1).eq(labels).sum().item<double>();
-    sums_.images += static_cast<double>(labels.size(0));
+  }
+
+  /// Adds the gradients of the next batch; false when there is none.
+  bool learn_batch(const Step& step) {
+    const auto batch = task_->next_batch();
+    if (!batch) return false;
+    const auto images = batch->to(device_, /*non_blocking=*/true);
+    Outputs outputs;
+    {
+      const Autocast autocast(precision_, device_);
+      outputs = step.forward([&] { return network_.outputs(images); });
+      step.teach([&] { return options_.teacher->outputs(images); });
+    }
+    const auto loss = step.loss(task_->loss(outputs));
+    const auto value = loss.item<double>();
+    if (!std::isfinite(value))
+      throw Error("the loss is " + std::to_string(value) + " at epoch " +
+                  std::to_string(session_->state().epoch()) + ": training diverged; lower the learning rate");
+    auto figures = task_->loss_figures();
+    figures.insert(figures.begin(), {"loss", value});
+    sums_.add(figures, static_cast<double>(images.size(0)));
+    scaler_.scale(loss * task_->loss_scale()).backward();
+    return true;
   }
 
   Evaluation evaluate_as_trained() {
-    model_->eval();
-    const auto precision = quantized() ? Precision::kFp32 : precision_;  // what the exported model computes
-    return sparsify::evaluate(data_, options_.batch_size, options_.workers, [&](const auto& images) {
+    return evaluate_in(quantized() ? Precision::kFp32 : precision_);  // what the exported model computes
+  }
+
+  Evaluation evaluate_in(Precision precision) {
+    network_.eval();
+    const auto validation = task_->validation();
+    return sparsify::evaluate(*validation, [&](const torch::Tensor& images) {
       const Autocast autocast(precision, device_);
-      return session_->evaluate([&] { return model_->forward(images.to(device_)); });
+      return session_->evaluate([&] { return network_.outputs(images.to(device_)); });
     });
   }
 
@@ -266,12 +255,12 @@ class Trainer::Impl {
   void with_averaged_weights(Act&& act) {
     if (!ema_) return act();
     mask_average();
-    ema_->swap(*model_);
+    ema_->swap(network_);
     const struct Back {
       ModelEma& ema;
-      Model& model;
-      ~Back() { ema.swap(model); }
-    } back{*ema_, *model_};
+      Network& network;
+      ~Back() { ema.swap(network); }
+    } back{*ema_, network_};
     act();
   }
 
@@ -292,7 +281,7 @@ class Trainer::Impl {
 
   Checkpoint checkpoint() const {
     Checkpoint saved;
-    saved.model = state_dict(*model_);
+    saved.model = state_dict(network_);
     saved.session = session_->state_dict();
     saved.metadata = options_.metadata;
     saved.metadata["epoch"] = std::to_string(session_->first_epoch());
@@ -306,36 +295,38 @@ class Trainer::Impl {
     saved.optimizer = archive_bytes(*optimizer_);
     saved.generator = at::detail::getDefaultCPUGenerator().get_state();
     saved.session["trainer.scaler"] = scaler_.state();
-    saved.session["trainer.sums"] =
-        torch::tensor({sums_.loss, sums_.correct, sums_.images, sums_.seconds}, torch::kDouble);
+    sums_.save(saved.session);
+    saved.session["trainer.seconds"] = torch::tensor(seconds_before_, torch::kDouble);
     saved.session["trainer.best"] =
-        torch::tensor({best_.top1, best_.sparsity, best_.quantized ? 1.0 : 0.0}, torch::kDouble);
+        torch::tensor({best_.metric, best_.sparsity, best_.quantized ? 1.0 : 0.0}, torch::kDouble);
     save_checkpoint(path(name), saved);
   }
 
   /// `best` holds what is deployed: the averaged weights where there are.
   void note_best(const EpochMetrics& row) {
     const bool comparable = row.sparsity == best_.sparsity && row.quantized == best_.quantized;
-    if (comparable && row.val.top1 <= best_.top1) return;
-    best_ = {row.val.top1, row.sparsity, row.quantized};
+    const double reached = row.val[metric_];
+    if (comparable && reached <= best_.metric) return;
+    best_ = {reached, row.sparsity, row.quantized};
     if (options_.output.empty()) return;
     with_averaged_weights([&] {
       auto saved = checkpoint();
-      saved.metadata["val_top1"] = std::to_string(row.val.top1);
+      saved.metadata["val_" + metric_] = std::to_string(reached);
       save_checkpoint(path("best"), saved);
     });
   }
 
   void resume() {
     auto saved = load_checkpoint(path("last"));
-    load_weights(*model_, saved.model);
+    load_weights(network_, saved.model);
     restore(*optimizer_, saved.optimizer);
     if (ema_) ema_->load(saved.ema, std::stoll(saved.metadata.at("ema_updates")));
     session_->load_state_dict(saved.session);
     auto generator = at::detail::getDefaultCPUGenerator();
     generator.set_state(saved.generator);
-    const auto sums = saved.session.at("trainer.sums"), best = saved.session.at("trainer.best");
-    sums_ = {sums[0].item<double>(), sums[1].item<double>(), sums[2].item<double>(), sums[3].item<double>()};
+    const auto best = saved.session.at("trainer.best");
+    sums_.load(saved.session);
+    seconds_before_ = saved.session.at("trainer.seconds").item<double>();
     if (const auto scaler = saved.session.find("trainer.scaler"); scaler != saved.session.end())
       scaler_.load(scaler->second);
     best_ = {best[0].item<double>(), best[1].item<double>(), best[2].item<double>() != 0};
@@ -346,12 +337,8 @@ class Trainer::Impl {
     return options_.output / "checkpoints" / (name + ".safetensors");
   }
 
-  struct Sums {
-    double loss = 0, correct = 0, images = 0;
-    double seconds = 0;  // of earlier parts of the epoch, before interruptions
-  };
   struct Best {
-    double top1 = -1, sparsity = -1;
+    double metric = -1, sparsity = -1;
     bool quantized = false;
   };
 
@@ -359,28 +346,27 @@ class Trainer::Impl {
   TrainEvents events_;
   torch::Device device_;
   Precision precision_;
-  std::shared_ptr<Model> model_;
-  trainers::Datasets data_;
-  std::unique_ptr<trainers::Loader> loader_;
+  std::shared_ptr<Task> task_;
+  Network& network_;
+  std::string metric_;
   GradientScaler scaler_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::optional<LearningRateSchedule> schedule_;
   std::optional<ModelEma> ema_;
   std::size_t notes_told_ = 0;
   std::unique_ptr<Session> session_;
-  Sums sums_;
+  FigureSums sums_;
+  double seconds_before_ = 0;  ///< of earlier parts of the epoch, before interruptions
   Best best_;
 };
 
-Trainer::Trainer(std::shared_ptr<Model> model, trainers::Datasets data, const Recipe& recipe,
-                 TrainOptions options, TrainEvents events)
-    : impl_(std::make_unique<Impl>(std::move(model), std::move(data), recipe, std::move(options),
-                                   std::move(events))) {}
+Trainer::Trainer(std::shared_ptr<Task> task, const Recipe& recipe, TrainOptions options, TrainEvents events)
+    : impl_(std::make_unique<Impl>(std::move(task), recipe, std::move(options), std::move(events))) {}
 Trainer::~Trainer() = default;
 TrainResult Trainer::run() { return impl_->run(); }
 void Trainer::apply_once(const CalibrationOptions& options) { impl_->apply_once(options); }
 Evaluation Trainer::evaluate() { return impl_->evaluate(); }
-Model& Trainer::model() { return impl_->model(); }
+Task& Trainer::task() { return impl_->task(); }
 Session& Trainer::session() { return impl_->session(); }
 Precision Trainer::precision() const { return impl_->precision(); }
 

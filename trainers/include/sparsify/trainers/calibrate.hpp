@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "sparsify/trainers/dataset.hpp"
-#include "sparsify/trainers/model.hpp"
+#include "sparsify/trainers/network.hpp"
 
 namespace sparsify {
 
@@ -21,10 +20,17 @@ struct CalibrationOptions {
   bool bias_correction = false;  ///< at last take from biases what rounding adds to the mean of channels
 };
 
-/// Finds the ranges of a session's quantizers on training images without augmentation; nothing is trained.
-/// The model is put in eval mode. Returns what the user should know. Throws Error when the recipe does not
-/// quantize, or needs training to.
-std::vector<std::string> calibrate(Session& session, Model& model, const trainers::Datasets& data,
+/// Batches of images without augmentation, without end, the same ones after every `rewind`.
+class CalibrationImages {
+ public:
+  virtual ~CalibrationImages() = default;
+  virtual void rewind() = 0;
+  virtual torch::Tensor next() = 0;  ///< [N, 3, H, W]
+};
+
+/// Finds the ranges of a session's quantizers; nothing is trained. The network is put in eval mode. Returns
+/// what the user should know. Throws Error when the recipe does not quantize, or needs training to.
+std::vector<std::string> calibrate(Session& session, Network& network, CalibrationImages& images,
                                    const CalibrationOptions& options);
 
 }  // namespace sparsify

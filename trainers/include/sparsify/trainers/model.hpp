@@ -8,13 +8,16 @@
 #include <string>
 #include <vector>
 
+#include "sparsify/trainers/network.hpp"
+
 namespace sparsify {
 
-/// An image classifier: what the training loop, the exporter and the command line know of a network.
-class Model : public torch::nn::Module {
+/// An image classifier.
+class Model : public Network {
  public:
   /// Images [N, C, H, W] in, logits [N, classes] out.
   virtual torch::Tensor forward(torch::Tensor images) = 0;
+  Outputs outputs(const torch::Tensor& images) override { return {forward(images)}; }
 };
 
 struct ModelOptions {

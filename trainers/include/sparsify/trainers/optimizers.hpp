@@ -21,11 +21,12 @@ struct OptimizerOptions {
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(torch::nn::Module& module,
                                                         const OptimizerOptions& options);
 
-/// How the learning rate moves when the recipe does not say: `cosine` to zero, `constant`, or `linear` to
-/// zero, after a linear warm-up.
+/// How the learning rate moves when the recipe does not say: `cosine` or `linear` down to `last`, a part of
+/// `base`, or `constant`, after a linear warm-up.
 struct LearningRateSchedule {
   std::string name = "cosine";
   double base = 0.1;
+  double last = 0;
   int64_t warmup_steps = 0;
   int64_t total_steps = 1;
 

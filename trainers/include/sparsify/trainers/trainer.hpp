@@ -9,11 +9,11 @@
 
 #include "sparsify/recipe.hpp"
 #include "sparsify/trainers/calibrate.hpp"
-#include "sparsify/trainers/dataset.hpp"
 #include "sparsify/trainers/metrics.hpp"
-#include "sparsify/trainers/model.hpp"
+#include "sparsify/trainers/network.hpp"
 #include "sparsify/trainers/optimizers.hpp"
 #include "sparsify/trainers/precision.hpp"
+#include "sparsify/trainers/task.hpp"
 
 namespace sparsify {
 
@@ -21,20 +21,16 @@ class Session;
 
 struct TrainOptions {
   int64_t epochs = 10;
-  int64_t batch_size = 128;
   OptimizerOptions optimizer{};
   std::string lr_schedule = "cosine";  ///< used unless the recipe sets learning rates
+  double last_lr = 0;                  ///< where that one ends, a part of the learning rate
   double warmup_epochs = 0;
-  double label_smoothing = 0;
   double ema_decay = 0;  ///< 0: no averaged weights
-  bool augment = true;
   std::string precision = "auto";
-  std::string device = "auto";  ///< auto, cpu, cuda, cuda:<i>
-  int64_t workers = 2;          ///< threads that prepare batches
-  uint64_t seed = 0;
-  std::shared_ptr<Model> teacher{};  ///< for recipes with a DistillationModifier; sees the same images
-  std::filesystem::path output{};    ///< run directory; empty: nothing is written
-  bool resume = false;               ///< go on from output/checkpoints/last.safetensors
+  std::string device = "auto";         ///< auto, cpu, cuda, cuda:<i>
+  std::shared_ptr<Network> teacher{};  ///< for recipes with a DistillationModifier; sees the same images
+  std::filesystem::path output{};      ///< run directory; empty: nothing is written
+  bool resume = false;                 ///< go on from output/checkpoints/last.safetensors
   std::map<std::string, std::string> metadata{};  ///< stored in checkpoints: model name, recipe text ...
 };
 
@@ -67,45 +63,28 @@ bool sets_learning_rate(const Recipe& recipe);
 /// "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1"; throws Error for what is not there.
 torch::Device parse_device(const std::string& name);
 
-/// Accuracy and loss over batches.
-class EvaluationSum {
- public:
-  /// `logits`: [N, classes], any device and float type; `labels`: [N], on the CPU.
-  void add(const torch::Tensor& logits, const torch::Tensor& labels);
-  Evaluation mean() const;
-
- private:
-  Evaluation sum_{};
-};
-
-/// Top-1, top-5 and loss of anything that maps images to logits, over the whole validation set, in order.
-/// `forward` gets [N, 3, H, W] float32 and returns [N, classes].
-Evaluation evaluate(const trainers::Datasets& set, int64_t batch_size, int64_t workers,
-                    const std::function<torch::Tensor(const torch::Tensor&)>& forward);
-
-/// Trains a classifier under a recipe.
+/// Trains a network under a recipe.
 class Trainer {
  public:
   /// Binds the recipe and, with `resume`, loads the last checkpoint. Throws Error before anything is written.
-  Trainer(std::shared_ptr<Model> model, trainers::Datasets data, const Recipe& recipe, TrainOptions options,
-          TrainEvents events = {});
+  Trainer(std::shared_ptr<Task> task, const Recipe& recipe, TrainOptions options, TrainEvents events = {});
   ~Trainer();
 
   /// Trains to the end, verifies that the recipe's targets were reached, and leaves the final weights in the
   /// model (the averaged ones when there are). Checkpoints: `last` after every epoch and when stopped, `best`
-  /// by top-1 among epochs of equal sparsity and precision, so that a dense model never counts as the best
-  /// sparse one.
+  /// by the task's metric among epochs of equal sparsity and precision, so that a dense model never counts as
+  /// the best sparse one.
   TrainResult run();
 
   /// Applies the recipe once, without training: pruning by magnitude at its final sparsity, quantizers
-  /// calibrated. Writes the checkpoint `last`. Throws Error for modifiers that learn.
+  /// calibrated on training images. Writes the checkpoint `last`. Throws Error for modifiers that learn.
   void apply_once(const CalibrationOptions& options);
 
   /// The model as it stands over the validation set, fp32, quantizers active: what the export is compared
   /// with.
   Evaluation evaluate();
 
-  Model& model();
+  Task& task();
   Session& session();
   Precision precision() const;
 

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "sparsify/trainers/task.hpp"
+#include "workflow/model_card.hpp"
+#include "workflow/settings.hpp"
+
+namespace sparsify {
+
+/// A network with the data it is to learn from, as a run's settings ask for.
+struct OpenedTask {
+  std::shared_ptr<Task> task;
+  ModelCard card;        ///< all but what it says of the recipe
+  std::string describe;  ///< of the data: "12000 training and 2000 validation images, 10 classes, 32 px"
+};
+
+/// Opens data and builds the network from the seed; with `load`, reads its starting weights. Throws Error.
+OpenedTask open_task(const Settings& settings, bool load,
+                     const std::function<void(const std::string&)>& note);
+
+/// Freshly initialised, as a card describes it. Throws Error.
+std::shared_ptr<Network> build_network(const ModelCard& card);
+
+/// The figure that a network of this name is judged by. Throws Error for a name that no network has.
+std::string metric_of(const std::string& model);
+
+}  // namespace sparsify

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/torch.h>
+
+#include <vector>
+
+namespace sparsify {
+
+/// A network's outputs, in the order of its exported file.
+using Outputs = std::vector<torch::Tensor>;
+
+/// A network on images: what the training loop, the exporter and the command line know of it.
+class Network : public torch::nn::Module {
+ public:
+  /// `images`: [N, C, H, W].
+  virtual Outputs outputs(const torch::Tensor& images) = 0;
+};
+
+/// A network in the form that the graph recorder takes: `forward` gives its outputs.
+struct Recordable {
+  Network& network;
+
+  Outputs forward(const torch::Tensor& images) { return network.outputs(images); }
+  auto named_parameters() const { return network.named_parameters(); }
+  auto named_buffers() const { return network.named_buffers(); }
+  bool is_training() const { return network.is_training(); }
+  void train(bool on) { network.train(on); }
+  void eval() { network.eval(); }
+};
+
+}  // namespace sparsify
