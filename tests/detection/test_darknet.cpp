@@ -110,7 +110,7 @@ TEST_CASE("darknet's max-pooling pads at the end, with what never wins") {
         "[net]\nchannels=1\n[maxpool]\nsize=" + std::to_string(size) + "\nstride=" + std::to_string(stride) +
         "\n[convolutional]\nfilters=6\nsize=1\nactivation=linear\n[yolo]\nanchors=1,1\nclasses=1\n";
     const auto detector = parse_darknet(text, "net.cfg");
-    return detector->blocks().front()->forward({x});
+    return detector->blocks().front()->forward({x}).at(0);
   };
   const auto x = -torch::rand({1, 1, 5, 6}) - 1;  // zeros would win
   for (const auto& [size, stride] : {std::pair{2, 1}, {2, 2}, {3, 1}, {3, 2}, {4, 1}, {4, 3}, {9, 1}}) {

@@ -37,43 +37,43 @@ ConvBlock::ConvBlock(const ConvOptions& options) : activation_(options.activatio
             torch::nn::BatchNorm2dOptions(options.out).eps(options.bn_eps).momentum(options.bn_momentum)));
 }
 
-torch::Tensor ConvBlock::forward(const std::vector<torch::Tensor>& inputs) {
+Maps ConvBlock::forward(const Maps& inputs) {
   auto x = conv->forward(inputs.at(0));
   if (bn) x = bn->forward(x);
-  return activate(activation_, x);
+  return {activate(activation_, x)};
 }
 
-torch::Tensor MaxPoolBlock::forward(const std::vector<torch::Tensor>& inputs) {
+Maps MaxPoolBlock::forward(const Maps& inputs) {
   const auto before = (size_ - 1) / 2, after = size_ - 1 - before;
-  if (before == after) return torch::max_pool2d(inputs.at(0), size_, stride_, before);
-  if (size_ == 2 && stride_ == 2) return torch::max_pool2d(inputs.at(0), 2, 2, 0, 1, /*ceil_mode=*/true);
+  if (before == after) return {torch::max_pool2d(inputs.at(0), size_, stride_, before)};
+  if (size_ == 2 && stride_ == 2) return {torch::max_pool2d(inputs.at(0), 2, 2, 0, 1, /*ceil_mode=*/true)};
   // What is repeated from the edge is in the window already.
   const auto padded =
       F::pad(inputs.at(0), F::PadFuncOptions({before, after, before, after}).mode(torch::kReplicate));
-  return torch::max_pool2d(padded, size_, stride_);
+  return {torch::max_pool2d(padded, size_, stride_)};
 }
 
-torch::Tensor UpsampleBlock::forward(const std::vector<torch::Tensor>& inputs) {
-  return F::interpolate(
+Maps UpsampleBlock::forward(const Maps& inputs) {
+  return {F::interpolate(
       inputs.at(0),
-      F::InterpolateFuncOptions().scale_factor(std::vector<double>{factor_, factor_}).mode(torch::kNearest));
+      F::InterpolateFuncOptions().scale_factor(std::vector<double>{factor_, factor_}).mode(torch::kNearest))};
 }
 
-torch::Tensor SumBlock::forward(const std::vector<torch::Tensor>& inputs) {
+Maps SumBlock::forward(const Maps& inputs) {
   auto sum = inputs.at(0);
   for (std::size_t i = 1; i < inputs.size(); ++i) sum = sum + inputs[i];
-  return activate(activation_, sum);
+  return {activate(activation_, sum)};
 }
 
-torch::Tensor RouteBlock::forward(const std::vector<torch::Tensor>& inputs) {
-  std::vector<torch::Tensor> parts;
+Maps RouteBlock::forward(const Maps& inputs) {
+  Maps parts;
   for (const auto& input : inputs)
     parts.push_back(groups_ == 1 ? input : input.chunk(groups_, 1).at(static_cast<std::size_t>(group_)));
-  return parts.size() == 1 ? parts.front() : torch::cat(parts, 1);
+  return {parts.size() == 1 ? parts.front() : torch::cat(parts, 1)};
 }
 
-torch::Tensor DropoutBlock::forward(const std::vector<torch::Tensor>& inputs) {
-  return torch::dropout(inputs.at(0), probability_, is_training());
+Maps DropoutBlock::forward(const Maps& inputs) {
+  return {torch::dropout(inputs.at(0), probability_, is_training())};
 }
 
 }  // namespace sparsify::detection

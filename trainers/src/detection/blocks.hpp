@@ -22,7 +22,7 @@ struct ConvOptions {
 class ConvBlock : public Block {
  public:
   explicit ConvBlock(const ConvOptions& options);
-  torch::Tensor forward(const std::vector<torch::Tensor>& inputs) override;
+  Maps forward(const Maps& inputs) override;
 
   torch::nn::Conv2d conv{nullptr};
   torch::nn::BatchNorm2d bn{nullptr};  ///< empty: the convolution has a bias
@@ -35,7 +35,7 @@ class ConvBlock : public Block {
 class MaxPoolBlock : public Block {
  public:
   MaxPoolBlock(std::int64_t size, std::int64_t stride) : size_(size), stride_(stride) {}
-  torch::Tensor forward(const std::vector<torch::Tensor>& inputs) override;
+  Maps forward(const Maps& inputs) override;
 
  private:
   std::int64_t size_, stride_;
@@ -45,7 +45,7 @@ class MaxPoolBlock : public Block {
 class UpsampleBlock : public Block {
  public:
   explicit UpsampleBlock(std::int64_t factor) : factor_(static_cast<double>(factor)) {}
-  torch::Tensor forward(const std::vector<torch::Tensor>& inputs) override;
+  Maps forward(const Maps& inputs) override;
 
  private:
   double factor_;
@@ -55,7 +55,7 @@ class UpsampleBlock : public Block {
 class SumBlock : public Block {
  public:
   explicit SumBlock(Activation activation) : activation_(activation) {}
-  torch::Tensor forward(const std::vector<torch::Tensor>& inputs) override;
+  Maps forward(const Maps& inputs) override;
 
  private:
   Activation activation_;
@@ -65,7 +65,7 @@ class SumBlock : public Block {
 class RouteBlock : public Block {
  public:
   RouteBlock(std::int64_t groups, std::int64_t group) : groups_(groups), group_(group) {}
-  torch::Tensor forward(const std::vector<torch::Tensor>& inputs) override;
+  Maps forward(const Maps& inputs) override;
 
  private:
   std::int64_t groups_, group_;
@@ -74,7 +74,7 @@ class RouteBlock : public Block {
 class DropoutBlock : public Block {
  public:
   explicit DropoutBlock(double probability) : probability_(probability) {}
-  torch::Tensor forward(const std::vector<torch::Tensor>& inputs) override;
+  Maps forward(const Maps& inputs) override;
 
  private:
   double probability_;

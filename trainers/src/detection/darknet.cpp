@@ -6,6 +6,9 @@
 
 #include "detection/blocks.hpp"
 #include "detection/darknet_config.hpp"
+#include "detection/feature.hpp"
+#include "detection/head_blocks.hpp"
+#include "detection/prediction.hpp"
 #include "sparsify/error.hpp"
 #include "sparsify/suggest.hpp"
 
@@ -25,13 +28,13 @@ Activation activation_of(const DarknetSection& section) {
   section.fail("activation '" + name + "' is not supported" + suggestion(name, names));
 }
 
-/// Turns sections into blocks, following how many channels each gives.
+/// Turns sections into blocks, following what each gives.
 class Builder {
  public:
   Builder(const std::vector<DarknetSection>& sections, const DarknetOptions& options)
       : options_(options), detector_(std::make_shared<Detector>()) {
     const auto& net = sections.front();
-    image_channels_ = net.integer("channels", 3, 1);
+    image_.channels = net.integer("channels", 3, 1);
     detector_->image_height = net.integer("height", 416, 1);
     detector_->image_width = net.integer("width", 416, 1);
     for (std::size_t i = 1; i < sections.size(); ++i) add(sections[i]);
@@ -57,11 +60,13 @@ class Builder {
     section.fail("layers of this kind are not supported" + suggestion(section.name(), names));
   }
 
-  std::int64_t here() const { return static_cast<std::int64_t>(channels_.size()); }
+  std::int64_t here() const { return static_cast<std::int64_t>(features_.size()); }
   std::int64_t before() const { return here() - 1; }
-  std::int64_t channels_of(std::int64_t layer) const {
-    return layer < 0 ? image_channels_ : channels_[static_cast<std::size_t>(layer)];
+  const Feature& feature(std::int64_t layer) const {
+    return layer < 0 ? image_ : features_[static_cast<std::size_t>(layer)];
   }
+  std::int64_t channels_of(std::int64_t layer) const { return feature(layer).channels; }
+  double stride_before() const { return feature(before()).stride; }
 
   // Negative numbers count back from this layer, others from the first.
   std::int64_t resolve(const DarknetSection& section, std::int64_t layer) const {
@@ -72,9 +77,9 @@ class Builder {
     return resolved;
   }
 
-  void place(std::vector<std::int64_t> from, std::shared_ptr<Block> block, std::int64_t channels) {
+  void place(std::vector<std::int64_t> from, std::shared_ptr<Block> block, const Feature& output) {
     detector_->add(std::move(from), std::move(block));
-    channels_.push_back(channels);
+    features_.push_back(output);
   }
 
   void convolution(const DarknetSection& section) {
@@ -91,7 +96,8 @@ class Builder {
     if (conv.in % conv.groups != 0 || conv.out % conv.groups != 0)
       section.fail("groups=" + std::to_string(conv.groups) + " divides not both " + std::to_string(conv.in) +
                    " channels and " + std::to_string(conv.out) + " filters");
-    place({before()}, std::make_shared<ConvBlock>(conv), conv.out);
+    place({before()}, std::make_shared<ConvBlock>(conv),
+          {conv.out, stride_before() * static_cast<double>(conv.stride)});
   }
 
   void shortcut(const DarknetSection& section) {
@@ -102,7 +108,7 @@ class Builder {
       if (channels_of(source) != channels_of(before()))
         section.fail("adds layers of " + std::to_string(channels_of(before())) + " and " +
                      std::to_string(channels_of(source)) + " channels, which is not supported");
-    place(from, std::make_shared<SumBlock>(activation_of(section)), channels_of(before()));
+    place(from, std::make_shared<SumBlock>(activation_of(section)), feature(before()));
   }
 
   void route(const DarknetSection& section) {
@@ -118,23 +124,23 @@ class Builder {
                      std::to_string(groups) + " groups");
       channels += channels_of(source) / groups;
     }
-    place(from, std::make_shared<RouteBlock>(groups, group), channels);
+    place(from, std::make_shared<RouteBlock>(groups, group), {channels, feature(from.front()).stride});
   }
 
   void upsample(const DarknetSection& section) {
-    place({before()}, std::make_shared<UpsampleBlock>(section.integer("stride", 2, 1, 64)),
-          channels_of(before()));
+    const auto factor = section.integer("stride", 2, 1, 64);
+    place({before()}, std::make_shared<UpsampleBlock>(factor),
+          {channels_of(before()), stride_before() / static_cast<double>(factor)});
   }
 
   void max_pool(const DarknetSection& section) {
     const auto stride = section.integer("stride", 1, 1, 99);
     place({before()}, std::make_shared<MaxPoolBlock>(section.integer("size", stride, 1, 99), stride),
-          channels_of(before()));
+          {channels_of(before()), stride_before() * static_cast<double>(stride)});
   }
 
   void dropout(const DarknetSection& section) {
-    place({before()}, std::make_shared<DropoutBlock>(section.number("probability", 0.5)),
-          channels_of(before()));
+    place({before()}, std::make_shared<DropoutBlock>(section.number("probability", 0.5)), feature(before()));
   }
 
   void yolo(const DarknetSection& section) {
@@ -155,21 +161,21 @@ class Builder {
       const auto at = static_cast<std::size_t>(2 * index);
       head.anchors.emplace_back(anchors[at], anchors[at + 1]);
     }
-    const auto expected = static_cast<std::int64_t>(head.anchors.size()) * (5 + head.classes);
+    head.stride = stride_before();
+    const auto expected = map_channels(head);
     if (channels_of(before()) != expected)
       section.fail("reads " + std::to_string(channels_of(before())) + " channels; " +
                    std::to_string(head.anchors.size()) + " anchors of " + std::to_string(head.classes) +
                    " classes take " + std::to_string(expected) + " (filters of the layer before)");
     const auto source = before();
-    // A layer of its own, so that later layers count it.
-    place({source}, std::make_shared<RouteBlock>(1, 0), channels_of(source));
-    detector_->add_head(here() - 1, std::move(head));
+    const auto block = source < 0 ? nullptr : detector_->blocks()[static_cast<std::size_t>(source)];
+    place({source}, std::make_shared<YoloBlock>(std::move(head), block), feature(source));
   }
 
   const DarknetOptions options_;
   std::shared_ptr<Detector> detector_;
-  std::int64_t image_channels_ = 3;
-  std::vector<std::int64_t> channels_;
+  Feature image_;
+  std::vector<Feature> features_;
 };
 
 }  // namespace

@@ -9,41 +9,53 @@
 namespace sparsify::detection {
 namespace {
 
-// The tensors of a file in its order.
-std::vector<torch::Tensor> tensors_of(const Detector& detector) {
-  std::vector<torch::Tensor> tensors;
-  for (const auto& block : detector.blocks()) {
-    const auto convolution = std::dynamic_pointer_cast<ConvBlock>(block);
-    if (!convolution) continue;
-    if (const auto& bn = convolution->bn)
-      tensors.insert(tensors.end(), {bn->bias, bn->weight, bn->running_mean, bn->running_var});
-    else
-      tensors.push_back(convolution->conv->bias);
-    tensors.push_back(convolution->conv->weight);
-  }
-  return tensors;
+using Tensors = std::vector<torch::Tensor>;
+
+// The tensors of a convolution in a file's order.
+Tensors tensors_of(const ConvBlock& block) {
+  if (const auto& bn = block.bn)
+    return {bn->bias, bn->weight, bn->running_mean, bn->running_var, block.conv->weight};
+  return {block.conv->bias, block.conv->weight};
+}
+
+// Convolutions, also those within blocks, in the order they are computed.
+std::vector<Tensors> convolutions_of(const Detector& detector) {
+  std::vector<Tensors> convolutions;
+  for (const auto& block : detector.blocks())
+    for (const auto& module : block->modules())
+      if (const auto convolution = std::dynamic_pointer_cast<ConvBlock>(module))
+        convolutions.push_back(tensors_of(*convolution));
+  return convolutions;
+}
+
+// Of a network by a .cfg, whose blocks are those of the file.
+std::vector<Tensors> all_convolutions_of(const Detector& detector) {
+  for (const auto& block : detector.blocks())
+    if (!block->parameters().empty() && !std::dynamic_pointer_cast<ConvBlock>(block))
+      throw Error("darknet's weights need a network that was built from a .cfg; this one has other blocks");
+  return convolutions_of(detector);
+}
+
+std::uint64_t numbers_in(const Tensors& tensors) {
+  std::uint64_t numbers = 0;
+  for (const auto& tensor : tensors) numbers += static_cast<std::uint64_t>(tensor.numel());
+  return numbers;
 }
 
 // Since version 0.2 the number of images has 64 bits.
 bool has_long_counter(const DarknetHeader& header) { return header.major * 10 + header.minor >= 2; }
 
-}  // namespace
-
-DarknetHeader load_darknet_weights(Detector& detector, const std::filesystem::path& file) {
-  const auto content = weights::read_whole(file);
-  weights::ByteReader reader(content, file.string());
+DarknetHeader read_header(weights::ByteReader& reader) {
   DarknetHeader header;
   header.major = reader.number<std::int32_t>();
   header.minor = reader.number<std::int32_t>();
   header.revision = reader.number<std::int32_t>();
   header.images_seen =
       has_long_counter(header) ? reader.number<std::uint64_t>() : reader.number<std::uint32_t>();
-  const auto tensors = tensors_of(detector);
-  std::uint64_t expected = 0;
-  for (const auto& tensor : tensors) expected += static_cast<std::uint64_t>(tensor.numel());
-  if (reader.remaining() != expected * sizeof(float))
-    throw Error(file.string() + ": the network has " + std::to_string(expected) + " numbers, the file " +
-                std::to_string(reader.remaining() / sizeof(float)) + ": are they of the same configuration?");
+  return header;
+}
+
+void fill(const Tensors& tensors, weights::ByteReader& reader) {
   const torch::NoGradGuard no_grad;
   for (auto tensor : tensors) {
     const auto bytes = reader.take(static_cast<std::uint64_t>(tensor.numel()) * sizeof(float));
@@ -51,11 +63,44 @@ DarknetHeader load_darknet_weights(Detector& detector, const std::filesystem::pa
     std::memcpy(values.data_ptr(), bytes.data(), bytes.size());
     tensor.copy_(values);
   }
+}
+
+}  // namespace
+
+DarknetHeader load_darknet_weights(Detector& detector, const std::filesystem::path& file) {
+  const auto convolutions = all_convolutions_of(detector);
+  const auto content = weights::read_whole(file);
+  weights::ByteReader reader(content, file.string());
+  const auto header = read_header(reader);
+  std::uint64_t expected = 0;
+  for (const auto& tensors : convolutions) expected += numbers_in(tensors);
+  if (reader.remaining() != expected * sizeof(float))
+    throw Error(file.string() + ": the network has " + std::to_string(expected) + " numbers, the file " +
+                std::to_string(reader.remaining() / sizeof(float)) + ": are they of the same configuration?");
+  for (const auto& tensors : convolutions) fill(tensors, reader);
   return header;
+}
+
+std::int64_t load_darknet_backbone(Detector& detector, const std::filesystem::path& file) {
+  const auto convolutions = convolutions_of(detector);
+  const auto content = weights::read_whole(file);
+  weights::ByteReader reader(content, file.string());
+  read_header(reader);
+  std::size_t count = 0;
+  std::uint64_t numbers = 0;
+  while (count < convolutions.size() && numbers * sizeof(float) < reader.remaining())
+    numbers += numbers_in(convolutions[count++]);
+  if (numbers * sizeof(float) != reader.remaining())
+    throw Error(file.string() + ": the file has " + std::to_string(reader.remaining() / sizeof(float)) +
+                " numbers, the network up to its convolution " + std::to_string(count) + " has " +
+                std::to_string(numbers) + ": is it of the same backbone?");
+  for (std::size_t i = 0; i < count; ++i) fill(convolutions[i], reader);
+  return static_cast<std::int64_t>(count);
 }
 
 void save_darknet_weights(const Detector& detector, const std::filesystem::path& file,
                           const DarknetHeader& header) {
+  const auto convolutions = all_convolutions_of(detector);
   AtomicFile out(file);
   out.write(&header.major, sizeof header.major);
   out.write(&header.minor, sizeof header.minor);
@@ -65,10 +110,11 @@ void save_darknet_weights(const Detector& detector, const std::filesystem::path&
     out.write(&header.images_seen, sizeof header.images_seen);
   else
     out.write(&short_counter, sizeof short_counter);
-  for (const auto& tensor : tensors_of(detector)) {
-    const auto values = tensor.detach().to(torch::kCPU, torch::kFloat).contiguous();
-    out.write(values.data_ptr(), values.nbytes());
-  }
+  for (const auto& tensors : convolutions)
+    for (const auto& tensor : tensors) {
+      const auto values = tensor.detach().to(torch::kCPU, torch::kFloat).contiguous();
+      out.write(values.data_ptr(), values.nbytes());
+    }
   out.commit();
 }
 

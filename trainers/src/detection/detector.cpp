@@ -2,7 +2,6 @@
 #include "sparsify/detection/detector.hpp"
 
 #include <algorithm>
-#include <limits>
 
 #include "sparsify/error.hpp"
 
@@ -57,28 +56,20 @@ torch::Tensor decode(const torch::Tensor& map, const DetectionHead& head, std::i
 
 }  // namespace
 
-void Detector::note_reader(Step& step, std::size_t blocks_run) {
-  step.last_reader = std::max(step.last_reader, blocks_run);
-}
-
 void Detector::add(std::vector<std::int64_t> from, std::shared_ptr<Block> block) {
   const auto here = static_cast<std::int64_t>(steps_.size());
   for (const auto source : from)
     if (source < -1 || source >= here)
       throw Error("block " + std::to_string(here) + " reads block " + std::to_string(source) +
                   ", which does not come before it");
-  for (const auto source : from)
-    if (source >= 0) note_reader(steps_[static_cast<std::size_t>(source)], steps_.size() + 1);
+  for (const auto source : from) {
+    if (source < 0) continue;
+    auto& last_reader = steps_[static_cast<std::size_t>(source)].last_reader;
+    last_reader = std::max(last_reader, steps_.size() + 1);
+  }
   model_->push_back(block);
-  steps_.push_back({std::move(from), std::move(block)});
-}
-
-void Detector::add_head(std::int64_t block, DetectionHead head) {
-  if (block < 0 || block >= static_cast<std::int64_t>(steps_.size()))
-    throw Error("a head reads block " + std::to_string(block) + ", which does not exist");
-  note_reader(steps_[static_cast<std::size_t>(block)], std::numeric_limits<std::size_t>::max());
-  head_blocks_.push_back(block);
-  heads_.push_back(std::move(head));
+  auto head_block = std::dynamic_pointer_cast<HeadBlock>(block);
+  steps_.push_back({std::move(from), std::move(block), 0, std::move(head_block)});
 }
 
 std::vector<std::shared_ptr<Block>> Detector::blocks() const {
@@ -87,25 +78,35 @@ std::vector<std::shared_ptr<Block>> Detector::blocks() const {
   return blocks;
 }
 
-std::vector<torch::Tensor> Detector::forward(const torch::Tensor& images) {
-  std::vector<torch::Tensor> outputs;
+std::vector<DetectionHead> Detector::heads() const {
+  std::vector<DetectionHead> heads;
+  for (const auto& step : steps_)
+    if (step.head_block)
+      for (auto& head : step.head_block->heads()) heads.push_back(std::move(head));
+  return heads;
+}
+
+Maps Detector::forward(const torch::Tensor& images) {
+  const Maps image = {images};
+  std::vector<Maps> outputs;
+  Maps maps;
   for (const auto& step : steps_) {
-    std::vector<torch::Tensor> inputs;
-    for (const auto source : step.from)
-      inputs.push_back(source < 0 ? images : outputs[static_cast<std::size_t>(source)]);
+    Maps inputs;
+    for (const auto source : step.from) {
+      const auto& read = source < 0 ? image : outputs[static_cast<std::size_t>(source)];
+      inputs.insert(inputs.end(), read.begin(), read.end());
+    }
     outputs.push_back(step.block->forward(inputs));
+    if (step.head_block) maps.insert(maps.end(), outputs.back().begin(), outputs.back().end());
     for (const auto source : step.from)
       if (source >= 0 && steps_[static_cast<std::size_t>(source)].last_reader <= outputs.size())
-        outputs[static_cast<std::size_t>(source)] =
-            torch::Tensor();  // its memory is free for the next blocks
+        outputs[static_cast<std::size_t>(source)].clear();  // its memory is free for the next blocks
   }
-  std::vector<torch::Tensor> maps;
-  for (const auto block : head_blocks_) maps.push_back(outputs[static_cast<std::size_t>(block)]);
   return maps;
 }
 
-torch::Tensor decode(const std::vector<torch::Tensor>& maps, const std::vector<DetectionHead>& heads,
-                     std::int64_t height, std::int64_t width) {
+torch::Tensor decode(const Maps& maps, const std::vector<DetectionHead>& heads, std::int64_t height,
+                     std::int64_t width) {
   if (maps.size() != heads.size())
     throw Error("expected " + std::to_string(heads.size()) + " maps, one for each head, got " +
                 std::to_string(maps.size()));

@@ -33,8 +33,15 @@ struct DarknetHeader {
 
 /// Fills a detector from darknet's .weights: a header, then for every convolution, in the order of the .cfg,
 /// biases (of batch-norm: beta), then gamma, running mean and variance when it has batch-norm, then the
-/// kernel. Throws Error when the file is shorter or longer than that; the detector is unchanged then.
+/// kernel. Throws Error when the file is shorter or longer than that, and for a detector that was not built
+/// from a .cfg; the detector is unchanged then.
 DarknetHeader load_darknet_weights(Detector& detector, const std::filesystem::path& file);
+
+/// Fills the first convolutions only, from a file that ends after one of them, as "darknet53.conv.74" does;
+/// also of a detector by Ultralytics, whose backbones have darknet's order. Gives how many it filled. Throws
+/// Error when the file ends within a convolution or is longer than the network; the detector is unchanged
+/// then.
+std::int64_t load_darknet_backbone(Detector& detector, const std::filesystem::path& file);
 
 /// Writes what load_darknet_weights reads, in one step.
 void save_darknet_weights(const Detector& detector, const std::filesystem::path& file,

@@ -23,12 +23,23 @@ struct DetectionHead {
   std::int64_t classes = 80;
   BoxCoding coding = BoxCoding::kDarknet;
   double scale_xy = 1;  ///< kDarknet: how far centres reach over their cell, `scale_x_y` in .cfg files
+  double stride = 0;    ///< side of a cell in pixels of the network's input
 };
 
-/// One step of a detector: reads outputs of earlier steps.
+using Maps = std::vector<torch::Tensor>;
+
+/// One step of a detector: reads the outputs of earlier steps, one after the other, and gives its own.
 class Block : public torch::nn::Module {
  public:
-  virtual torch::Tensor forward(const std::vector<torch::Tensor>& inputs) = 0;
+  virtual Maps forward(const Maps& inputs) = 0;
+};
+
+/// A block whose outputs are the detector's: the raw map of every one of its heads.
+class HeadBlock : public Block {
+ public:
+  virtual std::vector<DetectionHead> heads() const = 0;
+  /// What `detection::change_classes` asks of it.
+  virtual void change_classes(std::int64_t classes) = 0;
 };
 
 /// A network of numbered blocks with several outputs, as darknet and Ultralytics describe them.
@@ -38,14 +49,13 @@ class Detector : public torch::nn::Module {
 
   /// `from`: what the block reads, as positions of earlier ones; -1 is the image.
   void add(std::vector<std::int64_t> from, std::shared_ptr<Block> block);
-  /// The last block's output, or another's, is read as a head.
-  void add_head(std::int64_t block, DetectionHead head);
 
   /// Images [N, 3, H, W], RGB from 0 to 1; gives the raw map of every head, [N, anchors * (5 + classes), h,
   /// w].
-  std::vector<torch::Tensor> forward(const torch::Tensor& images);
+  Maps forward(const torch::Tensor& images);
 
-  const std::vector<DetectionHead>& heads() const { return heads_; }
+  /// In the order of the maps. Anchors are those that the weights say where these hold some.
+  std::vector<DetectionHead> heads() const;
   std::vector<std::shared_ptr<Block>> blocks() const;
   std::int64_t image_height = 416, image_width = 416;  ///< what it was made for, in pixels
 
@@ -54,19 +64,17 @@ class Detector : public torch::nn::Module {
     std::vector<std::int64_t> from;
     std::shared_ptr<Block> block;
     std::size_t last_reader = 0;  ///< the number of blocks that must have run before nobody reads it any more
+    std::shared_ptr<HeadBlock> head_block{};  ///< the block, if it is one
   };
-  static void note_reader(Step& step, std::size_t blocks_run);
 
   torch::nn::ModuleList model_;  ///< names parameters "model.<block>...."
   std::vector<Step> steps_;
-  std::vector<std::int64_t> head_blocks_;
-  std::vector<DetectionHead> heads_;
 };
 
 /// Boxes of raw maps of a batch of images of `height` x `width` pixels: [N, boxes, 5 + classes], with centre
 /// x, y, width, height in pixels, objectness and class probabilities from 0 to 1. Heads follow each other;
 /// within one, anchors, then rows, then columns.
-torch::Tensor decode(const std::vector<torch::Tensor>& maps, const std::vector<DetectionHead>& heads,
-                     std::int64_t height, std::int64_t width);
+torch::Tensor decode(const Maps& maps, const std::vector<DetectionHead>& heads, std::int64_t height,
+                     std::int64_t width);
 
 }  // namespace sparsify::detection
