@@ -161,7 +161,8 @@ TEST_CASE("a model file computes what its rows say, with its multiples") {
   const auto detector = parse_ultralytics(kSmall, "net.yaml");
   const torch::NoGradGuard no_grad;
   for (auto& buffer : detector->named_buffers())
-    if (buffer.key().find("running_var") != std::string::npos) buffer.value().uniform_(0.5, 2);
+    if (buffer.key().find("running_var") != std::string::npos)
+      buffer.value().copy_(torch::rand_like(buffer.value()) + 0.5);
   detector->eval();
   auto p = detector->named_parameters();
   auto b = detector->named_buffers();

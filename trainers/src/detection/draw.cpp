@@ -28,7 +28,7 @@ std::int64_t line_width(const Canvas& canvas, const DrawOptions& options) {
 
 std::int64_t text_scale(const Canvas& canvas, const DrawOptions& options) {
   if (options.text_scale > 0) return options.text_scale;
-  return std::max<std::int64_t>(1, std::lround(mean_side(canvas) / 400));
+  return std::max<std::int64_t>(1, std::lround(mean_side(canvas) / 300));
 }
 
 // Also for positions that are no numbers, or far outside.
@@ -62,12 +62,12 @@ Colour readable_on(Colour background) {
 // Above the box's upper left corner where there is room, else inside it.
 void draw_label(Canvas& canvas, const Mark& mark, std::int64_t scale) {
   const auto text = drawable(mark.text);
-  const auto width = (width_of(text) + 2) * scale, height = (kLineHeight + 2) * scale;
+  const auto width = (width_of(text) + 3) * scale, height = (kLineHeight + 2) * scale;
   const auto top = mark.box.top >= height ? mark.box.top - height : mark.box.top;
   const auto left = std::max<std::int64_t>(0, std::min(mark.box.left, canvas.width() - width));
   const auto colour = class_colour(mark.label);
   canvas.fill({left, top, left + width, top + height}, colour);
-  canvas.write(text, left + scale + scale / 2, top + scale, scale, readable_on(colour));
+  canvas.write(text, left + 2 * scale, top + scale, scale, readable_on(colour));
 }
 
 trainers::Image draw(const trainers::Image& image, const std::vector<Mark>& marks,
