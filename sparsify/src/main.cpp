@@ -27,6 +27,7 @@ constexpr Command kCommands[] = {
      sparsify::train_command},
     {"validate", "accuracy of a run, a checkpoint, weights, or an .onnx file", sparsify::validate_command},
     {"export", "write a trained model as ONNX for CPU or GPU engines", sparsify::export_command},
+    {"predict", "find objects in images and draw their boxes", sparsify::predict_command},
     {"inspect", "shape, sparsity, 2:4 pattern and quantizers of every layer", sparsify::inspect_command},
     {"analyze", "how much each layer bears to be pruned and quantized; proposes a recipe",
      sparsify::analyze_command},

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "sparsify/error.hpp"
+#include "workflow/detectors.hpp"
 #include "workflow/image_data.hpp"
 
 namespace sparsify {
@@ -20,6 +21,7 @@ trainers::Datasets open_images_for(const ModelCard& card, const std::string& spe
 }
 
 std::shared_ptr<const DataSource> open_data_for(const ModelCard& card, const std::string& spec) {
+  if (is_detector(card.model)) return open_objects_for(card, spec);
   return std::make_shared<ImageData>(open_images_for(card, spec));
 }
 

@@ -14,6 +14,7 @@ Metadata to_metadata(const ModelCard& card) {
           {"num_classes", std::to_string(card.num_classes)},
           {"image_size", std::to_string(card.image_size)},
           {"normalization", json{{"mean", card.normalization.mean}, {"std", card.normalization.std}}.dump()},
+          {"definition", card.definition},
           {"class_names", json(card.class_names).dump()},
           {"data", card.data},
           {"recipe_name", card.recipe_name},
@@ -33,6 +34,7 @@ ModelCard card_from(const Metadata& metadata, const std::string& where) {
     const auto normalization = json::parse(entry("normalization"));
     normalization.at("mean").get_to(card.normalization.mean);
     normalization.at("std").get_to(card.normalization.std);
+    if (metadata.count("definition")) card.definition = entry("definition");
     if (metadata.count("class_names")) json::parse(entry("class_names")).get_to(card.class_names);
     card.data = entry("data");
     card.recipe_name = entry("recipe_name");

@@ -15,6 +15,7 @@ namespace sparsify {
 /// directory.
 struct ModelCard {
   std::string model;
+  std::string definition{};  ///< text of the file that describes the model; empty for those of our own
   std::int64_t num_classes = 0, image_size = 0;
   trainers::Normalization normalization{};
   std::vector<std::string> class_names{};  ///< empty in files of earlier versions

@@ -3,17 +3,23 @@
 
 #include "sparsify/trainers/model.hpp"
 #include "workflow/classifiers.hpp"
+#include "workflow/detectors.hpp"
 
 namespace sparsify {
 
 OpenedTask open_task(const Settings& settings, bool load,
                      const std::function<void(const std::string&)>& note) {
-  return open_classification(settings, load, note);
+  return is_detector(settings.model) ? open_detection(settings, load, note)
+                                     : open_classification(settings, load, note);
 }
 
-std::shared_ptr<Network> build_network(const ModelCard& card) { return build_classifier(card); }
+std::shared_ptr<Network> build_network(const ModelCard& card) {
+  if (is_detector(card.model)) return build_detector(card);
+  return build_classifier(card);
+}
 
 std::string metric_of(const std::string& model) {
+  if (is_detector(model)) return "map50";
   model_info(model);
   return "top1";
 }

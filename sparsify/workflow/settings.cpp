@@ -184,6 +184,7 @@ TrainOptions train_options(const Settings& settings) {
   options.optimizer = {settings.optimizer, settings.lr, settings.momentum, settings.weight_decay,
                        settings.nesterov && settings.momentum > 0};
   options.lr_schedule = settings.lr_schedule;
+  options.last_lr = settings.lrf;
   options.warmup_epochs = settings.warmup_epochs;
   options.ema_decay = settings.ema_decay;
   options.precision = settings.precision;

@@ -17,20 +17,23 @@ namespace sparsify {
 /// What a training run is asked to do: each field is a command-line flag, a key of a recipe's `run:` mapping,
 /// and an entry of config.json, all of one name (flags with '-' for '_').
 struct Settings {
-  std::string model, weights, data, target, baseline = "none", distill_teacher = "none", output;
+  std::string model, weights, data, hyp = "none", target, baseline = "none", distill_teacher = "none", output;
   std::int64_t epochs = 0, batch_size = 128, image_size = 0, seed = 0, workers = 2;
   std::string optimizer = "sgd", lr_schedule = "cosine", augment = "auto", device = "auto",
               precision = "auto";
-  double lr = 0.1, momentum = 0.9, weight_decay = 5e-4, warmup_epochs = 0, label_smoothing = 0, ema_decay = 0;
+  double lr = 0.1, lrf = 0, momentum = 0.9, weight_decay = 5e-4, warmup_epochs = 0, label_smoothing = 0, ema_decay = 0;
   bool nesterov = true;
   /// Where each value that was given stands: "--lr", or "my.yaml:3:7" for one of a recipe.
   std::map<std::string, std::string> places{};
 
   template <class Visitor>
   void fields(Visitor& visit) {
-    visit("model", model, "network by name: see above");
+    visit("model", model, "network by name (see above), or a detector's .cfg or .yaml");
     visit("weights", weights, "start from these: .safetensors, .pt, .pth, or a checkpoint of a run");
-    visit("data", data, "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]");
+    visit("data", data,
+          "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]; for detectors a data.yaml, COCO's "
+          "JSON, or a folder of YOLO or Pascal VOC labels");
+    visit("hyp", hyp, "hyper-parameters of a detector: a hyp.yaml with lr0, box, mosaic ..., or none");
     visit("image_size", image_size, "side of the network's input in pixels; 0: usual for the data",
           at_least(0));
     visit("epochs", epochs, "passes over the training images; 0: as many as the recipe needs",
@@ -38,6 +41,7 @@ struct Settings {
     visit("batch_size", batch_size, "images per step", at_least(1));
     visit("optimizer", optimizer, "sgd or adamw", one_of({"sgd", "adamw"}));
     visit("lr", lr, "highest learning rate; a recipe's learning-rate modifiers override it", above(0));
+    visit("lrf", lrf, "where cosine and linear schedules end, a part of lr", at_least(0).up_to(1));
     visit("lr_schedule", lr_schedule, "cosine, linear or constant", one_of({"cosine", "linear", "constant"}));
     visit("warmup_epochs", warmup_epochs, "epochs over which the learning rate rises from 0",
           at_least(0).up_to(kMostEpochs));

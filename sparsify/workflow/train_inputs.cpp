@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "workflow/detectors.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/recipe_quantization.hpp"
 #include "workflow/data_source.hpp"
@@ -73,6 +74,7 @@ void start_new(const TrainRequest& request, TrainInputs& inputs) {
   inputs.settings.distill_teacher = absolute_data(inputs.settings.distill_teacher);
   if (inputs.settings.epochs == 0) inputs.settings.epochs = inputs.recipe.recipe.epochs();
   if (inputs.settings.epochs == 0) inputs.settings.epochs = kDefaultEpochs;
+  if (is_detector(inputs.settings.model)) use_detector_defaults(inputs.settings);
   inputs.directory = RunDirectory(inputs.settings.output);
   inputs.directory.check_new();
 }

@@ -10,6 +10,7 @@ namespace sparsify {
 int train_command(const std::vector<std::string>& arguments);
 int validate_command(const std::vector<std::string>& arguments);
 int export_command(const std::vector<std::string>& arguments);
+int predict_command(const std::vector<std::string>& arguments);
 int inspect_command(const std::vector<std::string>& arguments);
 int analyze_command(const std::vector<std::string>& arguments);
 int recipe_command(const std::vector<std::string>& arguments);

@@ -14,6 +14,7 @@
 #include "machine.hpp"
 #include "recipe_arguments.hpp"
 #include "signals.hpp"
+#include "sparsify/detection/ultralytics.hpp"
 #include "sparsify/trainers/model.hpp"
 #include "terminal.hpp"
 #include "workflow/input_error.hpp"
@@ -47,7 +48,7 @@ constexpr const char* kExamples =
 
 std::string group_of(const std::string& name) {
   static const std::map<std::string, std::set<std::string>> groups = {
-      {"network and data", {"model", "weights", "data", "image_size", "augment", "distill_teacher"}},
+      {"network and data", {"model", "weights", "data", "hyp", "image_size", "augment", "distill_teacher"}},
       {"machine", {"device", "precision", "workers", "seed"}},
       {"results", {"output", "baseline", "target"}},
   };
@@ -62,7 +63,9 @@ std::string network_names() {
     if (line.size() + name.size() > 95) text += line + ",\n  ", line.clear();
     line += (line.empty() ? "" : ", ") + name;
   }
-  return text + line;
+  text += line + "\ndetectors: ";
+  for (const auto& name : detection::builtin_ultralytics_models()) text += name + ", ";
+  return text + "or a file: Ultralytics' .yaml, darknet's .cfg";
 }
 
 /// Declares one option for each setting, with its default.

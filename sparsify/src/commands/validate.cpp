@@ -17,6 +17,7 @@
 #include "workflow/input_error.hpp"
 #include "workflow/metric_names.hpp"
 #include "workflow/parity_report.hpp"
+#include "workflow/runnable_detector.hpp"
 #include "workflow/saved_model.hpp"
 #include "weights_options.hpp"
 #include "workflow/export_run.hpp"
@@ -73,7 +74,12 @@ Subject open_model(const CommandLine& line) {
     throw InputError(
         "what is to be validated? Give a run, a checkpoint or an .onnx file, or --model, --weights and "
         "--data");
-  data_for(line, "");
+  const auto data_name = data_for(line, "");
+  if (is_detector(line.text("model"))) {
+    const auto detector = open_detector(line.text("model"), line.text("weights"),
+                                        line.integer("image-size", 0, 32, 4096));
+    return {detector.description, detector.forward, open_objects_for(detector.card, data_name)};
+  }
   const auto [model, data] = open_weights(line);
   return {line.text("model") + " with " + line.text("weights"),
           [model = model](const at::Tensor& images) { return model->outputs(images); },

@@ -108,6 +108,19 @@ void run(STBIR_RESIZE& job) {
   if (!stbir_resize_extended(&job)) throw Error("resizing an image failed: out of memory");
 }
 
+// Valid until the thread's next call.
+std::span<const std::byte> read_file(const std::string& path) {
+  thread_local std::vector<char> buffer;
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  if (!file) throw Error(path + ": cannot be opened: " + std::strerror(errno));
+  auto size = static_cast<std::streamoff>(file.tellg());
+  if (size < 0) throw Error(path + ": cannot be read");
+  buffer.resize(static_cast<size_t>(size));
+  file.seekg(0);
+  if (!file.read(buffer.data(), size)) throw Error(path + ": cannot be read");
+  return std::as_bytes(std::span<const char>(buffer));
+}
+
 }  // namespace
 
 Image::Image(int64_t height, int64_t width, std::vector<uint8_t> rgb)
@@ -140,16 +153,18 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& name, in
   return jpeg ? decode_jpeg(bytes, name, at_least) : decode_other(bytes, name);
 }
 
+std::pair<int64_t, int64_t> read_image_size(const std::string& path) {
+  const auto bytes = read_file(path);
+  int width = 0, height = 0, channels = 0;
+  if (!stbi_info_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()), checked_int(bytes.size(), path),
+                             &width, &height, &channels))
+    throw Error(path + ": not a JPEG, PNG or BMP image");
+  check_size(height, width, path);
+  return {height, width};
+}
+
 Image load_image(const std::string& path, int64_t at_least) {
-  thread_local std::vector<char> buffer;
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) throw Error(path + ": cannot be opened: " + std::strerror(errno));
-  auto size = static_cast<std::streamoff>(file.tellg());
-  if (size < 0) throw Error(path + ": cannot be read");
-  buffer.resize(static_cast<size_t>(size));
-  file.seekg(0);
-  if (!file.read(buffer.data(), size)) throw Error(path + ": cannot be read");
-  return decode_image(std::as_bytes(std::span<const char>(buffer)), path, at_least);
+  return decode_image(read_file(path), path, at_least);
 }
 
 Image resize(const Image& image, Box source, int64_t height, int64_t width) {

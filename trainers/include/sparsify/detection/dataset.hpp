@@ -63,8 +63,9 @@ struct DetectionDataOptions {
 /// Opens a set by its specification:
 /// - an Ultralytics `data.yaml` (path, train, val, test, names, nc), or a folder that holds one or has
 ///   images/ and labels/ with train and val parts;
-/// - a COCO `instances_*.json`, or a folder with annotations/instances_train*.json and instances_val*.json;
-/// - a Pascal VOC folder with JPEGImages/, Annotations/ and ImageSets/Main/{train,val,test}.txt.
+/// - a COCO folder with annotations/instances_train*.json and instances_val*.json;
+/// - a Pascal VOC folder with JPEGImages/, Annotations/ and ImageSets/Main/{train,val,test}.txt;
+///   `folder:val=val+test` validates on both.
 /// Throws Error listing everything that makes it unusable (with file and line), and for an empty set.
 DetectionDatasets open_detection_datasets(const std::string& spec, const DetectionDataOptions& options = {});
 

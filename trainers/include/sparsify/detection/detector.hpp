@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "sparsify/trainers/network.hpp"
+
 namespace sparsify::detection {
 
 /// How the raw numbers of a head become boxes.
@@ -43,7 +45,7 @@ class HeadBlock : public Block {
 };
 
 /// A network of numbered blocks with several outputs, as darknet and Ultralytics describe them.
-class Detector : public torch::nn::Module {
+class Detector : public Network {
  public:
   Detector() { register_module("model", model_); }
 
@@ -53,6 +55,7 @@ class Detector : public torch::nn::Module {
   /// Images [N, 3, H, W], RGB from 0 to 1; gives the raw map of every head, [N, anchors * (5 + classes), h,
   /// w].
   Maps forward(const torch::Tensor& images);
+  Outputs outputs(const torch::Tensor& images) override { return forward(images); }
 
   /// In the order of the maps. Anchors are those that the weights say where these hold some.
   std::vector<DetectionHead> heads() const;

@@ -51,6 +51,10 @@ struct Box {
 /// truncated.
 Image decode_image(std::span<const std::byte> bytes, const std::string& name, int64_t at_least = 0);
 
+/// Height and width of an image file in pixels, from its header alone. Throws Error naming the file when it is
+/// missing or no image.
+std::pair<int64_t, int64_t> read_image_size(const std::string& path);
+
 /// Reads and decodes a file; see decode_image.
 Image load_image(const std::string& path, int64_t at_least = 0);
 

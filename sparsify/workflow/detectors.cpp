@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "workflow/detectors.hpp"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "sparsify/detection/change_classes.hpp"
+#include "sparsify/detection/darknet.hpp"
+#include "sparsify/detection/detection_task.hpp"
+#include "sparsify/detection/ultralytics.hpp"
+#include "sparsify/trainers/model.hpp"
+#include "sparsify/trainers/weights.hpp"
+#include "workflow/input_error.hpp"
+#include "workflow/saved_model.hpp"
+
+namespace sparsify {
+namespace {
+
+namespace fs = std::filesystem;
+using detection::Detector;
+
+const trainers::Normalization kNoNormalization{{0, 0, 0}, {1, 1, 1}};
+constexpr std::int64_t kUsualBatch = 16, kUsualSize = 640;
+
+bool is_file(const std::string& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
+std::string extension_of(const std::string& model) { return fs::path(model).extension().string(); }
+
+// Empty for the models of our own, which the name alone describes.
+std::string definition_of(const std::string& model) {
+  if (!is_file(model)) return "";
+  std::ostringstream text;
+  text << std::ifstream(model).rdbuf();
+  return text.str();
+}
+
+// With the classes of its description.
+std::shared_ptr<Detector> parse(const std::string& model, const std::string& definition) {
+  if (extension_of(model) == ".cfg") {
+    if (definition.empty()) throw Error(model + ": no such file");
+    return detection::parse_darknet(definition, model);
+  }
+  return definition.empty() ? detection::build_ultralytics(model)
+                            : detection::parse_ultralytics(definition, model);
+}
+
+std::int64_t classes_of(const Detector& detector) { return detector.heads().front().classes; }
+
+void fit_classes(Detector& detector, std::int64_t classes) {
+  if (classes_of(detector) != classes) detection::change_classes(detector, classes);
+}
+
+// The heads of a detector for other classes do not fit: those, and only those, keep their fresh weights.
+std::vector<std::string> leave_out_heads(const Detector& detector, StateDict& weights) {
+  std::set<std::int64_t> of_heads;
+  for (const auto& head : detector.heads())
+    of_heads.insert(static_cast<std::int64_t>(head.anchors.size()) * (5 + head.classes));
+  std::vector<std::string> left;
+  for (const auto& [name, value] : state_dict(detector)) {
+    const auto found = weights.find(name);
+    if (found == weights.end() || value.dim() == 0 || !of_heads.count(value.size(0)) ||
+        found->second.sizes() == value.sizes())
+      continue;
+    found->second = value;
+    left.push_back(name);
+  }
+  return left;
+}
+
+void load_start_weights(Detector& detector, const Settings& settings, std::int64_t classes,
+                        const std::function<void(const std::string&)>& note) {
+  const auto& path = settings.weights;
+  const auto before = classes_of(detector);
+  try {
+    if (extension_of(path) == ".weights") {
+      detection::load_darknet_weights(detector, path);
+      fit_classes(detector, classes);
+      note("loaded " + path);
+    } else {
+      fit_classes(detector, classes);
+      auto weights = read_model_weights(path);
+      const auto fresh = leave_out_heads(detector, weights);
+      const auto report = load_weights(detector, weights);
+      note("loaded " + std::to_string(report.loaded - static_cast<std::int64_t>(fresh.size())) +
+           " tensors of " + path);
+      if (!fresh.empty()) note("the heads are new, as the weights' have other classes");
+    }
+  } catch (const Error& error) {
+    throw InputError("--weights " + path + " for " + settings.model + ": " + error.what());
+  }
+  if (extension_of(path) == ".weights" && before != classes)
+    note("the heads are new: the weights have " + std::to_string(before) + " classes, the data " +
+         std::to_string(classes));
+}
+
+detection::Hyperparameters hyperparameters(const Settings& settings) {
+  return settings.hyp == "none" ? detection::Hyperparameters() : detection::load_hyperparameters(settings.hyp);
+}
+
+detection::DetectionOptions options_from(const Settings& settings, std::int64_t image_size) {
+  detection::DetectionOptions options;
+  options.batch_size = settings.batch_size;
+  options.image_size = image_size;
+  options.workers = settings.workers;
+  options.seed = static_cast<std::uint64_t>(settings.seed);
+  options.augment = settings.augment != "none";
+  options.hyp = hyperparameters(settings);
+  return options;
+}
+
+std::int64_t image_size_of(const Settings& settings, const Detector& detector) {
+  if (settings.image_size > 0) return settings.image_size;
+  if (extension_of(settings.model) != ".cfg") return kUsualSize;
+  return std::max(detector.image_height, detector.image_width);
+}
+
+class ObjectData : public DataSource {
+ public:
+  ObjectData(detection::DetectionDatasets set, std::vector<detection::DetectionHead> heads,
+             std::int64_t image_size)
+      : set_(std::move(set)), heads_(std::move(heads)), image_size_(image_size) {}
+  std::unique_ptr<Validation> validation(std::int64_t batch_size, std::int64_t workers) const override {
+    return detection::detection_validation(set_.val, heads_, image_size_, batch_size, workers);
+  }
+  std::unique_ptr<CalibrationImages> calibration_images(std::int64_t batch_size,
+                                                        std::int64_t workers) const override {
+    return detection::calibration_images(set_.train, image_size_, batch_size, workers);
+  }
+
+ private:
+  detection::DetectionDatasets set_;
+  std::vector<detection::DetectionHead> heads_;
+  std::int64_t image_size_;
+};
+
+}  // namespace
+
+bool is_detector(const std::string& model) {
+  const auto extension = extension_of(model);
+  if (extension == ".cfg" || extension == ".yaml" || extension == ".yml") return true;
+  const auto ours = detection::builtin_ultralytics_models();
+  return std::find(ours.begin(), ours.end(), model) != ours.end();
+}
+
+void use_detector_defaults(Settings& settings) {
+  const auto hyp = as_input([&] { return hyperparameters(settings); });
+  const auto usual = [&](const char* name, auto& setting, auto value) {
+    if (!settings.places.count(name)) setting = value;
+  };
+  usual("batch_size", settings.batch_size, kUsualBatch);
+  usual("lr", settings.lr, hyp.lr0);
+  usual("lrf", settings.lrf, hyp.lrf);
+  usual("momentum", settings.momentum, hyp.momentum);
+  usual("weight_decay", settings.weight_decay, hyp.weight_decay);
+  usual("lr_schedule", settings.lr_schedule, "linear");
+  usual("ema_decay", settings.ema_decay, 0.9999);
+  const double tenth = std::max(1.0, static_cast<double>(settings.epochs)) / 10;
+  usual("warmup_epochs", settings.warmup_epochs, std::min(hyp.warmup_epochs, tenth));
+}
+
+OpenedTask open_detection(const Settings& settings, bool load,
+                          const std::function<void(const std::string&)>& note) {
+  OpenedTask opened;
+  const auto definition = definition_of(settings.model);
+  torch::manual_seed(static_cast<std::uint64_t>(settings.seed));
+  const auto detector = parse(settings.model, definition);
+  const auto data = detection::open_detection_datasets(settings.data);
+  for (const auto& finding : data.findings) note("warning: " + finding.where + ": " + finding.what);
+  const auto classes = data.train->classes();
+  if (load && !settings.weights.empty())
+    load_start_weights(*detector, settings, classes, note);
+  else
+    fit_classes(*detector, classes);
+  const auto image_size = image_size_of(settings, *detector);
+  opened.card.model = settings.model;
+  opened.card.definition = definition;
+  opened.card.num_classes = classes;
+  opened.card.image_size = image_size;
+  opened.card.normalization = kNoNormalization;
+  opened.card.class_names = data.train->class_names();
+  opened.card.data = settings.data;
+  opened.describe = std::to_string(data.train->size()) + " training and " + std::to_string(data.val->size()) +
+                    " validation images, " + std::to_string(classes) + " classes, " +
+                    std::to_string(image_size) + " px";
+  opened.task = std::make_shared<detection::DetectionTask>(detector, data, options_from(settings, image_size));
+  return opened;
+}
+
+std::shared_ptr<Detector> build_detector(const ModelCard& card) {
+  const auto detector = parse(card.model, card.definition);
+  fit_classes(*detector, card.num_classes);
+  return detector;
+}
+
+std::shared_ptr<Detector> open_detector_weights(const std::string& model, const fs::path& weights,
+                                                std::int64_t image_size, ModelCard& card) {
+  card.model = model;
+  card.definition = definition_of(model);
+  const auto detector = parse(model, card.definition);
+  if (extension_of(weights.string()) == ".weights")
+    detection::load_darknet_weights(*detector, weights);
+  else
+    load_weights(*detector, read_model_weights(weights));
+  card.num_classes = classes_of(*detector);
+  Settings settings;
+  settings.model = model, settings.image_size = image_size;
+  card.image_size = image_size_of(settings, *detector);
+  card.normalization = kNoNormalization;
+  use_channels_last(*detector);
+  detector->eval();
+  return detector;
+}
+
+std::shared_ptr<const DataSource> open_objects_for(const ModelCard& card, const std::string& spec) {
+  auto data = detection::open_detection_datasets(spec);
+  if (data.val->classes() != card.num_classes)
+    throw Error("data '" + spec + "' has " + std::to_string(data.val->classes()) + " classes, the detector " +
+                std::to_string(card.num_classes));
+  return std::make_shared<ObjectData>(std::move(data), build_detector(card)->heads(), card.image_size);
+}
+
+}  // namespace sparsify

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "sparsify/detection/detector.hpp"
+#include "workflow/data_source.hpp"
+#include "workflow/networks.hpp"
+
+namespace sparsify {
+
+/// Whether a model's name is one of a detector: a darknet .cfg, an Ultralytics .yaml, or one of ours (yolov3).
+bool is_detector(const std::string& model);
+
+/// What training a detector begins with where nothing else is given: the values of the hyper-parameters, and
+/// the batch and image size that are usual for it. Throws InputError for a file of hyper-parameters that
+/// cannot be read.
+void use_detector_defaults(Settings& settings);
+
+/// See open_task, for a detector.
+OpenedTask open_detection(const Settings& settings, bool load,
+                          const std::function<void(const std::string&)>& note);
+
+std::shared_ptr<detection::Detector> build_detector(const ModelCard& card);
+
+/// A detector by its file with weights of another, in eval mode; fills its card. `image_size` 0: as the file
+/// says. Throws Error.
+std::shared_ptr<detection::Detector> open_detector_weights(const std::string& model,
+                                                           const std::filesystem::path& weights,
+                                                           std::int64_t image_size, ModelCard& card);
+
+/// Opens images with objects for a detector's card; see open_data_for.
+std::shared_ptr<const DataSource> open_objects_for(const ModelCard& card, const std::string& spec);
+
+}  // namespace sparsify

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "sparsify/detection/boxes.hpp"
+#include "workflow/detectors.hpp"
+
+namespace sparsify {
+
+/// A detector that can be run, wherever it comes from: images [N, 3, H, W] to raw maps.
+struct RunnableDetector {
+  std::string description;
+  ModelCard card;
+  Forward forward;
+  std::vector<detection::DetectionHead> heads{};
+
+  /// What it finds in every image of a batch, best first; corners in pixels of its input.
+  std::vector<std::vector<detection::Detection>> detect(const torch::Tensor& images,
+                                                        const detection::NmsOptions& options) const;
+};
+
+/// Opens a run, a checkpoint, or an .onnx file exported by sparsify. Throws Error when it is no detector.
+RunnableDetector open_detector(const std::filesystem::path& path);
+
+/// A detector by its file with weights of another. `image_size` 0: as the file says. Throws Error.
+RunnableDetector open_detector(const std::string& model, const std::filesystem::path& weights,
+                               std::int64_t image_size);
+
+}  // namespace sparsify

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "sparsify/detection/dataset.hpp"
+#include "sparsify/detection/detector.hpp"
+#include "sparsify/detection/hyperparameters.hpp"
+#include "sparsify/detection/loader.hpp"
+#include "sparsify/detection/loss.hpp"
+#include "sparsify/trainers/task.hpp"
+
+namespace sparsify::detection {
+
+struct DetectionOptions {
+  std::int64_t batch_size = 16;
+  std::int64_t image_size = 640;  ///< side of the input in pixels, a multiple of the coarsest head's stride
+  std::int64_t workers = 2;       ///< threads that prepare batches
+  std::uint64_t seed = 0;
+  bool augment = true;
+  /// Batches are gathered until a step has seen this many images, and gradients are summed over them.
+  std::int64_t nominal_batch_size = 64;
+  Hyperparameters hyp{};
+};
+
+/// Judges raw maps of a detector with these heads over a set's validation part: "map50" and "map", of boxes
+/// with a score above 0.001, after non-maximum suppression at an IoU of 0.6. Images are letterboxed into a
+/// square. Two detectors decide the same where they find boxes of one class, with a score of 0.25 or more,
+/// that overlap by at least 0.9.
+std::unique_ptr<Validation> detection_validation(std::shared_ptr<const DetectionDataset> images,
+                                                 std::vector<DetectionHead> heads, std::int64_t image_size,
+                                                 std::int64_t batch_size, std::int64_t workers);
+
+/// Training images, letterboxed, to calibrate on.
+std::unique_ptr<CalibrationImages> calibration_images(std::shared_ptr<const DetectionDataset> images,
+                                                      std::int64_t image_size, std::int64_t batch_size,
+                                                      std::int64_t workers);
+
+/// Boxes around objects: the loss of the YOLO family, measured by mean average precision.
+class DetectionTask : public Task {
+ public:
+  /// Throws Error for options outside their range, and for labels that the detector has no class for.
+  DetectionTask(std::shared_ptr<Detector> detector, DetectionDatasets data, const DetectionOptions& options);
+
+  Network& network() override { return *detector_; }
+  std::int64_t batches() const override { return loader_.steps_per_epoch(); }
+  std::int64_t batches_per_step() const override;
+  void start_epoch(std::int64_t epoch, std::int64_t first_batch) override;
+  std::optional<torch::Tensor> next_batch() override;
+  torch::Tensor loss(const Outputs& outputs) override;
+  Figures loss_figures() const override { return figures_; }
+  double loss_scale() const override { return static_cast<double>(batch_.images.size(0)); }
+  std::unique_ptr<CalibrationImages> calibration_images(std::int64_t batch_size,
+                                                        std::int64_t workers) const override;
+  std::unique_ptr<Validation> validation() const override;
+
+ private:
+  std::shared_ptr<Detector> detector_;
+  DetectionDatasets data_;
+  DetectionOptions options_;
+  DetectionLoader loader_;
+  DetectionLoss loss_;
+  DetectionBatch batch_;
+  Figures figures_;
+};
+
+}  // namespace sparsify::detection

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sparsify/detection/detection_task.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "sparsify/error.hpp"
+
+namespace sparsify::detection {
+namespace {
+
+std::int64_t coarsest_stride(const Detector& detector) {
+  double stride = 1;
+  for (const auto& head : detector.heads()) stride = std::max(stride, head.stride);
+  return std::llround(stride);
+}
+
+DetectionLoaderOptions letterboxed(std::int64_t image_size, std::int64_t batch_size, std::int64_t workers) {
+  DetectionLoaderOptions loading;
+  loading.image_size = image_size, loading.stride = 1;
+  loading.batch_size = batch_size, loading.workers = workers;
+  return loading;
+}
+
+DetectionLoaderOptions training(const Detector& detector, const DetectionDatasets& data,
+                                const DetectionOptions& options) {
+  if (options.nominal_batch_size < 1) throw Error("nominal_batch_size: expected at least 1");
+  auto loading = letterboxed(options.image_size, options.batch_size, options.workers);
+  loading.stride = coarsest_stride(detector);
+  loading.shuffle = true;
+  loading.drop_last = data.train->size() >= options.batch_size;
+  loading.augment = options.augment;
+  loading.hyp = options.hyp;
+  loading.seed = options.seed;
+  return loading;
+}
+
+void check_classes(const Detector& detector, const DetectionDatasets& data) {
+  for (const auto& head : detector.heads())
+    if (head.classes != data.train->classes())
+      throw Error("the data has " + std::to_string(data.train->classes()) + " classes, the detector " +
+                  std::to_string(head.classes));
+}
+
+class LetterboxedImages : public CalibrationImages {
+ public:
+  LetterboxedImages(std::shared_ptr<const DetectionDataset> images, DetectionLoaderOptions options)
+      : loader_(std::move(images), options) {
+    rewind();
+  }
+  void rewind() override { loader_.start_epoch(epoch_ = 0); }
+  torch::Tensor next() override {
+    auto batch = loader_.next();
+    if (!batch) loader_.start_epoch(++epoch_), batch = loader_.next();
+    return batch->images;
+  }
+
+ private:
+  DetectionLoader loader_;
+  std::int64_t epoch_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<CalibrationImages> calibration_images(std::shared_ptr<const DetectionDataset> images,
+                                                      std::int64_t image_size, std::int64_t batch_size,
+                                                      std::int64_t workers) {
+  auto loading = letterboxed(image_size, batch_size, workers);
+  loading.shuffle = true;
+  return std::make_unique<LetterboxedImages>(std::move(images), loading);
+}
+
+DetectionTask::DetectionTask(std::shared_ptr<Detector> detector, DetectionDatasets data,
+                             const DetectionOptions& options)
+    : detector_(std::move(detector)),
+      data_((check_classes(*detector_, data), std::move(data))),
+      options_(options),
+      loader_(data_.train, training(*detector_, data_, options_)),
+      loss_(detector_->heads(), options_.hyp) {}
+
+std::int64_t DetectionTask::batches_per_step() const {
+  const auto wanted = std::llround(static_cast<double>(options_.nominal_batch_size) /
+                                   static_cast<double>(options_.batch_size));
+  return std::clamp<std::int64_t>(wanted, 1, batches());
+}
+
+void DetectionTask::start_epoch(std::int64_t epoch, std::int64_t first_batch) {
+  loader_.start_epoch(epoch, first_batch);
+}
+
+std::optional<torch::Tensor> DetectionTask::next_batch() {
+  auto batch = loader_.next();
+  if (!batch) return std::nullopt;
+  batch_ = std::move(*batch);
+  return batch_.images;
+}
+
+torch::Tensor DetectionTask::loss(const Outputs& outputs) {
+  const auto losses = loss_(outputs, batch_.targets.to(outputs.front().device()), batch_.images.size(2),
+                            batch_.images.size(3));
+  figures_ = {{"box", losses.box.item<double>()},
+              {"obj", losses.obj.item<double>()},
+              {"cls", losses.cls.item<double>()}};
+  return losses.total;
+}
+
+std::unique_ptr<CalibrationImages> DetectionTask::calibration_images(std::int64_t batch_size,
+                                                                     std::int64_t workers) const {
+  return detection::calibration_images(data_.train, options_.image_size, batch_size, workers);
+}
+
+std::unique_ptr<Validation> DetectionTask::validation() const {
+  return detection_validation(data_.val, detector_->heads(), options_.image_size, options_.batch_size,
+                              options_.workers);
+}
+
+}  // namespace sparsify::detection

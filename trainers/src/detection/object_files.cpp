@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "detection/object_files.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <mutex>
+#include <tuple>
+
+#include "data/parallel.hpp"
+#include "sparsify/error.hpp"
+#include "sparsify/trainers/data_error.hpp"
+
+namespace sparsify::detection {
+namespace {
+
+constexpr std::size_t kMostShown = 20;
+constexpr float kWorthTelling = 1;  // pixel: less is rounding of whoever wrote the labels
+
+class ObjectFiles : public DetectionDataset {
+ public:
+  ObjectFiles(std::vector<std::string> class_names, std::vector<ObjectFile> files)
+      : DetectionDataset(std::move(class_names)), files_(std::move(files)) {}
+
+  std::int64_t size() const override { return static_cast<std::int64_t>(files_.size()); }
+  ImageSize image_size(std::int64_t index) const override { return at(index).size; }
+  trainers::Image image(std::int64_t index, std::int64_t at_least) const override {
+    try {
+      return trainers::load_image(at(index).image.string(), at_least);
+    } catch (const Error& error) {
+      throw trainers::DataError(error.what());
+    }
+  }
+  const std::vector<GroundTruth>& objects(std::int64_t index) const override { return at(index).objects; }
+  std::string describe(std::int64_t index) const override { return at(index).image.string(); }
+
+ private:
+  const ObjectFile& at(std::int64_t index) const { return files_.at(static_cast<std::size_t>(index)); }
+
+  std::vector<ObjectFile> files_;
+};
+
+auto key(const GroundTruth& object) {
+  return std::tuple(object.label, object.x1, object.y1, object.x2, object.y2);
+}
+
+}  // namespace
+
+void LabelReport::raise(const std::string& set) const {
+  if (errors.empty()) return;
+  std::string text = set + ": cannot be used";
+  for (std::size_t i = 0; i < std::min(errors.size(), kMostShown); ++i) text += "\n  " + errors[i];
+  if (errors.size() > kMostShown)
+    text += "\n  and " + std::to_string(errors.size() - kMostShown) + " more";
+  throw Error(text);
+}
+
+void read_sizes(std::vector<ObjectFile>& files, std::int64_t threads, LabelReport& report) {
+  std::vector<std::string> problems(files.size());
+  trainers::for_each_index(static_cast<std::int64_t>(files.size()), threads, [&](std::int64_t i) {
+    auto& file = files[static_cast<std::size_t>(i)];
+    try {
+      const auto [height, width] = trainers::read_image_size(file.image.string());
+      file.size = {height, width};
+    } catch (const Error& error) {
+      problems[static_cast<std::size_t>(i)] = error.what();
+    }
+  });
+  for (const auto& problem : problems)
+    if (!problem.empty()) report.errors.push_back(problem);
+}
+
+std::vector<GroundTruth> cleaned(const std::vector<GroundTruth>& objects, const ImageSize& size,
+                                 const std::string& where, LabelReport& report) {
+  const auto width = static_cast<float>(size.width), height = static_cast<float>(size.height);
+  std::vector<GroundTruth> kept;
+  for (const auto& object : objects) {
+    const GroundTruth box{std::clamp(object.x1, 0.F, width), std::clamp(object.y1, 0.F, height),
+                          std::clamp(object.x2, 0.F, width), std::clamp(object.y2, 0.F, height),
+                          object.label};
+    const float outside = std::max({box.x1 - object.x1, box.y1 - object.y1, object.x2 - box.x2,
+                                    object.y2 - box.y2});
+    if (box.x2 <= box.x1 || box.y2 <= box.y1) {
+      report.findings.push_back({where, "an empty box, or one outside the image: left out"});
+    } else if (std::any_of(kept.begin(), kept.end(),
+                           [&](const GroundTruth& other) { return key(other) == key(box); })) {
+      report.findings.push_back({where, "a box that is there twice: counted once"});
+    } else {
+      if (outside > kWorthTelling) report.findings.push_back({where, "a box reaches outside the image: clipped"});
+      kept.push_back(box);
+    }
+  }
+  return kept;
+}
+
+std::vector<std::filesystem::path> image_files_in(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> found;
+  for (const auto& file : std::filesystem::recursive_directory_iterator(folder)) {
+    auto extension = file.path().extension().string();
+    std::transform(extension.begin(), extension.end(), extension.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    const bool is_image =
+        extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".bmp";
+    if (is_image && file.is_regular_file()) found.push_back(file.path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+std::shared_ptr<const DetectionDataset> make_dataset(std::vector<std::string> class_names,
+                                                     std::vector<ObjectFile> files) {
+  return std::make_shared<ObjectFiles>(std::move(class_names), std::move(files));
+}
+
+}  // namespace sparsify::detection

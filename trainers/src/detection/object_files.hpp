@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sparsify/detection/dataset.hpp"
+
+namespace sparsify::detection {
+
+/// An image file and what its labels say.
+struct ObjectFile {
+  std::filesystem::path image;
+  ImageSize size{};
+  std::vector<GroundTruth> objects{};
+};
+
+/// What is found while a set is read: errors make it unusable, findings do not.
+struct LabelReport {
+  std::vector<std::string> errors{};
+  std::vector<LabelFinding> findings{};
+
+  /// Throws Error with all errors, the first twenty in full, unless there is none.
+  void raise(const std::string& set) const;
+};
+
+/// A part of a set, "train" or "val", as its reader found it.
+struct ObjectSplit {
+  std::vector<ObjectFile> files{};
+};
+
+/// What a reader of one format makes of a specification.
+struct ReadObjects {
+  std::vector<std::string> class_names{};
+  ObjectSplit train{}, val{};
+  LabelReport report{};
+};
+
+/// Fills in the sizes of image files, read from their headers on all cores; files that are missing or broken
+/// become errors.
+void read_sizes(std::vector<ObjectFile>& files, std::int64_t threads, LabelReport& report);
+
+/// Clips boxes to the image, and leaves out empty and repeated ones; `where` names the label file.
+std::vector<GroundTruth> cleaned(const std::vector<GroundTruth>& objects, const ImageSize& size,
+                                 const std::string& where, LabelReport& report);
+
+/// Images by extension in a folder and those below it, in order.
+std::vector<std::filesystem::path> image_files_in(const std::filesystem::path& folder);
+
+std::shared_ptr<const DetectionDataset> make_dataset(std::vector<std::string> class_names,
+                                                     std::vector<ObjectFile> files);
+
+// The readers, by format: see open_detection_datasets.
+ReadObjects read_yolo_yaml(const std::filesystem::path& file, std::int64_t threads);
+ReadObjects read_yolo_folder(const std::filesystem::path& folder, std::int64_t threads);
+ReadObjects read_coco_folder(const std::filesystem::path& folder, std::int64_t threads);
+/// `val`: names of the splits that are pooled for validation.
+ReadObjects read_voc_folder(const std::filesystem::path& folder, const std::vector<std::string>& val,
+                            std::int64_t threads);
+
+}  // namespace sparsify::detection

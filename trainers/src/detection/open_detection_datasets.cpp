@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <sstream>
+
+#include "detection/object_files.hpp"
+#include "sparsify/error.hpp"
+
+namespace sparsify::detection {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> split_at(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
+  return parts;
+}
+
+ReadObjects read(const fs::path& path, const std::vector<std::string>& val, std::int64_t threads) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) throw Error(path.string() + ": no such file or folder");
+  const auto extension = path.extension();
+  if (extension == ".yaml" || extension == ".yml") return read_yolo_yaml(path, threads);
+  if (fs::is_directory(path / "JPEGImages", ignored)) return read_voc_folder(path, val, threads);
+  if (fs::exists(path / "data.yaml", ignored)) return read_yolo_yaml(path / "data.yaml", threads);
+  if (fs::is_directory(path / "annotations", ignored)) return read_coco_folder(path, threads);
+  if (fs::is_directory(path / "images", ignored)) return read_yolo_folder(path, threads);
+  throw Error(path.string() +
+              ": no images with objects; expected an Ultralytics data.yaml, or a folder with images/ and labels/, "
+              "with annotations/instances_train*.json and instances_val*.json (COCO), or with JPEGImages/, "
+              "Annotations/ and ImageSets/ (Pascal VOC)");
+}
+
+}  // namespace
+
+DetectionDatasets open_detection_datasets(const std::string& spec, const DetectionDataOptions& options) {
+  const auto option = spec.rfind(":val=");
+  const auto path = spec.substr(0, option);
+  const auto val = option == std::string::npos ? std::vector<std::string>{"val"}
+                                               : split_at(spec.substr(option + 5), '+');
+  auto set = read(path, val, options.threads);
+  for (const auto& [name, split] : {std::pair{"training", &set.train}, std::pair{"validation", &set.val}})
+    if (set.report.errors.empty() && split->files.empty())
+      set.report.errors.push_back(std::string("there is no ") + name + " image");
+  set.report.raise(path);
+  DetectionDatasets opened;
+  opened.name = spec;
+  opened.findings = std::move(set.report.findings);
+  opened.train = make_dataset(set.class_names, std::move(set.train.files));
+  opened.val = make_dataset(set.class_names, std::move(set.val.files));
+  return opened;
+}
+
+}  // namespace sparsify::detection

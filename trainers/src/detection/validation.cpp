@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sparsify/detection/detection_task.hpp"
+
+#include <algorithm>
+
+#include "sparsify/detection/average_precision.hpp"
+#include "sparsify/detection/boxes.hpp"
+
+namespace sparsify::detection {
+namespace {
+
+// As Ultralytics measures: every box that might be one, of all its classes.
+constexpr NmsOptions kMeasured{.confidence = 0.001, .iou = 0.6, .multi_label = true};
+// What a user would be shown.
+constexpr NmsOptions kShown{.confidence = 0.25, .iou = 0.45};
+constexpr double kSameBox = 0.9;
+
+// Objects of `a` that `b` has as well; each of `b` counts once.
+std::int64_t found_in_both(const std::vector<Detection>& a, std::vector<Detection> b) {
+  std::int64_t equal = 0;
+  for (const auto& object : a) {
+    const auto same = std::find_if(b.begin(), b.end(), [&](const Detection& other) {
+      return other.label == object.label && iou(other, object) >= kSameBox;
+    });
+    if (same == b.end()) continue;
+    b.erase(same);
+    ++equal;
+  }
+  return equal;
+}
+
+class DetectionPass : public Validation {
+ public:
+  DetectionPass(std::shared_ptr<const DetectionDataset> images, std::vector<DetectionHead> heads,
+                const DetectionLoaderOptions& loading)
+      : images_(std::move(images)), heads_(std::move(heads)), loader_(images_, loading) {
+    loader_.start_epoch(0);
+  }
+  std::int64_t images() const override { return images_->size(); }
+  std::optional<torch::Tensor> next() override {
+    auto batch = loader_.next();
+    if (!batch) return std::nullopt;
+    batch_ = std::move(*batch);
+    return batch_.images;
+  }
+  void add(std::size_t which, const Outputs& outputs) override {
+    if (judged_.size() <= which) judged_.resize(which + 1);
+    auto& judged = judged_[which];
+    const auto boxes = boxes_of(outputs);
+    for (std::size_t i = 0; i < batch_.indices.size(); ++i) {
+      const auto found = non_max_suppression(boxes[static_cast<std::int64_t>(i)], kMeasured);
+      judged.precision.add(to_image(found, batch_.placements[i]), images_->objects(batch_.indices[i]));
+      ++judged.images;
+    }
+  }
+  Evaluation result(std::size_t which) const override {
+    const auto& judged = judged_.at(which);
+    const auto metrics = judged.precision.compute();
+    return {judged.images, {{"map50", metrics.map50}, {"map", metrics.map}}};
+  }
+  std::string metric() const override { return "map50"; }
+  Equal compare(const Outputs& a, const Outputs& b) const override {
+    const auto boxes_a = boxes_of(a), boxes_b = boxes_of(b);
+    Equal objects;
+    for (std::int64_t i = 0; i < boxes_a.size(0); ++i) {
+      const auto found_a = non_max_suppression(boxes_a[i], kShown),
+                 found_b = non_max_suppression(boxes_b[i], kShown);
+      objects.equal += 2 * static_cast<double>(found_in_both(found_a, found_b));
+      objects.of += static_cast<double>(found_a.size() + found_b.size());
+    }
+    return objects;
+  }
+
+ private:
+  struct Judged {
+    std::int64_t images = 0;
+    AveragePrecision precision{Interpolation::kCoco, kMeasured.max_det};
+  };
+
+  torch::Tensor boxes_of(const Outputs& outputs) const {
+    Maps maps;
+    for (const auto& map : outputs) maps.push_back(map.to(torch::kCPU, torch::kFloat));
+    return decode(maps, heads_, batch_.images.size(2), batch_.images.size(3));
+  }
+
+  std::shared_ptr<const DetectionDataset> images_;
+  std::vector<DetectionHead> heads_;
+  DetectionLoader loader_;
+  DetectionBatch batch_;
+  std::vector<Judged> judged_;
+};
+
+}  // namespace
+
+std::unique_ptr<Validation> detection_validation(std::shared_ptr<const DetectionDataset> images,
+                                                 std::vector<DetectionHead> heads, std::int64_t image_size,
+                                                 std::int64_t batch_size, std::int64_t workers) {
+  DetectionLoaderOptions loading;
+  loading.image_size = image_size, loading.stride = 1;
+  loading.batch_size = batch_size, loading.workers = workers;
+  return std::make_unique<DetectionPass>(std::move(images), std::move(heads), loading);
+}
+
+}  // namespace sparsify::detection

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <pugixml.hpp>
+#include <set>
+
+#include "detection/object_files.hpp"
+#include "sparsify/error.hpp"
+
+namespace sparsify::detection {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct NamedBox {
+  std::string name;
+  GroundTruth box;
+};
+
+struct Annotation {
+  std::string id;
+  fs::path file;
+  ImageSize size;  ///< that it claims
+  std::vector<NamedBox> objects;
+};
+
+std::vector<std::string> ids_of(const fs::path& folder, const std::string& split) {
+  const auto file = folder / "ImageSets" / "Main" / (split + ".txt");
+  std::ifstream stream(file);
+  if (!stream) throw Error(file.string() + ": cannot be read; expected the images of split '" + split + "'");
+  std::vector<std::string> ids;
+  for (std::string id; stream >> id;) ids.push_back(id);
+  return ids;
+}
+
+float coordinate(const pugi::xml_node& box, const char* name, const std::string& where) {
+  const auto text = box.child(name).text();
+  if (text.empty()) throw Error(where + ": an object's bndbox has no " + name);
+  return text.as_float();
+}
+
+Annotation read_annotation(const fs::path& folder, const std::string& id) {
+  Annotation annotation{id, folder / "Annotations" / (id + ".xml"), {}, {}};
+  const auto where = annotation.file.string();
+  pugi::xml_document document;
+  const auto parsed = document.load_file(annotation.file.c_str());
+  if (!parsed)
+    throw Error(where + ": " + parsed.description() + " at character " + std::to_string(parsed.offset));
+  const auto root = document.child("annotation");
+  if (!root) throw Error(where + ": has no <annotation>");
+  annotation.size = {root.child("size").child("height").text().as_llong(),
+                     root.child("size").child("width").text().as_llong()};
+  for (const auto& object : root.children("object")) {
+    if (object.child("difficult").text().as_int() != 0) continue;
+    const auto box = object.child("bndbox");
+    // Corners are numbers of pixels, counted from 1, that belong to the object.
+    annotation.objects.push_back(
+        {object.child("name").text().as_string(),
+         {coordinate(box, "xmin", where) - 1, coordinate(box, "ymin", where) - 1,
+          coordinate(box, "xmax", where), coordinate(box, "ymax", where), 0}});
+  }
+  return annotation;
+}
+
+std::vector<Annotation> read_annotations(const fs::path& folder, const std::vector<std::string>& splits,
+                                         LabelReport& report) {
+  std::vector<Annotation> annotations;
+  for (const auto& split : splits)
+    for (const auto& id : ids_of(folder, split)) {
+      try {
+        annotations.push_back(read_annotation(folder, id));
+      } catch (const Error& error) {
+        report.errors.push_back(error.what());
+      }
+    }
+  return annotations;
+}
+
+fs::path image_of(const fs::path& folder, const std::string& id) {
+  for (const char* extension : {".jpg", ".jpeg", ".png", ".JPG"})
+    if (const auto path = folder / "JPEGImages" / (id + extension); fs::exists(path)) return path;
+  return folder / "JPEGImages" / (id + ".jpg");
+}
+
+ObjectSplit make_split(const fs::path& folder, const std::vector<Annotation>& annotations,
+                       const std::map<std::string, std::int64_t>& labels, std::int64_t threads,
+                       LabelReport& report) {
+  ObjectSplit split;
+  for (const auto& annotation : annotations) split.files.push_back({image_of(folder, annotation.id)});
+  read_sizes(split.files, threads, report);
+  for (std::size_t i = 0; i < annotations.size(); ++i) {
+    auto& file = split.files[i];
+    const auto& annotation = annotations[i];
+    if (file.size.width == 0) continue;
+    if (annotation.size.width != file.size.width || annotation.size.height != file.size.height)
+      report.findings.push_back(
+          {annotation.file.string(), "says " + std::to_string(annotation.size.width) + " x " +
+                                         std::to_string(annotation.size.height) + " pixels, the image has " +
+                                         std::to_string(file.size.width) + " x " +
+                                         std::to_string(file.size.height)});
+    for (auto [name, box] : annotation.objects) {
+      box.label = labels.at(name);
+      file.objects.push_back(box);
+    }
+    file.objects = cleaned(file.objects, file.size, annotation.file.string(), report);
+  }
+  return split;
+}
+
+}  // namespace
+
+ReadObjects read_voc_folder(const fs::path& folder, const std::vector<std::string>& val,
+                            std::int64_t threads) {
+  ReadObjects set;
+  const auto train = read_annotations(folder, {"train"}, set.report);
+  const auto others = read_annotations(folder, val, set.report);
+  std::map<std::string, std::int64_t> labels;
+  for (const auto* part : {&train, &others})
+    for (const auto& annotation : *part)
+      for (const auto& object : annotation.objects) labels[object.name] = 0;
+  for (auto& [name, label] : labels) {
+    label = static_cast<std::int64_t>(set.class_names.size());
+    set.class_names.push_back(name);
+  }
+  set.train = make_split(folder, train, labels, threads, set.report);
+  set.val = make_split(folder, others, labels, threads, set.report);
+  return set;
+}
+
+}  // namespace sparsify::detection

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "detection/object_files.hpp"
+#include "detection/yaml_value.hpp"
+#include "sparsify/detection/labels.hpp"
+#include "sparsify/error.hpp"
+
+namespace sparsify::detection {
+namespace {
+
+namespace fs = std::filesystem;
+
+// images/a/b.jpg -> labels/a/b.txt, by the last folder called "images".
+fs::path label_file_of(const fs::path& image) {
+  std::vector<fs::path> parts(image.begin(), image.end());
+  const auto last = std::find(parts.rbegin(), parts.rend(), fs::path("images"));
+  if (last != parts.rend()) *last = "labels";
+  fs::path label;
+  for (const auto& part : parts) label /= part;
+  return label.replace_extension(".txt");
+}
+
+void read_labels(ObjectFile& file, std::int64_t classes, LabelReport& report) {
+  const auto labels = label_file_of(file.image);
+  try {
+    const auto objects = read_yolo_labels(labels, classes, static_cast<double>(file.size.width),
+                                          static_cast<double>(file.size.height));
+    file.objects = cleaned(objects, file.size, labels.string(), report);
+  } catch (const Error& error) {
+    report.errors.push_back(error.what());
+  }
+}
+
+// Label files that no image belongs to.
+void look_for_orphans(const std::vector<ObjectFile>& files, LabelReport& report) {
+  std::set<fs::path> known, folders;
+  for (const auto& file : files) {
+    const auto labels = label_file_of(file.image);
+    known.insert(labels), folders.insert(labels.parent_path());
+  }
+  std::error_code ignored;
+  for (const auto& folder : folders)
+    for (const auto& entry : fs::directory_iterator(folder, ignored))
+      if (entry.path().extension() == ".txt" && !known.count(entry.path()) &&
+          entry.path().filename() != "classes.txt")
+        report.findings.push_back({entry.path().string(), "labels without an image"});
+}
+
+ObjectSplit read_split(const std::vector<fs::path>& images, std::int64_t classes, std::int64_t threads,
+                       LabelReport& report) {
+  ObjectSplit split;
+  for (const auto& image : images) split.files.push_back({image});
+  read_sizes(split.files, threads, report);
+  std::size_t without = 0;
+  for (auto& file : split.files) {
+    if (file.size.width == 0) continue;
+    read_labels(file, classes, report);
+    without += file.objects.empty();
+  }
+  if (without > 0 && !split.files.empty())
+    report.findings.push_back({split.files.front().image.parent_path().string(),
+                               std::to_string(without) + " images without objects"});
+  look_for_orphans(split.files, report);
+  return split;
+}
+
+std::vector<fs::path> images_of_list(const fs::path& list) {
+  std::ifstream stream(list);
+  if (!stream) throw Error(list.string() + ": cannot be read");
+  std::vector<fs::path> images;
+  for (std::string line; std::getline(stream, line);) {
+    while (!line.empty() && std::isspace(static_cast<unsigned char>(line.back()))) line.pop_back();
+    if (!line.empty()) images.push_back((list.parent_path() / line).lexically_normal());
+  }
+  return images;
+}
+
+std::vector<fs::path> images_at(const YamlValue& value, const fs::path& root) {
+  const auto path = root / value.text();
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) return image_files_in(path);
+  if (path.extension() != ".txt" || !fs::exists(path, ignored))
+    value.expected("a folder of images or a .txt file that lists them; there is none at " + path.string());
+  return images_of_list(path);
+}
+
+std::vector<fs::path> all_images_at(const YamlValue& value, const fs::path& root) {
+  if (!value.is_list()) return images_at(value, root);
+  std::vector<fs::path> images;
+  for (const auto& item : value.items())
+    for (const auto& image : images_at(item, root)) images.push_back(image);
+  return images;
+}
+
+// A list, or a mapping from 0, 1, 2 ...
+std::vector<std::string> names_in(const YamlValue& value) {
+  std::vector<std::string> names;
+  if (value.is_list()) {
+    for (const auto& item : value.items()) names.push_back(item.text());
+    return names;
+  }
+  for (const auto& [key, name] : value.entries()) {
+    if (key != std::to_string(names.size()))
+      name.fail("class numbers are 0, 1, 2 ... in order; got " + key + ", expected " +
+                std::to_string(names.size()));
+    names.push_back(name.text());
+  }
+  return names;
+}
+
+std::string whole(const fs::path& file) {
+  std::ifstream stream(file);
+  if (!stream) throw Error(file.string() + ": cannot be read");
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
+std::vector<fs::path> parts_called(const fs::path& folder, const std::string& name) {
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.is_directory() && entry.path().filename().string().rfind(name, 0) == 0)
+      for (const auto& image : image_files_in(entry.path())) found.push_back(image);
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+fs::path names_file_in(const fs::path& folder) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const auto name = entry.path().filename();
+    if (name.extension() == ".names" || name == "names.txt" || name == "classes.txt") return entry.path();
+  }
+  throw Error(folder.string() + ": says no names of classes; expected a data.yaml, a .names file or classes.txt");
+}
+
+}  // namespace
+
+ReadObjects read_yolo_yaml(const fs::path& file, std::int64_t threads) {
+  const auto root = YamlValue::parse(whole(file), file.string());
+  ReadObjects set;
+  auto folder = file.parent_path();
+  std::vector<std::pair<std::string, YamlValue>> parts;
+  std::int64_t classes = -1;
+  for (const auto& [key, value] : root.entries()) {
+    if (key == "path") folder /= value.text();
+    if (key == "names") set.class_names = names_in(value);
+    if (key == "nc") classes = value.integer(1, 1 << 16);
+    if (key == "train" || key == "val") parts.emplace_back(key, value);
+  }
+  if (set.class_names.empty()) root.fail("there is no 'names'");
+  if (classes >= 0 && classes != static_cast<std::int64_t>(set.class_names.size()))
+    root.fail("nc is " + std::to_string(classes) + ", but there are " +
+              std::to_string(set.class_names.size()) + " names");
+  for (const auto& [key, value] : parts) {
+    auto& split = key == "train" ? set.train : set.val;
+    split = read_split(all_images_at(value, folder), static_cast<std::int64_t>(set.class_names.size()),
+                       threads, set.report);
+  }
+  if (parts.size() < 2) root.fail("expected both 'train' and 'val'");
+  return set;
+}
+
+ReadObjects read_yolo_folder(const fs::path& folder, std::int64_t threads) {
+  ReadObjects set;
+  set.class_names = read_names(names_file_in(folder));
+  const auto classes = static_cast<std::int64_t>(set.class_names.size());
+  set.train = read_split(parts_called(folder / "images", "train"), classes, threads, set.report);
+  set.val = read_split(parts_called(folder / "images", "val"), classes, threads, set.report);
+  return set;
+}
+
+}  // namespace sparsify::detection
