@@ -80,7 +80,7 @@ struct Folder {
 
 // Biases that start with these scores, as far as LibTorch's initialisation lets them be known.
 void check_prior(const torch::Tensor& bias, const torch::Tensor& weight, const DetectionHead& head) {
-  const auto bound = 1 / std::sqrt(static_cast<double>(weight.numel() / weight.size(0)));
+  const auto bound = 1 / std::sqrt(static_cast<double>(weight[0].numel()));
   const auto rows = bias.view({-1, 5 + head.classes});
   const auto objectness = std::log(8 / std::pow(640 / head.stride, 2));
   const auto classes = std::log(0.6 / (static_cast<double>(head.classes) - 0.99999));

@@ -57,7 +57,7 @@ DarknetHeader read_header(weights::ByteReader& reader) {
 
 void fill(const Tensors& tensors, weights::ByteReader& reader) {
   const torch::NoGradGuard no_grad;
-  for (auto tensor : tensors) {
+  for (const auto& tensor : tensors) {
     const auto bytes = reader.take(static_cast<std::uint64_t>(tensor.numel()) * sizeof(float));
     auto values = torch::empty(tensor.sizes(), torch::kFloat);
     std::memcpy(values.data_ptr(), bytes.data(), bytes.size());

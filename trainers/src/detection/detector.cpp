@@ -74,6 +74,7 @@ void Detector::add(std::vector<std::int64_t> from, std::shared_ptr<Block> block)
 
 std::vector<std::shared_ptr<Block>> Detector::blocks() const {
   std::vector<std::shared_ptr<Block>> blocks;
+  blocks.reserve(steps_.size());
   for (const auto& step : steps_) blocks.push_back(step.block);
   return blocks;
 }
@@ -111,6 +112,7 @@ torch::Tensor decode(const Maps& maps, const std::vector<DetectionHead>& heads, 
     throw Error("expected " + std::to_string(heads.size()) + " maps, one for each head, got " +
                 std::to_string(maps.size()));
   std::vector<torch::Tensor> boxes;
+  boxes.reserve(maps.size());
   for (std::size_t i = 0; i < maps.size(); ++i) boxes.push_back(decode(maps[i], heads[i], height, width));
   return torch::cat(boxes, 1);
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <ranges>
 
 #include "detection/canvas.hpp"
 #include "detection/letters.hpp"
@@ -74,9 +75,9 @@ trainers::Image draw(const trainers::Image& image, const std::vector<Mark>& mark
                      const DrawOptions& options) {
   Canvas canvas(image);
   const auto width = line_width(canvas, options), scale = text_scale(canvas, options);
-  for (auto mark = marks.rbegin(); mark != marks.rend(); ++mark) {
-    canvas.outline(mark->box, width, class_colour(mark->label));
-    if (options.labels) draw_label(canvas, *mark, scale);
+  for (const auto& mark : std::ranges::reverse_view(marks)) {
+    canvas.outline(mark.box, width, class_colour(mark.label));
+    if (options.labels) draw_label(canvas, mark, scale);
   }
   return canvas.finish();
 }
@@ -100,6 +101,7 @@ Colour class_colour(std::int64_t label) {
 trainers::Image draw_boxes(const trainers::Image& image, const std::vector<Detection>& found,
                            const std::vector<std::string>& class_names, const DrawOptions& options) {
   std::vector<Mark> marks;
+  marks.reserve(found.size());
   for (const auto& box : found)
     marks.push_back(
         {pixels_of(box, image), box.label, name_of(box.label, class_names) + " " + two_digits(box.score)});
@@ -109,6 +111,7 @@ trainers::Image draw_boxes(const trainers::Image& image, const std::vector<Detec
 trainers::Image draw_boxes(const trainers::Image& image, const std::vector<GroundTruth>& objects,
                            const std::vector<std::string>& class_names, const DrawOptions& options) {
   std::vector<Mark> marks;
+  marks.reserve(objects.size());
   for (const auto& box : objects)
     marks.push_back({pixels_of(box, image), box.label, name_of(box.label, class_names)});
   return draw(image, marks, options);

@@ -58,6 +58,7 @@ class Builder {
     if (!detector_->heads().empty()) row.place().fail("no row may follow Detect");
     const auto from = sources(row);
     std::vector<Feature> inputs;
+    inputs.reserve(from.size());
     for (const auto source : from)
       inputs.push_back(source < 0 ? Feature{} : features_[static_cast<std::size_t>(source)]);
     auto made = make_module(row, settings_, inputs);
