@@ -103,7 +103,8 @@ void load_start_weights(Detector& detector, const Settings& settings, std::int64
 }
 
 detection::Hyperparameters hyperparameters(const Settings& settings) {
-  return settings.hyp == "none" ? detection::Hyperparameters() : detection::load_hyperparameters(settings.hyp);
+  return settings.hyp == "none" ? detection::Hyperparameters()
+                                : detection::load_hyperparameters(settings.hyp);
 }
 
 detection::DetectionOptions options_from(const Settings& settings, std::int64_t image_size) {
@@ -191,7 +192,8 @@ OpenedTask open_detection(const Settings& settings, bool load,
   opened.describe = std::to_string(data.train->size()) + " training and " + std::to_string(data.val->size()) +
                     " validation images, " + std::to_string(classes) + " classes, " +
                     std::to_string(image_size) + " px";
-  opened.task = std::make_shared<detection::DetectionTask>(detector, data, options_from(settings, image_size));
+  opened.task =
+      std::make_shared<detection::DetectionTask>(detector, data, options_from(settings, image_size));
   return opened;
 }
 

@@ -13,7 +13,8 @@
 
 namespace sparsify {
 
-/// Whether a model's name is one of a detector: a darknet .cfg, an Ultralytics .yaml, or one of ours (yolov3).
+/// Whether a model's name is one of a detector: a darknet .cfg, an Ultralytics .yaml, or one of ours
+/// (yolov3).
 bool is_detector(const std::string& model);
 
 /// What training a detector begins with where nothing else is given: the values of the hyper-parameters, and

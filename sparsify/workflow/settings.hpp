@@ -21,7 +21,8 @@ struct Settings {
   std::int64_t epochs = 0, batch_size = 128, image_size = 0, seed = 0, workers = 2;
   std::string optimizer = "sgd", lr_schedule = "cosine", augment = "auto", device = "auto",
               precision = "auto";
-  double lr = 0.1, lrf = 0, momentum = 0.9, weight_decay = 5e-4, warmup_epochs = 0, label_smoothing = 0, ema_decay = 0;
+  double lr = 0.1, lrf = 0, momentum = 0.9, weight_decay = 5e-4, warmup_epochs = 0, label_smoothing = 0,
+         ema_decay = 0;
   bool nesterov = true;
   /// Where each value that was given stands: "--lr", or "my.yaml:3:7" for one of a recipe.
   std::map<std::string, std::string> places{};
@@ -30,9 +31,10 @@ struct Settings {
   void fields(Visitor& visit) {
     visit("model", model, "network by name (see above), or a detector's .cfg or .yaml");
     visit("weights", weights, "start from these: .safetensors, .pt, .pth, or a checkpoint of a run");
-    visit("data", data,
-          "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]; for detectors a data.yaml, COCO's "
-          "JSON, or a folder of YOLO or Pascal VOC labels");
+    visit(
+        "data", data,
+        "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]; for detectors a data.yaml, COCO's "
+        "JSON, or a folder of YOLO or Pascal VOC labels");
     visit("hyp", hyp, "hyper-parameters of a detector: a hyp.yaml with lr0, box, mosaic ..., or none");
     visit("image_size", image_size, "side of the network's input in pixels; 0: usual for the data",
           at_least(0));

@@ -14,7 +14,7 @@
 #include "signals.hpp"
 #include "sparsify/detection/draw.hpp"
 #include "sparsify/detection/labels.hpp"
-#include "sparsify/detection/loader.hpp"
+#include "sparsify/detection/letterbox.hpp"
 #include "terminal.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/runnable_detector.hpp"
@@ -68,7 +68,8 @@ RunnableDetector open_network(const CommandLine& line, std::vector<std::string>&
                        ": expected a detector: a .cfg or .yaml file, or yolov3, yolov3-spp, yolov3-tiny");
     detector = open_detector(line.text("model"), line.text("weights"), size);
   } else {
-    if (images.empty()) throw InputError("no detector is given: a run, a checkpoint or an .onnx file comes first");
+    if (images.empty())
+      throw InputError("no detector is given: a run, a checkpoint or an .onnx file comes first");
     if (size > 0) throw InputError("--image-size: " + images.front() + " has an input size of its own");
     detector = open_detector(fs::path(images.front()));
     images.erase(images.begin());
@@ -133,7 +134,8 @@ int predict_command(const std::vector<std::string>& arguments) {
   line.option("results", "json", "also write the boxes to this file, in pixels of the images", "FILE");
   if (!line.parse(arguments)) return 0;
   if (!line.given("output") && !line.given("json"))
-    throw InputError("no place for the results is given: use --output FOLDER for pictures, --json FILE for boxes");
+    throw InputError(
+        "no place for the results is given: use --output FOLDER for pictures, --json FILE for boxes");
   check_output_path(line.text("json"), "--json");
   detection::NmsOptions options;
   options.confidence = fraction(line, "conf", options.confidence);
@@ -155,8 +157,7 @@ int predict_command(const std::vector<std::string>& arguments) {
     try {
       const auto image = trainers::load_image(path.string());
       const auto input = detection::letterboxed(image, detector.card.image_size);
-      const auto found =
-          detection::to_image(detector.detect(input.pixels, options).front(), input.placement);
+      const auto found = detection::to_image(detector.detect(input.pixels, options).front(), input.placement);
       results[path.string()] = as_json(detector, found);
       terminal.status("");
       std::cout << path.string() << ": " << counts(detector, found) << std::endl;
@@ -170,7 +171,8 @@ int predict_command(const std::vector<std::string>& arguments) {
   }
   write_json(line.text("json"), results);
   if (line.given("output"))
-    std::cout << paths.size() - static_cast<std::size_t>(failed) << " pictures in " << line.text("output") << "\n";
+    std::cout << paths.size() - static_cast<std::size_t>(failed) << " pictures in " << line.text("output")
+              << "\n";
   return failed ? 1 : 0;
 }
 

@@ -76,8 +76,8 @@ Subject open_model(const CommandLine& line) {
         "--data");
   const auto data_name = data_for(line, "");
   if (is_detector(line.text("model"))) {
-    const auto detector = open_detector(line.text("model"), line.text("weights"),
-                                        line.integer("image-size", 0, 32, 4096));
+    const auto detector =
+        open_detector(line.text("model"), line.text("weights"), line.integer("image-size", 0, 32, 4096));
     return {detector.description, detector.forward, open_objects_for(detector.card, data_name)};
   }
   const auto [model, data] = open_weights(line);

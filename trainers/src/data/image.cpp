@@ -156,8 +156,9 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& name, in
 std::pair<int64_t, int64_t> read_image_size(const std::string& path) {
   const auto bytes = read_file(path);
   int width = 0, height = 0, channels = 0;
-  if (!stbi_info_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()), checked_int(bytes.size(), path),
-                             &width, &height, &channels))
+  const auto size = static_cast<int>(std::min<size_t>(bytes.size(), INT_MAX));  // the header comes first
+  if (!stbi_info_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()), size, &width, &height,
+                             &channels))
     throw Error(path + ": not a JPEG, PNG or BMP image");
   check_size(height, width, path);
   return {height, width};

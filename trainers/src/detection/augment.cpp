@@ -59,9 +59,8 @@ struct Perspective {
 
 Perspective random_perspective(const Scene& scene, double side, const Hyperparameters& hyp, CounterRng& rng) {
   const auto centred = Homography::shift(-scene.width / 2, -scene.height / 2);
-  const auto warp =
-      Homography{{1, 0, 0, 0, 1, 0, between(rng, -hyp.perspective, hyp.perspective),
-                  between(rng, -hyp.perspective, hyp.perspective), 1}};
+  const auto warp = Homography{{1, 0, 0, 0, 1, 0, between(rng, -hyp.perspective, hyp.perspective),
+                                between(rng, -hyp.perspective, hyp.perspective), 1}};
   const double scale = around_1(rng, hyp.scale);
   const auto turn = rotation(radians(between(rng, -hyp.degrees, hyp.degrees)), scale);
   const auto lean = Homography{{1, std::tan(radians(between(rng, -hyp.shear, hyp.shear))), 0,
@@ -92,14 +91,15 @@ View in_perspective(const Scene& scene, std::int64_t side, const Hyperparameters
 void mix_in(View& view, const View& other, double share) {
   const int weight = static_cast<int>(std::lround(share * 256));
   for (std::size_t i = 0; i < view.rgb.size(); ++i)
-    view.rgb[i] = static_cast<std::uint8_t>((view.rgb[i] * weight + other.rgb[i] * (256 - weight) + 128) >> 8);
+    view.rgb[i] =
+        static_cast<std::uint8_t>((view.rgb[i] * weight + other.rgb[i] * (256 - weight) + 128) >> 8);
   view.objects.insert(view.objects.end(), other.objects.begin(), other.objects.end());
 }
 
 }  // namespace
 
-Scene mosaic(const DetectionDataset& images, const std::int64_t (&indices)[4], std::int64_t side, double centre_x,
-             double centre_y) {
+Scene mosaic(const DetectionDataset& images, const std::int64_t (&indices)[4], std::int64_t side,
+             double centre_x, double centre_y) {
   Scene scene;
   scene.width = scene.height = 2 * static_cast<double>(side);
   for (int i = 0; i < 4; ++i) {
@@ -107,7 +107,8 @@ Scene mosaic(const DetectionDataset& images, const std::int64_t (&indices)[4], s
     const auto size = images.image_size(indices[i]);
     const double width = static_cast<double>(size.width) * tile.scale,
                  height = static_cast<double>(size.height) * tile.scale;
-    place(tile, i % 2 == 0 ? centre_x - width : centre_x, i < 2 ? centre_y - height : centre_y, size, scene.width);
+    place(tile, i % 2 == 0 ? centre_x - width : centre_x, i < 2 ? centre_y - height : centre_y, size,
+          scene.width);
     scene.tiles.push_back(std::move(tile));
   }
   return scene;

@@ -9,14 +9,15 @@
 
 namespace sparsify::detection {
 
-/// A training image of side x side pixels as the hyper-parameters say: a mosaic of four, or the image alone, in
-/// a random perspective; sometimes mixed with another; colours and flips. Everything random comes from `rng`.
+/// A training image of side x side pixels as the hyper-parameters say: a mosaic of four, or the image alone,
+/// in a random perspective; sometimes mixed with another; colours and flips. Everything random comes from
+/// `rng`.
 View augmented(const DetectionDataset& images, std::int64_t index, std::int64_t side,
                const Hyperparameters& hyp, trainers::CounterRng& rng);
 
 /// Four images around a random point of a canvas of twice the side, the first one at the upper left.
-Scene mosaic(const DetectionDataset& images, const std::int64_t (&indices)[4], std::int64_t side, double centre_x,
-             double centre_y);
+Scene mosaic(const DetectionDataset& images, const std::int64_t (&indices)[4], std::int64_t side,
+             double centre_x, double centre_y);
 
 /// One image, its longer side as long as the canvas, in the middle of it.
 Scene alone(const DetectionDataset& images, std::int64_t index, std::int64_t side);

@@ -48,7 +48,8 @@ fs::path images_folder(const fs::path& folder, const fs::path& instances) {
   const auto name = instances.stem().string().substr(std::string("instances_").size());
   for (const auto& candidate : {folder / name, folder / "images" / name})
     if (fs::is_directory(candidate)) return candidate;
-  throw Error(folder.string() + ": has no folder " + name + " or images/" + name + " for " + instances.string());
+  throw Error(folder.string() + ": has no folder " + name + " or images/" + name + " for " +
+              instances.string());
 }
 
 ObjectSplit read_split(const fs::path& folder, const std::string& name, std::vector<std::string>& class_names,

@@ -46,9 +46,9 @@ torch::Tensor boxes_of(const torch::Tensor& raw, const DetectionHead& head, cons
   const auto place = raw.narrow(1, 0, 2).sigmoid(), size = raw.narrow(1, 2, 2);
   if (head.coding == BoxCoding::kUltralytics)
     return torch::cat({place * 2 - 0.5, (size.sigmoid() * 2).square() * anchors}, 1);
-  return torch::cat({place * head.scale_xy - 0.5 * (head.scale_xy - 1),
-                     size.clamp_max(kLargestLogSize).exp() * anchors},
-                    1);
+  return torch::cat(
+      {place * head.scale_xy - 0.5 * (head.scale_xy - 1), size.clamp_max(kLargestLogSize).exp() * anchors},
+      1);
 }
 
 torch::Tensor no_loss(const torch::Tensor& like) { return torch::zeros({}, like.options()); }

@@ -25,8 +25,8 @@ Matches match_targets(const torch::Tensor& targets, const torch::Tensor& anchors
   const auto chosen =
       torch::stack({own, down.select(1, 0), down.select(1, 1), up.select(1, 0), up.select(1, 1)})
           .nonzero();  // neighbour, then match
-  const auto steps = torch::tensor({{0.F, 0.F}, {-0.5F, 0.F}, {0.F, -0.5F}, {0.5F, 0.F}, {0.F, 0.5F}},
-                                   targets.options());
+  const auto steps =
+      torch::tensor({{0.F, 0.F}, {-0.5F, 0.F}, {0.F, -0.5F}, {0.5F, 0.F}, {0.F, 0.5F}}, targets.options());
   const auto match = chosen.select(1, 1);
   const auto places = centres.index_select(0, match);
   auto cell = (places + steps.index_select(0, chosen.select(1, 0))).floor();

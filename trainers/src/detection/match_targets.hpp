@@ -15,9 +15,9 @@ struct Matches {
   torch::Tensor label;                       ///< [n] int64
 };
 
-/// `targets`: [objects, 6] as in DetectionBatch; `anchors`: [anchors, 2], width and height in cells. An object
-/// is learnt by every anchor whose sides differ from its by a factor below `anchor_t`, in the cell of its centre
-/// and in the nearest one in each direction, unless that lies outside the map.
+/// `targets`: [objects, 6] as in DetectionBatch; `anchors`: [anchors, 2], width and height in cells. An
+/// object is learnt by every anchor whose sides differ from its by a factor below `anchor_t`, in the cell of
+/// its centre and in the nearest one in each direction, unless that lies outside the map.
 Matches match_targets(const torch::Tensor& targets, const torch::Tensor& anchors, std::int64_t rows,
                       std::int64_t columns, double anchor_t);
 

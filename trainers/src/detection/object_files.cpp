@@ -49,8 +49,7 @@ void LabelReport::raise(const std::string& set) const {
   if (errors.empty()) return;
   std::string text = set + ": cannot be used";
   for (std::size_t i = 0; i < std::min(errors.size(), kMostShown); ++i) text += "\n  " + errors[i];
-  if (errors.size() > kMostShown)
-    text += "\n  and " + std::to_string(errors.size() - kMostShown) + " more";
+  if (errors.size() > kMostShown) text += "\n  and " + std::to_string(errors.size() - kMostShown) + " more";
   throw Error(text);
 }
 
@@ -77,15 +76,16 @@ std::vector<GroundTruth> cleaned(const std::vector<GroundTruth>& objects, const 
     const GroundTruth box{std::clamp(object.x1, 0.F, width), std::clamp(object.y1, 0.F, height),
                           std::clamp(object.x2, 0.F, width), std::clamp(object.y2, 0.F, height),
                           object.label};
-    const float outside = std::max({box.x1 - object.x1, box.y1 - object.y1, object.x2 - box.x2,
-                                    object.y2 - box.y2});
+    const float outside =
+        std::max({box.x1 - object.x1, box.y1 - object.y1, object.x2 - box.x2, object.y2 - box.y2});
     if (box.x2 <= box.x1 || box.y2 <= box.y1) {
       report.findings.push_back({where, "an empty box, or one outside the image: left out"});
     } else if (std::any_of(kept.begin(), kept.end(),
                            [&](const GroundTruth& other) { return key(other) == key(box); })) {
       report.findings.push_back({where, "a box that is there twice: counted once"});
     } else {
-      if (outside > kWorthTelling) report.findings.push_back({where, "a box reaches outside the image: clipped"});
+      if (outside > kWorthTelling)
+        report.findings.push_back({where, "a box reaches outside the image: clipped"});
       kept.push_back(box);
     }
   }

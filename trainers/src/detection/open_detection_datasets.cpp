@@ -25,10 +25,11 @@ ReadObjects read(const fs::path& path, const std::vector<std::string>& val, std:
   if (fs::exists(path / "data.yaml", ignored)) return read_yolo_yaml(path / "data.yaml", threads);
   if (fs::is_directory(path / "annotations", ignored)) return read_coco_folder(path, threads);
   if (fs::is_directory(path / "images", ignored)) return read_yolo_folder(path, threads);
-  throw Error(path.string() +
-              ": no images with objects; expected an Ultralytics data.yaml, or a folder with images/ and labels/, "
-              "with annotations/instances_train*.json and instances_val*.json (COCO), or with JPEGImages/, "
-              "Annotations/ and ImageSets/ (Pascal VOC)");
+  throw Error(
+      path.string() +
+      ": no images with objects; expected an Ultralytics data.yaml, or a folder with images/ and labels/, "
+      "with annotations/instances_train*.json and instances_val*.json (COCO), or with JPEGImages/, "
+      "Annotations/ and ImageSets/ (Pascal VOC)");
 }
 
 }  // namespace
@@ -36,8 +37,8 @@ ReadObjects read(const fs::path& path, const std::vector<std::string>& val, std:
 DetectionDatasets open_detection_datasets(const std::string& spec, const DetectionDataOptions& options) {
   const auto option = spec.rfind(":val=");
   const auto path = spec.substr(0, option);
-  const auto val = option == std::string::npos ? std::vector<std::string>{"val"}
-                                               : split_at(spec.substr(option + 5), '+');
+  const auto val =
+      option == std::string::npos ? std::vector<std::string>{"val"} : split_at(spec.substr(option + 5), '+');
   auto set = read(path, val, options.threads);
   for (const auto& [name, split] : {std::pair{"training", &set.train}, std::pair{"validation", &set.val}})
     if (set.report.errors.empty() && split->files.empty())

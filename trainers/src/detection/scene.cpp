@@ -36,7 +36,8 @@ void sample(const trainers::Image& image, double x, double y, std::uint8_t* out)
 }
 
 GroundTruth around(const GroundTruth& box, const Homography& map) {
-  const Point corners[] = {map(box.x1, box.y1), map(box.x2, box.y1), map(box.x1, box.y2), map(box.x2, box.y2)};
+  const Point corners[] = {map(box.x1, box.y1), map(box.x2, box.y1), map(box.x1, box.y2),
+                           map(box.x2, box.y2)};
   double x1 = corners[0].x, x2 = x1, y1 = corners[0].y, y2 = y1;
   for (const auto& corner : corners) {
     x1 = std::min(x1, corner.x), x2 = std::max(x2, corner.x);

@@ -11,10 +11,10 @@ namespace sparsify::detection {
 
 /// An image placed on a canvas. It shows within its rectangle only.
 struct Tile {
-  trainers::Image image;        ///< may be smaller than the whole image
-  double scale = 1;             ///< canvas pixels per pixel of the whole image
-  double left = 0, top = 0;     ///< of the whole image on the canvas
-  double shrunk_x = 1, shrunk_y = 1;  ///< pixels of `image` per canvas pixel
+  trainers::Image image;                  ///< may be smaller than the whole image
+  double scale = 1;                       ///< canvas pixels per pixel of the whole image
+  double left = 0, top = 0;               ///< of the whole image on the canvas
+  double shrunk_x = 1, shrunk_y = 1;      ///< pixels of `image` per canvas pixel
   double x1 = 0, y1 = 0, x2 = 0, y2 = 0;  ///< the rectangle on the canvas
   std::vector<GroundTruth> objects{};     ///< in pixels of the whole image
 };

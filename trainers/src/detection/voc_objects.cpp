@@ -55,10 +55,9 @@ Annotation read_annotation(const fs::path& folder, const std::string& id) {
     if (object.child("difficult").text().as_int() != 0) continue;
     const auto box = object.child("bndbox");
     // Corners are numbers of pixels, counted from 1, that belong to the object.
-    annotation.objects.push_back(
-        {object.child("name").text().as_string(),
-         {coordinate(box, "xmin", where) - 1, coordinate(box, "ymin", where) - 1,
-          coordinate(box, "xmax", where), coordinate(box, "ymax", where), 0}});
+    annotation.objects.push_back({object.child("name").text().as_string(),
+                                  {coordinate(box, "xmin", where) - 1, coordinate(box, "ymin", where) - 1,
+                                   coordinate(box, "xmax", where), coordinate(box, "ymax", where), 0}});
   }
   return annotation;
 }

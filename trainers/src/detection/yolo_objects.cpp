@@ -134,7 +134,8 @@ fs::path names_file_in(const fs::path& folder) {
     const auto name = entry.path().filename();
     if (name.extension() == ".names" || name == "names.txt" || name == "classes.txt") return entry.path();
   }
-  throw Error(folder.string() + ": says no names of classes; expected a data.yaml, a .names file or classes.txt");
+  throw Error(folder.string() +
+              ": says no names of classes; expected a data.yaml, a .names file or classes.txt");
 }
 
 }  // namespace

@@ -10,17 +10,9 @@
 
 #include "sparsify/detection/dataset.hpp"
 #include "sparsify/detection/hyperparameters.hpp"
+#include "sparsify/detection/letterbox.hpp"
 
 namespace sparsify::detection {
-
-/// Where an image lies in the network's input: x of the input = x of the image * scale_x + left.
-struct Placement {
-  double scale_x = 1, scale_y = 1, left = 0, top = 0;
-  ImageSize image;  ///< the whole image
-};
-
-/// Boxes in pixels of the network's input, back in pixels of the image and clipped to it.
-std::vector<Detection> to_image(std::vector<Detection> found, const Placement& placement);
 
 /// One step's input.
 struct DetectionBatch {

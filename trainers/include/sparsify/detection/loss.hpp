@@ -24,8 +24,8 @@ class DetectionLoss {
  public:
   DetectionLoss(std::vector<DetectionHead> heads, const Hyperparameters& hyp);
 
-  /// `maps`: raw, one a head, any float type. `targets`: [objects, 6] as in DetectionBatch, on the maps' device.
-  /// `height`, `width`: of the images, in pixels. Throws Error unless there is a map for every head.
+  /// `maps`: raw, one a head, any float type. `targets`: [objects, 6] as in DetectionBatch, on the maps'
+  /// device. `height`, `width`: of the images, in pixels. Throws Error unless there is a map for every head.
   Losses operator()(const Maps& maps, const torch::Tensor& targets, std::int64_t height,
                     std::int64_t width) const;
 

@@ -51,8 +51,8 @@ struct Box {
 /// truncated.
 Image decode_image(std::span<const std::byte> bytes, const std::string& name, int64_t at_least = 0);
 
-/// Height and width of an image file in pixels, from its header alone. Throws Error naming the file when it is
-/// missing or no image.
+/// Height and width of an image file in pixels, from its header alone. Throws Error naming the file when it
+/// is missing or no image.
 std::pair<int64_t, int64_t> read_image_size(const std::string& path);
 
 /// Reads and decodes a file; see decode_image.

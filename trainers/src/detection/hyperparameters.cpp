@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sparsify/detection/hyperparameters.hpp"
+
+#include <fstream>
+#include <functional>
+#include <map>
+#include <sstream>
+#include <vector>
+
+#include "detection/yaml_value.hpp"
+#include "sparsify/error.hpp"
+#include "sparsify/suggest.hpp"
+
+namespace sparsify::detection {
+namespace {
+
+constexpr double kNoLimit = 1e9;
+
+struct Key {
+  double Hyperparameters::* value;
+  double lowest, highest;
+};
+
+const std::map<std::string, Key>& keys() {
+  using H = Hyperparameters;
+  static const std::map<std::string, Key> known = {
+      {"lr0", {&H::lr0, 1e-9, kNoLimit}},
+      {"lrf", {&H::lrf, 0, 1}},
+      {"momentum", {&H::momentum, 0, 0.9999}},
+      {"weight_decay", {&H::weight_decay, 0, kNoLimit}},
+      {"warmup_epochs", {&H::warmup_epochs, 0, kNoLimit}},
+      {"box", {&H::box, 0, kNoLimit}},
+      {"cls", {&H::cls, 0, kNoLimit}},
+      {"cls_pw", {&H::cls_pw, 1e-9, kNoLimit}},
+      {"obj", {&H::obj, 0, kNoLimit}},
+      {"obj_pw", {&H::obj_pw, 1e-9, kNoLimit}},
+      {"anchor_t", {&H::anchor_t, 1, kNoLimit}},
+      {"fl_gamma", {&H::fl_gamma, 0, 10}},
+      {"label_smoothing", {&H::label_smoothing, 0, 0.9999}},
+      {"hsv_h", {&H::hsv_h, 0, 1}},
+      {"hsv_s", {&H::hsv_s, 0, 1}},
+      {"hsv_v", {&H::hsv_v, 0, 1}},
+      {"degrees", {&H::degrees, 0, 180}},
+      {"translate", {&H::translate, 0, 1}},
+      {"scale", {&H::scale, 0, 0.9999}},
+      {"shear", {&H::shear, 0, 80}},
+      {"perspective", {&H::perspective, 0, 0.001}},
+      {"flipud", {&H::flipud, 0, 1}},
+      {"fliplr", {&H::fliplr, 0, 1}},
+      {"mosaic", {&H::mosaic, 0, 1}},
+      {"mixup", {&H::mixup, 0, 1}},
+  };
+  return known;
+}
+
+// Of files made for Ultralytics: nothing here goes by them. `copy_paste` needs outlines of objects.
+bool is_left_out(const std::string& key, const YamlValue& value) {
+  if (key == "iou_t" || key == "warmup_momentum" || key == "warmup_bias_lr") return true;
+  if (key == "copy_paste") {
+    if (value.number(0, 1) > 0) value.fail("pasting of outlined objects is not supported; expected 0");
+    return true;
+  }
+  if (key == "anchors") value.fail("anchors are part of the model; expected them in its .yaml or .cfg");
+  return false;
+}
+
+}  // namespace
+
+Hyperparameters load_hyperparameters(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  if (!stream) throw Error(file.string() + ": cannot be read");
+  std::ostringstream text;
+  text << stream.rdbuf();
+  Hyperparameters hyp;
+  for (const auto& [name, value] : YamlValue::parse(text.str(), file.string()).entries()) {
+    if (is_left_out(name, value)) continue;
+    const auto key = keys().find(name);
+    if (key == keys().end()) {
+      std::vector<std::string> names;
+      for (const auto& [known, _] : keys()) names.push_back(known);
+      value.fail("unknown hyper-parameter" + suggestion(name, names));
+    }
+    hyp.*(key->second.value) = value.number(key->second.lowest, key->second.highest);
+  }
+  return hyp;
+}
+
+}  // namespace sparsify::detection
