@@ -85,14 +85,23 @@ BoxSizes means(const BoxSizes& boxes, const BoxSizes& centres) {
   return sums;
 }
 
+// The function of every side.
+template <class Function>
+BoxSizes each_side(BoxSizes sizes, Function function) {
+  for (auto& [width, height] : sizes) width = function(width), height = function(height);
+  return sizes;
+}
+
+// Logarithms, as anchors fit by ratios: large boxes would outweigh small ones otherwise.
 BoxSizes cluster(const BoxSizes& boxes, std::size_t count, std::int64_t iterations, std::mt19937_64& random) {
-  auto centres = first_centres(boxes, count, random);
+  const auto logs = each_side(boxes, [](double side) { return std::log(side); });
+  auto centres = first_centres(logs, count, random);
   for (std::int64_t i = 0; i < iterations; ++i) {
-    auto moved = means(boxes, centres);
+    auto moved = means(logs, centres);
     if (moved == centres) break;
     centres = std::move(moved);
   }
-  return centres;
+  return each_side(std::move(centres), [](double side) { return std::exp(side); });
 }
 
 BoxSizes sample(const BoxSizes& boxes, std::int64_t most) {

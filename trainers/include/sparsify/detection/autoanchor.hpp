@@ -30,10 +30,10 @@ BoxSizes box_sizes(const DetectionDataset& dataset, std::int64_t image_size);
 /// below `anchor_t`. 1 without boxes.
 double best_possible_recall(const BoxSizes& boxes, const BoxSizes& anchors, double anchor_t);
 
-/// `count` anchors for these boxes, smallest area first: k-means of sizes, then random mutations that are
-/// kept when boxes' sides come nearer to those of their best anchors, as Ultralytics' AutoAnchor does. The
-/// same seed gives the same anchors. Throws Error for fewer boxes than anchors, sides that are not positive
-/// and options outside their range.
+/// `count` anchors for these boxes, smallest area first: k-means of the sides' logarithms, then random
+/// mutations that are kept when boxes' sides come nearer to those of their best anchors. The same seed gives
+/// the same anchors. Throws Error for fewer boxes than anchors, sides that are not positive and options
+/// outside their range.
 BoxSizes find_anchors(const BoxSizes& boxes, std::int64_t count, const AutoAnchorOptions& options = {});
 
 /// The heads with anchors for these boxes, small ones for small strides whatever the heads' order; the heads
