@@ -37,7 +37,7 @@ void check_two_images(const DetectionDatasets& data, const TwoImages& files) {
   CHECK(data.train->class_names() == Texts{"cat", "dog"});
   REQUIRE(data.train->size() == 1);
   REQUIRE(data.val->size() == 1);
-  CHECK(data.train->describe(0) == files.path("images/train/a.png"));
+  CHECK(fs::equivalent(data.train->describe(0), files.path("images/train/a.png")));
   CHECK(data.train->image_size(0).height == 20);
   CHECK(data.train->image_size(0).width == 40);
   CHECK(data.train->image(0).width() == 40);
