@@ -105,7 +105,8 @@ TEST_CASE("COCO's parts and images have to be there and to agree") {
   CHECK(refusal(files.path()) == files.path("annotations/instances_val2017.json") +
                                      ": its categories are not those of the training part");
   fs::remove_all(files.path("train2017"));
-  CHECK(refusal(files.path()) == files.path() + ": has no folder train2017 or images/train2017 for " + files.file());
+  CHECK(refusal(files.path()) ==
+        files.path() + ": has no folder train2017 or images/train2017 for " + files.file());
   fs::remove(files.file());
   CHECK(refusal(files.path()) == files.path() + ": has no annotations/instances_train*.json");
 }

@@ -70,8 +70,8 @@ TEST_CASE("a data.yaml may lie elsewhere, list its images in files, and pool fol
   files.write("val.txt", files.path("images/val/b.jpg") + "\n");
   check_two_images(open_detection_datasets(files.yaml(kTwoNames + "train: train.txt\nval: val.txt\n")),
                    files);
-  const auto pooled = open_detection_datasets(
-      files.yaml(kTwoNames + "train: [images/train, images/val]\nval: images/val\n"));
+  const auto pooled =
+      open_detection_datasets(files.yaml(kTwoNames + "train: [images/train, images/val]\nval: images/val\n"));
   CHECK(pooled.train->size() == 2);
   CHECK(objects_per_class(*pooled.train) == std::vector<std::int64_t>{1, 2});
 }
@@ -108,7 +108,8 @@ TEST_CASE("what is wrong with a data.yaml is said with its place") {
   CHECK(refusal(files.yaml("names: {0: cat, 2: dog}\n" + kParts)) ==
         file + ":1:20: 2: class numbers are 0, 1, 2 ... in order; got 2, expected 1");
   CHECK(refusal(files.yaml(kTwoNames + "train: images/tarin\nval: images/val\n")) ==
-        file + ":2:8: train: expected a folder of images or a .txt file that lists them; there is neither at " +
+        file +
+            ":2:8: train: expected a folder of images or a .txt file that lists them; there is neither at " +
             files.path("images/tarin"));
   CHECK(refusal(files.yaml("- cat\n")) == file + ": expected 'key: value' lines, got a list");
 }
@@ -195,9 +196,9 @@ TEST_CASE("labels of the other part do not lack an image; a part given twice is 
   files.write("same.yaml", "names: [cat]\ntrain: images\nval: images\n");
   CHECK(findings_of(open_detection_datasets(files.path("same.yaml"))) == expected);
   files.write("labels/b.txt", "7 0.5 0.5 0.5 0.5\n");
-  CHECK(refusal(files.path("same.yaml")) ==
-        files.path("same.yaml") + ": cannot be used\n  " + files.path("labels/b.txt") +
-            ":1: expected a class from 0 to 0, got '7 0.5 0.5 0.5 0.5'");
+  CHECK(refusal(files.path("same.yaml")) == files.path("same.yaml") + ": cannot be used\n  " +
+                                                files.path("labels/b.txt") +
+                                                ":1: expected a class from 0 to 0, got '7 0.5 0.5 0.5 0.5'");
 }
 
 TEST_CASE("all images that are missing or broken are listed, the first twenty in full") {
@@ -224,5 +225,6 @@ TEST_CASE("an image that turns out to be broken when its pixels are read") {
   files.write("images/val/b.jpg", jpeg.substr(0, jpeg.size() / 2));
   const auto data = open_detection_datasets(files.yaml(kTwoNames + kParts));
   CHECK_THROWS_AS(data.val->image(0), sparsify::trainers::DataError);
-  CHECK(message_of([&] { data.val->image(0); }).starts_with(files.path("images/val/b.jpg") + ": broken JPEG"));
+  CHECK(
+      message_of([&] { data.val->image(0); }).starts_with(files.path("images/val/b.jpg") + ": broken JPEG"));
 }

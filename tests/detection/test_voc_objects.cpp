@@ -114,7 +114,8 @@ TEST_CASE("Pascal VOC annotations that cannot be used") {
 TEST_CASE("Pascal VOC images that are missing") {
   const ThreeImages files;
   fs::remove(files.path("JPEGImages/of_train.jpg"));
-  CHECK(refusal(files.path()) == files.path() + ": cannot be used\n  " + files.path("JPEGImages/of_train.jpg") +
+  CHECK(refusal(files.path()) == files.path() + ": cannot be used\n  " +
+                                     files.path("JPEGImages/of_train.jpg") +
                                      ": cannot be opened: No such file or directory");
   fs::remove(files.path("ImageSets/Main/train.txt"));
   CHECK(refusal(files.path()) ==
