@@ -3,6 +3,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "detection/object_files.hpp"
 #include "sparsify/error.hpp"
@@ -36,11 +37,13 @@ std::map<std::int64_t, std::string> categories(const json& instances) {
 }
 
 fs::path instances_file(const fs::path& folder, const std::string& split) {
+  std::set<fs::path> found;
   for (const auto& entry : fs::directory_iterator(folder / "annotations"))
     if (entry.path().filename().string().rfind("instances_" + split, 0) == 0 &&
         entry.path().extension() == ".json")
-      return entry.path();
-  throw Error(folder.string() + ": has no annotations/instances_" + split + "*.json");
+      found.insert(entry.path());
+  if (found.empty()) throw Error(folder.string() + ": has no annotations/instances_" + split + "*.json");
+  return *found.begin();
 }
 
 // annotations/instances_val2017.json -> val2017 or images/val2017.

@@ -33,9 +33,11 @@ DetectionLoaderOptions checked(const DetectionLoaderOptions& options) {
   require(options.image_size % options.stride == 0, "image_size: expected a multiple of the stride " +
                                                         std::to_string(options.stride) + ", got " +
                                                         std::to_string(options.image_size));
-  require(options.workers >= 0, "workers: expected 0 or more");
-  require(options.multi_scale >= 0 && options.multi_scale < 1, "multi_scale: expected 0 to below 1");
-  require(!(options.rectangular && options.augment), "rectangular batches are not augmented");
+  require(options.workers >= 0, "workers: expected 0 or more, got " + std::to_string(options.workers));
+  require(options.multi_scale >= 0 && options.multi_scale < 1,
+          "multi_scale: expected 0 to below 1, got " + std::to_string(options.multi_scale));
+  require(!options.rectangular || (!options.augment && !options.shuffle && options.multi_scale == 0),
+          "rectangular: not together with augment, shuffle or multi_scale");
   return options;
 }
 
@@ -131,8 +133,11 @@ class DetectionLoader::Impl {
     if (options_.multi_scale > 0) {
       CounterRng rng(options_.seed + static_cast<std::uint64_t>(number), static_cast<std::uint64_t>(epoch),
                      kSizeStream);
-      const auto reach = static_cast<float>(options_.multi_scale);
-      const auto drawn = rounded_up(side * static_cast<double>(rng.uniform(1 - reach, 1 + reach)));
+      const auto stride = static_cast<double>(options_.stride);
+      const auto smallest = rounded_up(side * (1 - options_.multi_scale));
+      const auto largest =
+          static_cast<std::int64_t>(std::floor(side * (1 + options_.multi_scale) / stride)) * options_.stride;
+      const auto drawn = smallest + options_.stride * rng.below((largest - smallest) / options_.stride + 1);
       return {drawn, drawn};
     }
     if (!options_.rectangular) return {options_.image_size, options_.image_size};

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <mutex>
 #include <tuple>
 
 #include "data/parallel.hpp"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <set>
 #include <sstream>
 
 #include "detection/object_files.hpp"
@@ -16,12 +17,17 @@ std::vector<std::string> split_at(const std::string& text, char separator) {
   return parts;
 }
 
+bool is_voc(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path / "JPEGImages", ignored);
+}
+
 ReadObjects read(const fs::path& path, const std::vector<std::string>& val, std::int64_t threads) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) throw Error(path.string() + ": no such file or folder");
   const auto extension = path.extension();
   if (extension == ".yaml" || extension == ".yml") return read_yolo_yaml(path, threads);
-  if (fs::is_directory(path / "JPEGImages", ignored)) return read_voc_folder(path, val, threads);
+  if (is_voc(path)) return read_voc_folder(path, val, threads);
   if (fs::exists(path / "data.yaml", ignored)) return read_yolo_yaml(path / "data.yaml", threads);
   if (fs::is_directory(path / "annotations", ignored)) return read_coco_folder(path, threads);
   if (fs::is_directory(path / "images", ignored)) return read_yolo_folder(path, threads);
@@ -32,6 +38,16 @@ ReadObjects read(const fs::path& path, const std::vector<std::string>& val, std:
       "Annotations/ and ImageSets/ (Pascal VOC)");
 }
 
+// A part that serves for training and validation is read twice: what is said of it is said once.
+template <class Item>
+void leave_out_repeated(std::vector<Item>& items) {
+  std::vector<Item> kept;
+  std::set<Item> seen;
+  for (auto& item : items)
+    if (seen.insert(item).second) kept.push_back(std::move(item));
+  items = std::move(kept);
+}
+
 }  // namespace
 
 DetectionDatasets open_detection_datasets(const std::string& spec, const DetectionDataOptions& options) {
@@ -39,10 +55,16 @@ DetectionDatasets open_detection_datasets(const std::string& spec, const Detecti
   const auto path = spec.substr(0, option);
   const auto val =
       option == std::string::npos ? std::vector<std::string>{"val"} : split_at(spec.substr(option + 5), '+');
+  if (option != std::string::npos && !is_voc(path) && fs::exists(path))
+    throw Error(spec + ": ':val=' chooses among the splits of a Pascal VOC folder only");
   auto set = read(path, val, options.threads);
   for (const auto& [name, split] : {std::pair{"training", &set.train}, std::pair{"validation", &set.val}})
     if (set.report.errors.empty() && split->files.empty())
       set.report.errors.push_back(std::string("there is no ") + name + " image");
+  if (set.report.errors.empty() && set.class_names.empty())
+    set.report.errors.push_back("there are no classes of objects");
+  leave_out_repeated(set.report.errors);
+  leave_out_repeated(set.report.findings);
   set.report.raise(path);
   DetectionDatasets opened;
   opened.name = spec;

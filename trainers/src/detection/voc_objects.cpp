@@ -3,7 +3,7 @@
 #include <fstream>
 #include <map>
 #include <pugixml.hpp>
-#include <set>
+#include <sstream>
 
 #include "detection/object_files.hpp"
 #include "sparsify/error.hpp"
@@ -35,9 +35,19 @@ std::vector<std::string> ids_of(const fs::path& folder, const std::string& split
 }
 
 float coordinate(const pugi::xml_node& box, const char* name, const std::string& where) {
-  const auto text = box.child(name).text();
+  const std::string text = box.child(name).text().as_string();
   if (text.empty()) throw Error(where + ": an object's bndbox has no " + name);
-  return text.as_float();
+  std::istringstream stream(text);
+  float value = 0;
+  if (!(stream >> value) || !(stream >> std::ws).eof())
+    throw Error(where + ": an object's " + name + ": expected a number, got '" + text + "'");
+  return value;
+}
+
+std::string name_of(const pugi::xml_node& object, const std::string& where) {
+  const std::string name = object.child("name").text().as_string();
+  if (name.empty()) throw Error(where + ": an object has no name");
+  return name;
 }
 
 Annotation read_annotation(const fs::path& folder, const std::string& id) {
@@ -55,7 +65,7 @@ Annotation read_annotation(const fs::path& folder, const std::string& id) {
     if (object.child("difficult").text().as_int() != 0) continue;
     const auto box = object.child("bndbox");
     // Corners are numbers of pixels, counted from 1, that belong to the object.
-    annotation.objects.push_back({object.child("name").text().as_string(),
+    annotation.objects.push_back({name_of(object, where),
                                   {coordinate(box, "xmin", where) - 1, coordinate(box, "ymin", where) - 1,
                                    coordinate(box, "xmax", where), coordinate(box, "ymax", where), 0}});
   }

@@ -36,18 +36,21 @@ void read_labels(ObjectFile& file, std::int64_t classes, LabelReport& report) {
 }
 
 // Label files that no image belongs to.
-void look_for_orphans(const std::vector<ObjectFile>& files, LabelReport& report) {
-  std::set<fs::path> known, folders;
-  for (const auto& file : files) {
-    const auto labels = label_file_of(file.image);
-    known.insert(labels), folders.insert(labels.parent_path());
-  }
+void look_for_orphans(ReadObjects& set) {
+  std::set<fs::path> known, folders, orphans;
+  for (const auto* part : {&set.train, &set.val})
+    for (const auto& file : part->files) {
+      const auto labels = label_file_of(file.image).lexically_normal();
+      known.insert(labels), folders.insert(labels.parent_path());
+    }
   std::error_code ignored;
   for (const auto& folder : folders)
     for (const auto& entry : fs::directory_iterator(folder, ignored))
       if (entry.path().extension() == ".txt" && !known.count(entry.path()) &&
           entry.path().filename() != "classes.txt")
-        report.findings.push_back({entry.path().string(), "labels without an image"});
+        orphans.insert(entry.path());
+  for (const auto& orphan : orphans)
+    set.report.findings.push_back({orphan.string(), "labels without an image"});
 }
 
 ObjectSplit read_split(const std::vector<fs::path>& images, std::int64_t classes, std::int64_t threads,
@@ -64,7 +67,6 @@ ObjectSplit read_split(const std::vector<fs::path>& images, std::int64_t classes
   if (without > 0 && !split.files.empty())
     report.findings.push_back({split.files.front().image.parent_path().string(),
                                std::to_string(without) + " images without objects"});
-  look_for_orphans(split.files, report);
   return split;
 }
 
@@ -79,12 +81,21 @@ std::vector<fs::path> images_of_list(const fs::path& list) {
   return images;
 }
 
+// As Ultralytics does, for the files that Roboflow writes: "../train" may mean "train".
+fs::path found_at(const std::string& name, const fs::path& root) {
+  const auto path = root / name;
+  if (!fs::exists(path) && name.starts_with("../") && fs::exists(root / name.substr(3)))
+    return root / name.substr(3);
+  return path;
+}
+
 std::vector<fs::path> images_at(const YamlValue& value, const fs::path& root) {
-  const auto path = root / value.text();
+  const auto path = found_at(value.text(), root);
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) return image_files_in(path);
   if (path.extension() != ".txt" || !fs::exists(path, ignored))
-    value.expected("a folder of images or a .txt file that lists them; there is none at " + path.string());
+    value.fail("expected a folder of images or a .txt file that lists them; there is neither at " +
+               path.string());
   return images_of_list(path);
 }
 
@@ -130,12 +141,16 @@ std::vector<fs::path> parts_called(const fs::path& folder, const std::string& na
 }
 
 fs::path names_file_in(const fs::path& folder) {
+  std::set<fs::path> found;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const auto name = entry.path().filename();
-    if (name.extension() == ".names" || name == "names.txt" || name == "classes.txt") return entry.path();
+    if (name.extension() == ".names" || name == "names.txt" || name == "classes.txt")
+      found.insert(entry.path());
   }
-  throw Error(folder.string() +
-              ": says no names of classes; expected a data.yaml, a .names file or classes.txt");
+  if (found.empty())
+    throw Error(folder.string() +
+                ": says no names of classes; expected a data.yaml, a .names file or classes.txt");
+  return *found.begin();
 }
 
 }  // namespace
@@ -156,12 +171,13 @@ ReadObjects read_yolo_yaml(const fs::path& file, std::int64_t threads) {
   if (classes >= 0 && classes != static_cast<std::int64_t>(set.class_names.size()))
     root.fail("nc is " + std::to_string(classes) + ", but there are " +
               std::to_string(set.class_names.size()) + " names");
+  if (parts.size() < 2) root.fail("expected both 'train' and 'val'");
   for (const auto& [key, value] : parts) {
     auto& split = key == "train" ? set.train : set.val;
     split = read_split(all_images_at(value, folder), static_cast<std::int64_t>(set.class_names.size()),
                        threads, set.report);
   }
-  if (parts.size() < 2) root.fail("expected both 'train' and 'val'");
+  look_for_orphans(set);
   return set;
 }
 
@@ -171,6 +187,7 @@ ReadObjects read_yolo_folder(const fs::path& folder, std::int64_t threads) {
   const auto classes = static_cast<std::int64_t>(set.class_names.size());
   set.train = read_split(parts_called(folder / "images", "train"), classes, threads, set.report);
   set.val = read_split(parts_called(folder / "images", "val"), classes, threads, set.report);
+  look_for_orphans(set);
   return set;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -47,6 +48,8 @@ class DetectionDataset {
 struct LabelFinding {
   std::string where;  ///< file, and line where there is one
   std::string what;   ///< "box outside the image: clipped"
+
+  auto operator<=>(const LabelFinding&) const = default;
 };
 
 struct DetectionDatasets {
