@@ -16,7 +16,8 @@ struct ImageHeader {
   ImageFormat format = ImageFormat::kOther;
 };
 
-/// Reads the header alone, nothing of the pixels. Throws Error naming the file when it is missing or no image.
+/// Reads the header alone, nothing of the pixels. Throws Error naming the file when it is missing or no
+/// image.
 ImageHeader read_image_header(const std::filesystem::path& file);
 
 }  // namespace sparsify::detection
