@@ -17,9 +17,11 @@ struct Homography {
   static Homography shift(double x, double y) { return {{1, 0, x, 0, 1, y, 0, 0, 1}}; }
 
   Point operator()(double x, double y) const {
-    const double w = m[6] * x + m[7] * y + m[8];
+    const double w = depth(x, y);
     return {(m[0] * x + m[1] * y + m[2]) / w, (m[3] * x + m[4] * y + m[5]) / w};
   }
+  /// Positive for what the viewer has before him; points at and behind the horizon have no place in a view.
+  double depth(double x, double y) const { return m[6] * x + m[7] * y + m[8]; }
   /// First `other`, then this.
   Homography operator*(const Homography& other) const {
     Homography product;

@@ -33,9 +33,11 @@ DetectionLoaderOptions checked(const DetectionLoaderOptions& options) {
   require(options.image_size % options.stride == 0, "image_size: expected a multiple of the stride " +
                                                         std::to_string(options.stride) + ", got " +
                                                         std::to_string(options.image_size));
-  require(options.workers >= 0, "workers: expected 0 or more");
-  require(options.multi_scale >= 0 && options.multi_scale < 1, "multi_scale: expected 0 to below 1");
-  require(!(options.rectangular && options.augment), "rectangular batches are not augmented");
+  require(options.workers >= 0, "workers: expected 0 or more, got " + std::to_string(options.workers));
+  require(options.multi_scale >= 0 && options.multi_scale < 1,
+          "multi_scale: expected 0 to below 1, got " + std::to_string(options.multi_scale));
+  require(!options.rectangular || (!options.augment && !options.shuffle && options.multi_scale == 0),
+          "rectangular: not together with augment, shuffle or multi_scale");
   return options;
 }
 

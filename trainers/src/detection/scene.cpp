@@ -62,11 +62,17 @@ bool is_worth_keeping(const GroundTruth& box, double whole_area) {
   return width * height > kLeastShown * whole_area && width / height < kLongest && height / width < kLongest;
 }
 
+bool is_in_front(const GroundTruth& box, const Homography& to_view) {
+  return to_view.depth(box.x1, box.y1) > 0 && to_view.depth(box.x2, box.y1) > 0 &&
+         to_view.depth(box.x1, box.y2) > 0 && to_view.depth(box.x2, box.y2) > 0;
+}
+
 void add_objects(const Tile& tile, const Homography& to_view, double side, double area_scale,
                  std::vector<GroundTruth>& objects) {
   const auto to_canvas = Homography::shift(tile.left, tile.top) * Homography::scale(tile.scale, tile.scale);
   for (const auto& object : tile.objects) {
     const auto shown = clipped(around(object, to_canvas), tile.x1, tile.y1, tile.x2, tile.y2);
+    if (!is_in_front(shown, to_view)) continue;
     const double area = (shown.x2 - shown.x1) * (shown.y2 - shown.y1) * area_scale;
     const auto box = clipped(around(shown, to_view), 0, 0, side, side);
     if (area > 0 && is_worth_keeping(box, area)) objects.push_back(box);
@@ -83,7 +89,7 @@ View view_of(const Scene& scene, const Homography& to_view, std::int64_t side, d
   for (std::int64_t row = 0; row < side; ++row)
     for (std::int64_t column = 0; column < side; ++column, out += 3) {
       const auto at = to_canvas(static_cast<double>(column) + 0.5, static_cast<double>(row) + 0.5);
-      if (const auto* tile = tile_at(scene, at.x, at.y))
+      if (const auto* tile = tile_at(scene, at.x, at.y); tile && to_view.depth(at.x, at.y) > 0)
         sample(tile->image, (at.x - tile->left) * tile->shrunk_x, (at.y - tile->top) * tile->shrunk_y, out);
     }
   for (const auto& tile : scene.tiles)

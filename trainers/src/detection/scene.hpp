@@ -34,8 +34,8 @@ struct View {
 
 /// `to_view` maps the canvas to a view of side x side pixels; bilinear, grey (114) where there is no image.
 /// Objects keep the box around their four corners, clipped; those that are less than 2 pixels wide or high,
-/// show less than a tenth of their area, or are 100 times as long as wide are left out. `area_scale`: by what
-/// `to_view` enlarges areas.
+/// show less than a tenth of their area, are 100 times as long as wide, or reach behind the horizon are left
+/// out. `area_scale`: by what `to_view` enlarges areas.
 View view_of(const Scene& scene, const Homography& to_view, std::int64_t side, double area_scale);
 
 }  // namespace sparsify::detection

@@ -4,6 +4,7 @@
 #include <set>
 #include <sstream>
 
+#include "detection/label_lines.hpp"
 #include "detection/object_files.hpp"
 #include "detection/yaml_value.hpp"
 #include "sparsify/detection/labels.hpp"
@@ -25,36 +26,47 @@ fs::path label_file_of(const fs::path& image) {
 }
 
 void read_labels(ObjectFile& file, std::int64_t classes, LabelReport& report) {
-  const auto labels = label_file_of(file.image);
-  try {
-    const auto objects = read_yolo_labels(labels, classes, static_cast<double>(file.size.width),
-                                          static_cast<double>(file.size.height));
-    file.objects = cleaned(objects, file.size, labels.string(), report);
-  } catch (const Error& error) {
-    report.errors.push_back(error.what());
-  }
+  const auto lines =
+      read_label_lines(label_file_of(file.image), classes, static_cast<double>(file.size.width),
+                       static_cast<double>(file.size.height), report.errors);
+  std::vector<GroundTruth> objects;
+  objects.reserve(lines.size());
+  for (const auto& line : lines) objects.push_back(line.object);
+  file.objects = cleaned(objects, file.size, [&](std::size_t i) { return lines[i].place; }, report);
+}
+
+// images/train/a.jpg -> labels, which all parts share; where nothing is called "images", the image's folder.
+fs::path folder_of_labels(const fs::path& image) {
+  auto folder = label_file_of(image).parent_path();
+  for (auto upper = folder; upper.has_filename(); upper = upper.parent_path())
+    if (upper.filename() == "labels") return upper;
+  return folder;
 }
 
 // Label files that no image belongs to.
-void look_for_orphans(const std::vector<ObjectFile>& files, LabelReport& report) {
-  std::set<fs::path> known, folders;
-  for (const auto& file : files) {
-    const auto labels = label_file_of(file.image);
-    known.insert(labels), folders.insert(labels.parent_path());
-  }
+void look_for_orphans(ReadObjects& set) {
+  std::set<fs::path> known, folders, orphans;
+  for (const auto* part : {&set.train, &set.val})
+    for (const auto& file : part->files) {
+      const auto labels = label_file_of(file.image).lexically_normal();
+      known.insert(labels), folders.insert(labels.parent_path());
+    }
   std::error_code ignored;
   for (const auto& folder : folders)
     for (const auto& entry : fs::directory_iterator(folder, ignored))
       if (entry.path().extension() == ".txt" && !known.count(entry.path()) &&
           entry.path().filename() != "classes.txt")
-        report.findings.push_back({entry.path().string(), "labels without an image"});
+        orphans.insert(entry.path());
+  for (const auto& orphan : orphans)
+    set.report.findings.push_back({orphan.string(), "labels without an image"});
 }
 
-ObjectSplit read_split(const std::vector<fs::path>& images, std::int64_t classes, std::int64_t threads,
+ObjectSplit read_split(const std::vector<fs::path>& images, std::int64_t classes, ImageReading& reading,
                        LabelReport& report) {
   ObjectSplit split;
   for (const auto& image : images) split.files.push_back({image});
-  read_sizes(split.files, threads, report);
+  if (!images.empty()) reading.index.keep_in(folder_of_labels(images.front()));
+  read_sizes(split.files, reading, report);
   std::size_t without = 0;
   for (auto& file : split.files) {
     if (file.size.width == 0) continue;
@@ -64,7 +76,6 @@ ObjectSplit read_split(const std::vector<fs::path>& images, std::int64_t classes
   if (without > 0 && !split.files.empty())
     report.findings.push_back({split.files.front().image.parent_path().string(),
                                std::to_string(without) + " images without objects"});
-  look_for_orphans(split.files, report);
   return split;
 }
 
@@ -79,12 +90,21 @@ std::vector<fs::path> images_of_list(const fs::path& list) {
   return images;
 }
 
+// As Ultralytics does, for the files that Roboflow writes: "../train" may mean "train".
+fs::path found_at(const std::string& name, const fs::path& root) {
+  const auto path = root / name;
+  if (!fs::exists(path) && name.starts_with("../") && fs::exists(root / name.substr(3)))
+    return root / name.substr(3);
+  return path;
+}
+
 std::vector<fs::path> images_at(const YamlValue& value, const fs::path& root) {
-  const auto path = root / value.text();
+  const auto path = found_at(value.text(), root);
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) return image_files_in(path);
   if (path.extension() != ".txt" || !fs::exists(path, ignored))
-    value.expected("a folder of images or a .txt file that lists them; there is none at " + path.string());
+    value.fail("expected a folder of images or a .txt file that lists them; there is neither at " +
+               path.string());
   return images_of_list(path);
 }
 
@@ -130,17 +150,21 @@ std::vector<fs::path> parts_called(const fs::path& folder, const std::string& na
 }
 
 fs::path names_file_in(const fs::path& folder) {
+  std::set<fs::path> found;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const auto name = entry.path().filename();
-    if (name.extension() == ".names" || name == "names.txt" || name == "classes.txt") return entry.path();
+    if (name.extension() == ".names" || name == "names.txt" || name == "classes.txt")
+      found.insert(entry.path());
   }
-  throw Error(folder.string() +
-              ": says no names of classes; expected a data.yaml, a .names file or classes.txt");
+  if (found.empty())
+    throw Error(folder.string() +
+                ": says no names of classes; expected a data.yaml, a .names file or classes.txt");
+  return *found.begin();
 }
 
 }  // namespace
 
-ReadObjects read_yolo_yaml(const fs::path& file, std::int64_t threads) {
+ReadObjects read_yolo_yaml(const fs::path& file, ImageReading& reading) {
   const auto root = YamlValue::parse(whole(file), file.string());
   ReadObjects set;
   auto folder = file.parent_path();
@@ -156,21 +180,23 @@ ReadObjects read_yolo_yaml(const fs::path& file, std::int64_t threads) {
   if (classes >= 0 && classes != static_cast<std::int64_t>(set.class_names.size()))
     root.fail("nc is " + std::to_string(classes) + ", but there are " +
               std::to_string(set.class_names.size()) + " names");
+  if (parts.size() < 2) root.fail("expected both 'train' and 'val'");
   for (const auto& [key, value] : parts) {
     auto& split = key == "train" ? set.train : set.val;
     split = read_split(all_images_at(value, folder), static_cast<std::int64_t>(set.class_names.size()),
-                       threads, set.report);
+                       reading, set.report);
   }
-  if (parts.size() < 2) root.fail("expected both 'train' and 'val'");
+  look_for_orphans(set);
   return set;
 }
 
-ReadObjects read_yolo_folder(const fs::path& folder, std::int64_t threads) {
+ReadObjects read_yolo_folder(const fs::path& folder, ImageReading& reading) {
   ReadObjects set;
   set.class_names = read_names(names_file_in(folder));
   const auto classes = static_cast<std::int64_t>(set.class_names.size());
-  set.train = read_split(parts_called(folder / "images", "train"), classes, threads, set.report);
-  set.val = read_split(parts_called(folder / "images", "val"), classes, threads, set.report);
+  set.train = read_split(parts_called(folder / "images", "train"), classes, reading, set.report);
+  set.val = read_split(parts_called(folder / "images", "val"), classes, reading, set.report);
+  look_for_orphans(set);
   return set;
 }
 

@@ -29,9 +29,9 @@ struct DetectionLoaderOptions {
   std::int64_t stride = 32;
   bool shuffle = false, drop_last = false;
   bool augment = false;      ///< mosaic, mixup, perspective, colours, flips as the hyper-parameters say
-  bool rectangular = false;  ///< batches of images of like shape, no larger than they need; not with augment
+  bool rectangular = false;  ///< batches of images of like shape, no larger than they need; without the above
   Hyperparameters hyp{};
-  double multi_scale = 0;    ///< each batch's side is drawn from image_size * (1 -+ this)
+  double multi_scale = 0;    ///< each batch's side is a multiple of `stride` within image_size * (1 -+ this)
   std::int64_t workers = 2;  ///< threads that make batches; 0: next() makes them itself
   std::uint64_t seed = 0;
   std::int64_t prefetch = 4;  ///< batches made ahead
