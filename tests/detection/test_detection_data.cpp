@@ -212,7 +212,8 @@ TEST_CASE("all images that are broken are listed, the first twenty in full") {
   files.write("images/train/text.png", "no image");
   const auto file = files.yaml(kTwoNames + kParts);
   const auto message = refusal(file);
-  CHECK(message.starts_with(file + ": cannot be used\n  " + files.path("images/train/broken.jpg") + ": "));
+  CHECK(message.starts_with(file + ": cannot be used\n  " + files.path("images/train/broken.jpg") +
+                            ": broken JPEG header: "));
   CHECK(message.ends_with(
       "\n  " + files.path("images/train/empty.png") + ": empty; expected a JPEG, PNG or BMP image\n  " +
       files.path("images/train/text.png") + ": not an image that can be read; expected JPEG, PNG or BMP"));

@@ -70,9 +70,11 @@ JpegHeader read_jpeg_header(std::span<const std::byte> bytes, const std::string&
   JpegHeader header;
   int subsampling = 0, colorspace = 0;
   tjhandle decoder = jpeg_decoder();
-  if (tjDecompressHeader3(decoder, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
-                          &header.width, &header.height, &subsampling, &colorspace) != 0 &&
-      tjGetErrorCode(decoder) != TJERR_WARNING)
+  const int status =
+      tjDecompressHeader3(decoder, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
+                          &header.width, &header.height, &subsampling, &colorspace);
+  const bool is_cut_off = header.width < 1 || header.height < 1;  // which libjpeg only warns of
+  if (status != 0 && (is_cut_off || tjGetErrorCode(decoder) != TJERR_WARNING))
     fail_and_renew_decoder(name + ": broken JPEG header: " + tjGetErrorStr2(decoder));
   check_size(header.height, header.width, name);
   header.cmyk = colorspace == TJCS_CMYK || colorspace == TJCS_YCCK;
