@@ -73,9 +73,10 @@ JpegHeader read_jpeg_header(std::span<const std::byte> bytes, const std::string&
   const int status =
       tjDecompressHeader3(decoder, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
                           &header.width, &header.height, &subsampling, &colorspace);
-  const bool is_cut_off = header.width < 1 || header.height < 1;  // which libjpeg only warns of
-  if (status != 0 && (is_cut_off || tjGetErrorCode(decoder) != TJERR_WARNING))
+  if (status != 0 && tjGetErrorCode(decoder) != TJERR_WARNING)
     fail_and_renew_decoder(name + ": broken JPEG header: " + tjGetErrorStr2(decoder));
+  if (header.width < 1 || header.height < 1)  // at most a warning to libjpeg
+    fail_and_renew_decoder(name + ": broken JPEG header: says no size, or is cut off");
   check_size(header.height, header.width, name);
   header.cmyk = colorspace == TJCS_CMYK || colorspace == TJCS_YCCK;
   return header;
