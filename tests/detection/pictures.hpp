@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Images with rectangles of known colours, and how they are found again.
+// Include this before Catch: LibTorch has a macro CHECK, too, and the last one counts.
 #pragma once
 
 #include <algorithm>

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Boxes go where the pixels of their objects go.
+#include "pictures.hpp"
+
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 
 #include "detection/augment.hpp"
-#include "pictures.hpp"
 
 using namespace sparsify::detection;
 using namespace detection_test;

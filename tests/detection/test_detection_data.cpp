@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Data sets in Ultralytics' layout, and what is said about those that are wrong.
+#include "detection_files.hpp"
+
 #include <catch2/catch_test_macros.hpp>
 
-#include "detection_files.hpp"
 #include "sparsify/trainers/data_error.hpp"
 
 using namespace sparsify::detection;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Order, shapes and contents of the batches that detectors are fed with.
+#include "pictures.hpp"
+
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 #include <set>
 
-#include "pictures.hpp"
 #include "sparsify/detection/loader.hpp"
 #include "trainers/data_files.hpp"
 

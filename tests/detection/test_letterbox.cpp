@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "pictures.hpp"
+
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 
-#include "pictures.hpp"
 #include "sparsify/detection/letterbox.hpp"
 
 using namespace sparsify::detection;

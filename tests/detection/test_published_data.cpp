@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Real data sets: $SPARSIFY_DATA/coco128 and bccd. The numbers are those of a count by other means (Python's
 // text and XML readers).
+#include "detection_files.hpp"
+
 #include <catch2/catch_test_macros.hpp>
 #include <cstdlib>
-
-#include "detection_files.hpp"
 
 using namespace sparsify::detection;
 using namespace detection_test;
