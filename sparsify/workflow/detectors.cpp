@@ -203,6 +203,10 @@ std::shared_ptr<Detector> build_detector(const ModelCard& card) {
   return detector;
 }
 
+std::shared_ptr<Detector> build_detector(const std::string& model) {
+  return parse(model, definition_of(model));
+}
+
 std::shared_ptr<Detector> open_detector_weights(const std::string& model, const fs::path& weights,
                                                 std::int64_t image_size, ModelCard& card) {
   card.model = model;

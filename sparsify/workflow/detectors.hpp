@@ -27,6 +27,8 @@ OpenedTask open_detection(const Settings& settings, bool load,
                           const std::function<void(const std::string&)>& note);
 
 std::shared_ptr<detection::Detector> build_detector(const ModelCard& card);
+/// By file or name, with the classes it says.
+std::shared_ptr<detection::Detector> build_detector(const std::string& model);
 
 /// A detector by its file with weights of another, in eval mode; fills its card. `image_size` 0: as the file
 /// says. Throws Error.

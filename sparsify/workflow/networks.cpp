@@ -18,6 +18,11 @@ std::shared_ptr<Network> build_network(const ModelCard& card) {
   return build_classifier(card);
 }
 
+std::shared_ptr<Network> build_network(const std::string& model) {
+  if (is_detector(model)) return build_detector(model);
+  return build_model(model);
+}
+
 std::string metric_of(const std::string& model) {
   if (is_detector(model)) return "map50";
   model_info(model);

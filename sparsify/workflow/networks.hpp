@@ -25,6 +25,9 @@ OpenedTask open_task(const Settings& settings, bool load,
 /// Freshly initialised, as a card describes it. Throws Error.
 std::shared_ptr<Network> build_network(const ModelCard& card);
 
+/// The same by name, or by the file of a detector, with as many classes as is usual for it.
+std::shared_ptr<Network> build_network(const std::string& model);
+
 /// The figure that a network of this name is judged by. Throws Error for a name that no network has.
 std::string metric_of(const std::string& model);
 

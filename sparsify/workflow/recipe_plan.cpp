@@ -46,7 +46,7 @@ std::string value_text(const Schedule& schedule, std::int64_t end) {
 }  // namespace
 
 RecipePlan::RecipePlan(const RecipeFile& file, const std::string& model, std::int64_t steps_per_epoch)
-    : model_(build_model(model, {})), optimizer_(make_optimizer(*model_, {})) {
+    : model_(build_network(model)), optimizer_(make_optimizer(*model_, {})) {
   session_ = std::make_unique<Session>(file.recipe, *model_, *optimizer_, steps_per_epoch);
   epochs_ = std::max<std::int64_t>(1, file.recipe.epochs());
   if (const auto run = file.run.find("epochs"); run != file.run.end())

@@ -7,7 +7,7 @@
 
 #include "sparsify/load_recipe.hpp"
 #include "sparsify/session.hpp"
-#include "sparsify/trainers/model.hpp"
+#include "workflow/networks.hpp"
 
 namespace torch::optim {
 class Optimizer;
@@ -37,7 +37,7 @@ class RecipePlan {
   std::int64_t end_of(const StepPlan& plan) const;
 
  private:
-  std::shared_ptr<Model> model_;
+  std::shared_ptr<Network> model_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::unique_ptr<Session> session_;
   std::int64_t epochs_;

@@ -97,8 +97,15 @@ TEST_CASE("COCO annotations that cannot be used") {
 TEST_CASE("COCO's parts and images have to be there and to agree") {
   const TwoImages files;
   files.write("annotations/instances_train2017.json", instances(R"({"id": 1, "file_name": "gone.png"})", ""));
-  CHECK(refusal(files.path()) == files.path() + ": cannot be used\n  " + files.path("train2017/gone.png") +
-                                     ": cannot be opened: No such file or directory");
+  CHECK(refusal(files.path()) ==
+        files.path() +
+            ": cannot be used\n  there is no training image: none of the 1 that are listed exists");
+  const auto two = R"({"id": 1, "file_name": "gone.png"}, {"id": 2, "file_name": "a.png"})";
+  files.write("annotations/instances_train2017.json", instances(two, box(2, 1, "1, 1, 2, 2")));
+  const auto data = open_detection_datasets(files.path());
+  CHECK(findings_of(data) == Texts{files.path("train2017/gone.png") + ": there is no such image: left out"});
+  REQUIRE(data.train->size() == 1);
+  CHECK(data.train->objects(0).size() == 1);
   files.write("annotations/instances_train2017.json", instances("", ""));
   CHECK(refusal(files.path()) == files.path() + ": cannot be used\n  there is no training image");
   files.write("annotations/instances_train2017.json", instances("", "", R"([{"id": 1, "name": "person"}])"));

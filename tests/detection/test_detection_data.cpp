@@ -152,17 +152,21 @@ TEST_CASE("labels that cannot be used are named with file and line") {
         line + ":2: expected class, x, y, width and height, got '0 0.5 0.5 0.2 0.2 0.9'");
   CHECK(refusal(files.labelled("0 20 10 4 4\n")) ==
         line + ":1: expected parts of the image's size, from 0 to 1, got '0 20 10 4 4'");
-  CHECK(refusal(files.labelled("0 0.5 0.5 0 0.1\n")) == line + ":1: the box is empty: '0 0.5 0.5 0 0.1'");
+  CHECK(refusal(files.labelled("7 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.1 0.1\ncat\n")) ==
+        line + ":1: expected a class from 0 to 1, got '7 0.5 0.5 0.2 0.2'\n  " +
+            files.path("labels/train/a.txt") + ":3: expected class, x, y, width and height, got 'cat'");
 }
 
 TEST_CASE("strange labels are told and mended") {
   const TwoImages files;
   const auto labels = files.path("labels/train/a.txt");
-  // 40 x 20 pixels: twice the same, 10 pixels too far left, half a pixel too far down.
-  const auto data = open_detection_datasets(files.labelled(
-      "0 0.5 0.5 0.5 0.5\n0 0.5 0.5 0.5 0.5\n1 0.0 0.5 0.5 0.5\n1 0.5 0.925 0.5 0.2\n1 0.5 0.5 0.5 0.5\n"));
-  CHECK(findings_of(data) == Texts{labels + ": a box that is there twice: counted once",
-                                   labels + ": a box reaches outside the image: clipped"});
+  // 40 x 20 pixels: twice the same, 10 pixels too far left, half a pixel too far down, without a width.
+  const auto data =
+      open_detection_datasets(files.labelled("0 0.5 0.5 0.5 0.5\n0 0.5 0.5 0.5 0.5\n1 0.0 0.5 0.5 0.5\n1 0.5 "
+                                             "0.925 0.5 0.2\n1 0.5 0.5 0.5 0.5\n0 0.5 0.5 0 0.1\n"));
+  CHECK(findings_of(data) == Texts{labels + ":2: a box that is there twice: counted once",
+                                   labels + ":3: a box reaches outside the image: clipped",
+                                   labels + ":6: an empty box, or one outside the image: left out"});
   const auto& objects = data.train->objects(0);
   REQUIRE(objects.size() == 4);
   CHECK(is_box(objects[0], 0, 10, 5, 30, 15));
@@ -192,7 +196,7 @@ TEST_CASE("labels of the other part do not lack an image; a part given twice is 
   files.write("train.txt", "images/a.png\n");
   files.write("val.txt", "images/b.png\n");
   files.write("lists.yaml", "names: [cat]\ntrain: train.txt\nval: val.txt\n");
-  const Texts expected = {files.path("labels/a.txt") + ": a box that is there twice: counted once"};
+  const Texts expected = {files.path("labels/a.txt") + ":2: a box that is there twice: counted once"};
   CHECK(findings_of(open_detection_datasets(files.path("lists.yaml"))) == expected);
   files.write("same.yaml", "names: [cat]\ntrain: images\nval: images\n");
   CHECK(findings_of(open_detection_datasets(files.path("same.yaml"))) == expected);
@@ -202,21 +206,27 @@ TEST_CASE("labels of the other part do not lack an image; a part given twice is 
                                                 ":1: expected a class from 0 to 0, got '7 0.5 0.5 0.5 0.5'");
 }
 
-TEST_CASE("all images that are missing or broken are listed, the first twenty in full") {
+TEST_CASE("all images that are broken are listed, the first twenty in full") {
   const TwoImages files;
-  files.write("images/train/broken.png", "no image");
-  files.write("list.txt", "images/train/a.png\nimages/train/broken.png\nimages/train/gone.png\n");
-  const auto file = files.yaml(kTwoNames + "train: list.txt\nval: images/val\n");
-  const auto start = file + ": cannot be used";
-  CHECK(refusal(file) == start + "\n  " + files.path("images/train/broken.png") +
-                             ": not a JPEG, PNG or BMP image\n  " + files.path("images/train/gone.png") +
-                             ": cannot be opened: No such file or directory");
-  std::string list, expected = start;
-  for (int i = 10; i < 33; ++i) list += "images/" + std::to_string(i) + ".png\n";
+  files.write("images/train/empty.png", "");
+  files.write("images/train/broken.jpg", "\xFF\xD8\xFF");
+  files.write("images/train/text.png", "no image");
+  const auto file = files.yaml(kTwoNames + kParts);
+  const auto message = refusal(file);
+  CHECK(message.starts_with(file + ": cannot be used\n  " + files.path("images/train/broken.jpg") +
+                            ": broken JPEG header: "));
+  CHECK(message.ends_with(
+      "\n  " + files.path("images/train/empty.png") + ": empty; expected a JPEG, PNG or BMP image\n  " +
+      files.path("images/train/text.png") + ": not an image that can be read; expected JPEG, PNG or BMP"));
+  std::string list, expected = file + ": cannot be used";
+  for (int i = 10; i < 33; ++i) {
+    const auto name = "images/" + std::to_string(i) + ".png";
+    list += name + "\n";
+    files.write(name, "");
+    if (i < 30) expected += "\n  " + files.path(name) + ": empty; expected a JPEG, PNG or BMP image";
+  }
   files.write("list.txt", list);
-  for (int i = 10; i < 30; ++i)
-    expected += "\n  " + files.path("images/" + std::to_string(i) + ".png") +
-                ": cannot be opened: No such file or directory";
+  files.yaml(kTwoNames + "train: list.txt\nval: images/val\n");
   CHECK(refusal(file) == expected + "\n  and 3 more");
 }
 

@@ -1,349 +1,260 @@
 // SPDX-License-Identifier: Apache-2.0
-// Order, shapes and contents of the batches that detectors are fed with.
-#include "pictures.hpp"
-
-#include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
 #include <cmath>
 #include <set>
 
+#include "memory_objects.hpp"
 #include "sparsify/detection/loader.hpp"
-#include "trainers/data_files.hpp"
+#include "sparsify/error.hpp"
 
 using namespace sparsify::detection;
 using namespace detection_test;
-using data_test::message_of;
+using sparsify::trainers::DataError;
 
 namespace {
 
-using Indices = std::vector<std::int64_t>;
-
-/// Pictures of eleven shapes, most of them with objects.
-std::shared_ptr<Pictures> eleven_pictures() {
-  std::vector<Picture> pictures;
-  for (std::int64_t i = 0; i < 11; ++i) {
-    Picture picture{{60 + i * 37 % 90, 60 + i * 53 % 110}, {}};
-    const auto height = static_cast<float>(picture.size.height),
-               width = static_cast<float>(picture.size.width);
-    if (i % 5 != 4)
-      picture.objects.push_back({4, 6, std::floor(width / 2), std::floor(height / 3) * 2, i % 5});
-    if (i % 3 == 1)
-      picture.objects.push_back({std::floor(width / 2) + 3, 8, width - 4, height - 6, (i + 1) % 5});
-    pictures.push_back(picture);
+// Of many shapes, some without objects.
+std::shared_ptr<MemoryObjects> many_images(std::int64_t count) {
+  auto images = std::make_shared<MemoryObjects>();
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto x = static_cast<float>(5 + i % 7), y = static_cast<float>(8 + i % 5);
+    std::vector<GroundTruth> objects;
+    if (i % 5 != 4) objects.push_back({x, y, x + 28, y + 20, i % 4});
+    images->add(40 + i * 13 % 60, 48 + i * 29 % 70, objects);
   }
-  return std::make_shared<Pictures>(std::move(pictures));
+  return images;
 }
 
-DetectionLoaderOptions small(std::int64_t workers = 0) {
+DetectionLoaderOptions plain(std::int64_t batch_size, std::int64_t image_size) {
   DetectionLoaderOptions options;
-  options.batch_size = 3, options.image_size = 64, options.workers = workers;
+  options.batch_size = batch_size, options.image_size = image_size;
+  options.workers = 0;
+  return options;
+}
+
+DetectionLoaderOptions training(std::int64_t workers) {
+  auto options = plain(4, 64);
+  options.workers = workers;
+  options.shuffle = options.augment = true;
+  options.hyp.degrees = 5, options.hyp.mixup = 0.3;
+  options.multi_scale = 0.5;
+  options.seed = 7;
   return options;
 }
 
 std::vector<DetectionBatch> rest_of_epoch(DetectionLoader& loader) {
   std::vector<DetectionBatch> batches;
   while (auto batch = loader.next()) batches.push_back(std::move(*batch));
-  CHECK(!loader.next());
   return batches;
 }
 
-std::vector<DetectionBatch> epoch_of(const std::shared_ptr<Pictures>& pictures,
-                                     const DetectionLoaderOptions& options, std::int64_t epoch = 0,
-                                     std::int64_t first_batch = 0) {
-  DetectionLoader loader(pictures, options);
-  loader.start_epoch(epoch, first_batch);
+std::vector<DetectionBatch> epoch_of(DetectionLoader& loader, std::int64_t epoch, std::int64_t first = 0) {
+  loader.start_epoch(epoch, first);
   return rest_of_epoch(loader);
 }
 
-Indices order_of(const std::vector<DetectionBatch>& batches) {
-  Indices order;
-  for (const auto& batch : batches) order.insert(order.end(), batch.indices.begin(), batch.indices.end());
-  return order;
+bool same_batches(const std::vector<DetectionBatch>& a, const std::vector<DetectionBatch>& b,
+                  std::size_t skip = 0) {
+  if (a.size() != b.size() + skip) return false;
+  for (std::size_t i = 0; i < b.size(); ++i)
+    if (!a[i + skip].images.equal(b[i].images) || !a[i + skip].targets.equal(b[i].targets) ||
+        a[i + skip].indices != b[i].indices)
+      return false;
+  return true;
 }
 
-Indices in_order(std::int64_t count) {
-  Indices order;
-  for (std::int64_t i = 0; i < count; ++i) order.push_back(i);
-  return order;
-}
-
-Indices sorted(Indices order) {
-  std::sort(order.begin(), order.end());
-  return order;
-}
-
-bool are_same(const DetectionBatch& a, const DetectionBatch& b) {
-  return a.indices == b.indices && torch::equal(a.images, b.images) && torch::equal(a.targets, b.targets);
-}
-
-bool are_same(const std::vector<DetectionBatch>& a, const std::vector<DetectionBatch>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](const auto& one, const auto& other) { return are_same(one, other); });
-}
-
-/// What a training run asks for.
-DetectionLoaderOptions augmenting(std::int64_t workers) {
-  auto options = small(workers);
-  options.augment = options.shuffle = true;
-  options.multi_scale = 0.5;
-  options.seed = 3;
-  return options;
-}
-
-/// The objects of one image of a batch, in its pixels.
-std::vector<GroundTruth> targets_of(const DetectionBatch& batch, std::int64_t image) {
+GroundTruth box_of(const DetectionBatch& batch, std::int64_t target) {
+  const auto* row = batch.targets.data_ptr<float>() + target * 6;
   const auto height = static_cast<float>(batch.images.size(2)),
              width = static_cast<float>(batch.images.size(3));
-  const auto targets = batch.targets.accessor<float, 2>();
-  std::vector<GroundTruth> objects;
-  for (std::int64_t row = 0; row < targets.size(0); ++row) {
-    const auto* value = targets[row].data();
-    if (value[0] == static_cast<float>(image))
-      objects.push_back({(value[2] - value[4] / 2) * width, (value[3] - value[5] / 2) * height,
-                         (value[2] + value[4] / 2) * width, (value[3] + value[5] / 2) * height,
-                         static_cast<std::int64_t>(value[1])});
-  }
-  return objects;
+  return {(row[2] - row[4] / 2) * width, (row[3] - row[5] / 2) * height, (row[2] + row[4] / 2) * width,
+          (row[3] + row[5] / 2) * height, static_cast<std::int64_t>(row[1])};
 }
 
-/// Every target lies at the pixels of its object, in the image that it refers to, and none is missing.
-void check_targets(const std::vector<DetectionBatch>& batches, const Pictures& pictures) {
-  for (const auto& batch : batches) {
-    const auto pixels = batch.images.accessor<float, 4>();
-    std::size_t rows = 0;
-    for (std::int64_t i = 0; i < batch.images.size(0); ++i) {
-      const auto index = batch.indices.at(static_cast<std::size_t>(i));
-      const auto targets = targets_of(batch, i);
-      rows += targets.size();
-      REQUIRE(targets.size() == pictures.objects(index).size());
-      for (std::size_t k = 0; k < targets.size(); ++k) {
-        INFO("picture " << index << ", object " << k);
-        CHECK(targets[k].label == pictures.objects(index)[k].label);
-        const auto found = seen(targets[k].label, batch.images.size(2), batch.images.size(3),
-                                [&](auto y, auto x, auto c) { return pixels[i][c][y][x] * 255; });
-        REQUIRE(found.has_value());
-        CHECK(apart(*found, targets[k]) < 1.5);
-      }
-    }
-    CHECK(static_cast<std::size_t>(batch.targets.size(0)) == rows);
+GroundTruth drawn_in(const DetectionBatch& batch, std::int64_t image, std::int64_t label) {
+  const auto pixels = batch.images.accessor<float, 4>();
+  return drawn_box(
+      batch.images.size(2), batch.images.size(3), label,
+      [&](std::int64_t y, std::int64_t x, std::int64_t c) { return pixels[image][c][y][x] * 255; });
+}
+
+// Every target lies on its pixels, and `to_image` finds the object again.
+void check_targets(const DetectionBatch& batch, const MemoryObjects& images) {
+  for (std::int64_t i = 0; i < batch.targets.size(0); ++i) {
+    const auto position = static_cast<std::int64_t>(batch.targets[i][0].item<float>());
+    const auto index = batch.indices[static_cast<std::size_t>(position)];
+    const auto box = box_of(batch, i);
+    INFO("image " << index);
+    CHECK(apart(box, drawn_in(batch, position, box.label)) <= 1);
+    const auto back = to_image({{box.x1, box.y1, box.x2, box.y2, 1, box.label}},
+                               batch.placements[static_cast<std::size_t>(position)]);
+    CHECK(apart({back[0].x1, back[0].y1, back[0].x2, back[0].y2, box.label}, images.objects(index).at(0)) <
+          0.01F);
   }
 }
 
-std::string refusal(const DetectionLoaderOptions& options) {
-  return message_of([&] { DetectionLoader loader(eleven_pictures(), options); });
+std::int64_t objects_of(const MemoryObjects& images) {
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < images.size(); ++i)
+    count += static_cast<std::int64_t>(images.objects(i).size());
+  return count;
 }
 
 }  // namespace
 
-TEST_CASE("detection batches have the shapes and kinds that are promised") {
-  const auto batches = epoch_of(eleven_pictures(), small());
-  REQUIRE(batches.size() == 4);
-  CHECK(order_of(batches) == in_order(11));
-  CHECK(batches[0].images.sizes() == torch::IntArrayRef{3, 3, 64, 64});
-  CHECK(batches[3].images.sizes() == torch::IntArrayRef{2, 3, 64, 64});
+TEST_CASE("a letterboxed image lies in the middle, as large as fits, on grey") {
+  MemoryObjects images;
+  images.add(30, 60, {{10, 6, 40, 24, 0}});
+  const auto boxed = letterboxed(images.image(0, 0), 128);
+  CHECK(boxed.placement.scale_x == 128.0 / 60);
+  CHECK(boxed.placement.left == 0);
+  CHECK(boxed.placement.top == 32);
+  const auto rows = boxed.pixels[0][0].select(1, 0);  // the first column's red
+  for (const std::int64_t y : {0, 31, 96, 127}) CHECK(std::abs(rows[y].item<float>() - 114.F / 255) < 1e-6F);
+  for (const std::int64_t y : {32, 95}) CHECK(rows[y].item<float>() == 0);
+  const auto clipped = to_image({{-5, -5, 500, 500, 1, 0}}, boxed.placement);
+  CHECK(apart({clipped[0].x1, clipped[0].y1, clipped[0].x2, clipped[0].y2, 0}, {0, 0, 60, 30, 0}) == 0);
+}
+
+TEST_CASE("batches hold every image once, with targets where the objects are drawn") {
+  const auto images = many_images(23);
+  DetectionLoader loader(images, plain(4, 96));
+  CHECK_FALSE(loader.next());  // no epoch begun
+  REQUIRE(loader.steps_per_epoch() == 6);
+  const auto batches = epoch_of(loader, 0);
+  REQUIRE(batches.size() == 6);
+  std::int64_t index = 0, targets = 0;
   for (const auto& batch : batches) {
-    CHECK(batch.images.scalar_type() == torch::kFloat);
     CHECK(batch.images.is_contiguous(torch::MemoryFormat::ChannelsLast));
-    CHECK(batch.images.min().item<float>() >= 0);
-    CHECK(batch.images.max().item<float>() <= 1);
-    CHECK(batch.targets.scalar_type() == torch::kFloat);
-    CHECK(batch.targets.size(1) == 6);
+    CHECK(batch.images.size(2) == 96);
+    CHECK(batch.images.size(0) == static_cast<std::int64_t>(batch.indices.size()));
     CHECK(batch.placements.size() == batch.indices.size());
+    for (const auto of_image : batch.indices) CHECK(of_image == index++);
+    check_targets(batch, *images);
+    targets += batch.targets.size(0);
   }
-}
-
-TEST_CASE("targets are parts of the input and refer to their image") {
-  const auto pictures = eleven_pictures();
-  check_targets(epoch_of(pictures, small()), *pictures);
-  auto options = small();
-  options.shuffle = true;
-  check_targets(epoch_of(pictures, options, 2), *pictures);
-  options.shuffle = false;
-  options.rectangular = true;
-  check_targets(epoch_of(pictures, options), *pictures);
-}
-
-TEST_CASE("a batch without any object has no targets") {
-  const auto pictures = std::make_shared<Pictures>(std::vector<Picture>{{{20, 20}, {}}, {{30, 20}, {}}});
-  const auto batches = epoch_of(pictures, small());
-  REQUIRE(batches.size() == 1);
-  CHECK(batches[0].targets.sizes() == torch::IntArrayRef{0, 6});
-}
-
-TEST_CASE("batches are the same for every number of workers and of batches made ahead") {
-  const auto pictures = eleven_pictures();
-  for (const auto& options_for : {small, augmenting}) {
-    const auto alone = epoch_of(pictures, options_for(0), 5);
-    for (const std::int64_t workers : {1, 3})
-      for (const std::int64_t prefetch : {1, 4}) {
-        auto options = options_for(workers);
-        options.prefetch = prefetch;
-        INFO(workers << " workers, " << prefetch << " ahead");
-        CHECK(are_same(alone, epoch_of(pictures, options, 5)));
-      }
-  }
-}
-
-TEST_CASE("an epoch begun in its middle goes on as an undisturbed one") {
-  const auto pictures = eleven_pictures();
-  for (const std::int64_t workers : {0, 2}) {
-    const auto whole = epoch_of(pictures, augmenting(workers), 1);
-    REQUIRE(whole.size() == 4);
-    for (const std::int64_t first : {1, 3, 4})
-      CHECK(
-          are_same({whole.begin() + first, whole.end()}, epoch_of(pictures, augmenting(workers), 1, first)));
-    // After part of another epoch, too.
-    DetectionLoader loader(pictures, augmenting(workers));
-    loader.start_epoch(0);
-    loader.next();
-    loader.start_epoch(1, 2);
-    CHECK(are_same({whole.begin() + 2, whole.end()}, rest_of_epoch(loader)));
-    loader.start_epoch(1);
-    CHECK(are_same(whole, rest_of_epoch(loader)));
-  }
-  DetectionLoader loader(pictures, small());
-  CHECK(!loader.next());
-  CHECK(message_of([&] { loader.start_epoch(0, 5); }) ==
-        "detection loader: first_batch: expected 0 to 4, got 5");
-  CHECK(message_of([&] { loader.start_epoch(0, -1); }) ==
-        "detection loader: first_batch: expected 0 to 4, got -1");
-}
-
-TEST_CASE("every image comes once an epoch, in an order of its own if shuffled") {
-  const auto pictures = eleven_pictures();
-  auto options = small(1);
-  options.shuffle = true;
-  std::set<Indices> orders;
-  for (const std::int64_t epoch : {0, 1, 2, 3}) {
-    const auto order = order_of(epoch_of(pictures, options, epoch));
-    CHECK(sorted(order) == in_order(11));
-    orders.insert(order);
-  }
-  options.seed = 1;
-  orders.insert(order_of(epoch_of(pictures, options, 0)));
-  orders.insert(in_order(11));
-  CHECK(orders.size() == 6);
-  CHECK(sorted(order_of(epoch_of(pictures, augmenting(1)))) == in_order(11));
-}
-
-TEST_CASE("an incomplete batch is dropped on demand") {
-  auto options = small();
+  CHECK(batches.back().indices.size() == 3);
+  CHECK(targets == objects_of(*images));
+  auto options = plain(4, 96);
   options.drop_last = true;
-  const auto batches = epoch_of(eleven_pictures(), options);
-  CHECK(batches.size() == 3);
-  CHECK(order_of(batches) == in_order(9));
-  options.batch_size = 11;
-  CHECK(epoch_of(eleven_pictures(), options).size() == 1);
-  options.batch_size = 12;
-  CHECK(epoch_of(eleven_pictures(), options).empty());
-  options.drop_last = false;
-  CHECK(epoch_of(eleven_pictures(), options).size() == 1);
+  CHECK(DetectionLoader(images, options).steps_per_epoch() == 5);
 }
 
-TEST_CASE("rectangular batches hold all images and are as small as multiples of the stride allow") {
-  const auto pictures = eleven_pictures();
-  auto options = small();
-  options.rectangular = true, options.stride = 8;
-  const auto batches = epoch_of(pictures, options);
-  CHECK(sorted(order_of(batches)) == in_order(11));
+TEST_CASE("a batch without objects has targets of no rows") {
+  auto images = std::make_shared<MemoryObjects>();
+  images->add(20, 20, {});
+  for (const bool augment : {false, true}) {
+    auto options = plain(1, 32);
+    options.augment = augment;
+    DetectionLoader loader(images, options);
+    loader.start_epoch(0);
+    CHECK(loader.next()->targets.sizes() == torch::IntArrayRef({0, 6}));
+  }
+}
+
+TEST_CASE("rectangular batches hold all images and are no larger than they need") {
+  const auto images = many_images(23);
+  auto options = plain(4, 128);
+  options.rectangular = true;
+  DetectionLoader loader(images, options);
+  std::set<std::int64_t> seen;
+  std::int64_t targets = 0;
   double last_shape = 0;
-  for (const auto& batch : batches) {
-    std::int64_t height = 0, width = 0;
-    for (std::size_t i = 0; i < batch.indices.size(); ++i) {
-      const auto size = pictures->image_size(batch.indices[i]);
-      const auto longer = std::max(size.height, size.width);
-      height = std::max(height,
-                        std::lround(64.0 * static_cast<double>(size.height) / static_cast<double>(longer)));
-      width =
-          std::max(width, std::lround(64.0 * static_cast<double>(size.width) / static_cast<double>(longer)));
+  for (const auto& batch : epoch_of(loader, 0)) {
+    double height = 0, width = 0;
+    for (const auto index : batch.indices) {
+      seen.insert(index);
+      const auto size = images->image_size(index);
+      const double scale = 128.0 / static_cast<double>(std::max(size.height, size.width));
+      height = std::max(height, std::round(static_cast<double>(size.height) * scale));
+      width = std::max(width, std::round(static_cast<double>(size.width) * scale));
       const double shape = static_cast<double>(size.height) / static_cast<double>(size.width);
       CHECK(shape >= last_shape);
       last_shape = shape;
-      const auto& placement = batch.placements[i];
-      CHECK(placement.image.height == size.height);
-      CHECK(placement.scale_x * static_cast<double>(longer) <= 64.5);
-      CHECK(placement.scale_x * static_cast<double>(longer) >= 62.5);
     }
-    CHECK(batch.images.size(2) == (height + 7) / 8 * 8);
-    CHECK(batch.images.size(3) == (width + 7) / 8 * 8);
+    CHECK(batch.images.size(2) % 32 == 0);
+    CHECK(batch.images.size(3) % 32 == 0);
+    CHECK(static_cast<double>(batch.images.size(2)) >= height);
+    CHECK(static_cast<double>(batch.images.size(2)) < height + 32);
+    CHECK(static_cast<double>(batch.images.size(3)) >= width);
+    CHECK(static_cast<double>(batch.images.size(3)) < width + 32);
+    check_targets(batch, *images);
+    targets += batch.targets.size(0);
+  }
+  CHECK(seen.size() == 23);
+  CHECK(targets == objects_of(*images));
+}
+
+TEST_CASE("batches of objects do not depend on the number of workers, nor on where an epoch is begun") {
+  const auto images = many_images(23);
+  DetectionLoader reference(images, training(0));
+  const auto expected = epoch_of(reference, 4);
+  REQUIRE(expected.size() == 6);
+  std::set<std::int64_t> seen;
+  for (const auto& batch : expected) seen.insert(batch.indices.begin(), batch.indices.end());
+  CHECK(seen.size() == 23);
+  for (const std::int64_t workers : {0, 1, 3}) {
+    auto options = training(workers);
+    options.prefetch = workers == 3 ? 1 : 4;
+    DetectionLoader loader(images, options);
+    loader.start_epoch(3);
+    loader.next();
+    CHECK(same_batches(expected, epoch_of(loader, 4)));  // what was made ahead is dropped
+    CHECK(same_batches(expected, epoch_of(loader, 4, 4), 4));
+    CHECK_FALSE(same_batches(expected, epoch_of(loader, 5)));
+  }
+  for (const auto& batch : expected) {
+    if (batch.targets.size(0) == 0) continue;
+    CHECK(batch.targets.slice(1, 2).min().item<float>() >= 0);
+    CHECK(batch.targets.slice(1, 2).max().item<float>() <= 1);
   }
 }
 
-TEST_CASE("drawn sizes are multiples of the stride within their range, and all of them occur") {
-  auto options = small();
-  options.batch_size = 11, options.image_size = 96, options.multi_scale = 0.4;  // 57.6 to 134.4
-  std::set<std::int64_t> sides;
-  for (std::int64_t epoch = 0; epoch < 20; ++epoch)
-    for (const auto& batch : epoch_of(eleven_pictures(), options, epoch)) {
-      CHECK(batch.images.size(2) == batch.images.size(3));
-      sides.insert(batch.images.size(2));
-    }
-  CHECK(sides == std::set<std::int64_t>{64, 96, 128});
-  options.multi_scale = 0.1;  // 86.4 to 105.6
-  CHECK(epoch_of(eleven_pictures(), options).at(0).images.size(2) == 96);
-}
-
-TEST_CASE("augmented targets lie within the input") {
-  auto options = augmenting(1);
-  options.hyp.degrees = 30, options.hyp.mixup = 0.5;
-  std::int64_t count = 0;
-  for (std::int64_t epoch = 0; epoch < 5; ++epoch)
-    for (const auto& batch : epoch_of(eleven_pictures(), options, epoch)) {
-      for (std::int64_t image = 0; image < batch.images.size(0); ++image)
-        for (const auto& box : targets_of(batch, image)) {
-          const auto side = static_cast<float>(batch.images.size(2)) + 1e-3F;
-          CHECK((box.x1 >= -1e-3F && box.y1 >= -1e-3F && box.x2 <= side && box.y2 <= side));
-          CHECK((box.x2 - box.x1 > 2 && box.y2 - box.y1 > 2));
-          ++count;
-        }
-      CHECK((batch.targets.size(0) == 0 ||
-             batch.targets.select(1, 0).max().item<float>() < static_cast<float>(batch.images.size(0))));
-    }
-  CHECK(count > 55);
-}
-
-TEST_CASE("an image that cannot be read costs its batch only") {
-  const auto pictures = eleven_pictures();
-  const auto good = epoch_of(pictures, small());
-  pictures->broken = 4;
-  for (const std::int64_t workers : {0, 1, 3}) {
-    DetectionLoader loader(pictures, small(workers));
-    loader.start_epoch(0);
-    CHECK(are_same(loader.next().value(), good[0]));
-    CHECK_THROWS_AS(loader.next(), sparsify::trainers::DataError);
-    CHECK(are_same(loader.next().value(), good[2]));
-    CHECK(are_same(loader.next().value(), good[3]));
-    CHECK(!loader.next());
-    loader.start_epoch(1);
-    loader.next();
-    CHECK(message_of([&] { loader.next(); }) == "picture 4: broken");
-  }  // and ends though batches are left
-}
-
-TEST_CASE("options of detection loaders outside their range") {
-  using Options = DetectionLoaderOptions;
-  const auto with = [](const auto& change) {
-    auto options = small();
-    change(options);
-    return refusal(options);
+TEST_CASE("sides are drawn from the whole range, apart for every seed") {
+  const auto images = many_images(23);
+  const auto sides_of = [&](std::uint64_t seed) {
+    auto options = plain(1, 64);
+    options.multi_scale = 0.5, options.seed = seed;
+    DetectionLoader loader(images, options);
+    std::vector<std::int64_t> sides;
+    for (const auto& batch : epoch_of(loader, 0)) sides.push_back(batch.images.size(2));
+    return sides;
   };
-  const std::string start = "detection loader: ";
-  CHECK(with([](Options& o) { o.batch_size = 0; }) == start + "batch_size: expected at least 1, got 0");
-  CHECK(with([](Options& o) { o.stride = 0; }) == start + "stride: expected at least 1, got 0");
-  CHECK(with([](Options& o) { o.image_size = -64; }) == start + "image_size: expected at least 1, got -64");
-  CHECK(with([](Options& o) { o.image_size = 100; }) ==
-        start + "image_size: expected a multiple of the stride 32, got 100");
-  CHECK(with([](Options& o) { o.prefetch = 0; }) == start + "prefetch: expected at least 1, got 0");
-  CHECK(with([](Options& o) { o.workers = -1; }) == start + "workers: expected 0 or more, got -1");
-  for (const double wrong : {-0.1, 1.0, std::nan("")})
-    CHECK(with([&](Options& o) { o.multi_scale = wrong; }) ==
-          start + "multi_scale: expected 0 to below 1, got " + std::to_string(wrong));
-  const auto together = start + "rectangular: not together with augment, shuffle or multi_scale";
-  CHECK(with([](Options& o) { o.rectangular = o.augment = true; }) == together);
-  CHECK(with([](Options& o) { o.rectangular = o.shuffle = true; }) == together);
-  CHECK(with([](Options& o) { o.rectangular = true, o.multi_scale = 0.5; }) == together);
-  CHECK(message_of([&] { DetectionLoader loader(nullptr, small()); }) == start + "the data set is empty");
-  CHECK(message_of([&] {
-          DetectionLoader loader(std::make_shared<Pictures>(std::vector<Picture>{}), small(2));
-        }) == start + "the data set is empty");
+  const auto sides = sides_of(7), others = sides_of(8);
+  CHECK(std::set<std::int64_t>(sides.begin(), sides.end()) == std::set<std::int64_t>{32, 64, 96});
+  CHECK_FALSE(std::equal(sides.begin() + 1, sides.end(), others.begin()));
+}
+
+TEST_CASE("an image that cannot be read ends its batch only") {
+  const auto images = many_images(12);
+  images->make_unreadable(5);
+  for (const std::int64_t workers : {0, 1, 3}) {
+    auto options = plain(4, 64);
+    options.workers = workers;
+    DetectionLoader loader(images, options);
+    loader.start_epoch(0);
+    CHECK(loader.next()->indices.front() == 0);
+    CHECK_THROWS_AS(loader.next(), DataError);
+    CHECK(loader.next()->indices.front() == 8);
+    CHECK_FALSE(loader.next());
+  }
+}
+
+TEST_CASE("a detection loader refuses what it cannot do") {
+  const auto images = many_images(5);
+  const auto refused = [&](auto change) {
+    auto options = plain(4, 64);
+    change(options);
+    CHECK_THROWS_AS(DetectionLoader(images, options), sparsify::Error);
+  };
+  refused([](auto& options) { options.batch_size = 0; });
+  refused([](auto& options) { options.image_size = 65; });
+  refused([](auto& options) { options.workers = -1; });
+  refused([](auto& options) { options.prefetch = 0; });
+  refused([](auto& options) { options.multi_scale = 1; });
+  refused([](auto& options) { options.augment = options.rectangular = true; });
+  CHECK_THROWS_AS(DetectionLoader(std::make_shared<MemoryObjects>(), plain(4, 64)), sparsify::Error);
+  CHECK_THROWS_AS(DetectionLoader(images, plain(4, 64)).start_epoch(0, 3), sparsify::Error);
 }

@@ -1,44 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
 #include <catch2/catch_test_macros.hpp>
+#include <filesystem>
+#include <fstream>
+#include <string>
 
 #include "sparsify/detection/hyperparameters.hpp"
-#include "trainers/data_files.hpp"
+#include "sparsify/error.hpp"
 
 using namespace sparsify::detection;
-using namespace data_test;
 
 namespace {
 
-Hyperparameters read(const std::string& text) {
-  const Scratch scratch;
-  scratch.write("hyp.yaml", text);
-  return load_hyperparameters(scratch.path("hyp.yaml"));
+/// A file of its own that is gone with it.
+class HypFile {
+ public:
+  explicit HypFile(const std::string& text) { std::ofstream(path) << text; }
+  ~HypFile() { std::filesystem::remove(path); }
+  const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("sparsify_hyp_" + std::to_string(getpid()) + ".yaml");
+};
+
+Hyperparameters loaded(const std::string& text) { return load_hyperparameters(HypFile(text).path); }
+
+// What it says after the file's name.
+std::string failure(const std::string& text) {
+  const HypFile file(text);
+  try {
+    load_hyperparameters(file.path);
+  } catch (const sparsify::Error& error) {
+    const std::string message = error.what(), start = file.path.string() + ":";
+    return message.rfind(start, 0) == 0 ? message.substr(start.size()) : message;
+  }
+  return "nothing";
 }
 
-/// What is said about the file, after its name.
-std::string refusal(const std::string& text) {
-  const Scratch scratch;
-  scratch.write("hyp.yaml", text);
-  const auto message = message_of([&] { load_hyperparameters(scratch.path("hyp.yaml")); });
-  return message.starts_with(scratch.path("hyp.yaml")) ? message.substr(scratch.path("hyp.yaml").size())
-                                                       : message;
-}
-
-// As Ultralytics ships it, with values of its own for each key.
-const std::string kWhole = R"(# Hyperparameters
+// A file as Ultralytics ships them, no value of which is another key's.
+const std::string kOwnValues = R"(# Hyperparameters
 lr0: 0.011  # initial learning rate (SGD=1E-2, Adam=1E-3)
 lrf: 0.12
 momentum: 0.843
 weight_decay: 3.6E-4
 warmup_epochs: 2.0
-warmup_momentum: 0.5
-warmup_bias_lr: 0.05
+warmup_momentum: 0.51
+warmup_bias_lr: 0.052
 box: 0.0296
 cls: 0.243
 cls_pw: 0.631
 obj: 0.301
 obj_pw: 0.911
-iou_t: 0.2
+iou_t: 0.20
 anchor_t: 2.91
 # anchors: 3.63
 fl_gamma: 1.5
@@ -54,19 +66,31 @@ perspective: 0.0005
 flipud: 0.00856
 fliplr: 0.25
 mosaic: 0.75
-mixup: 0.243
+mixup: 0.2431
 copy_paste: 0.0
 )";
 
 }  // namespace
 
+TEST_CASE("hyper-parameters are those of the file, and the usual ones where it says nothing") {
+  const auto hyp = loaded("# fine-tuning\nlr0: 0.0032\nbox: 0.02\nwarmup_bias_lr: 0.05\nanchor_t: 2.91\n");
+  CHECK(hyp.lr0 == 0.0032);
+  CHECK(hyp.box == 0.02);
+  CHECK(hyp.warmup_bias_lr == 0.05);
+  CHECK(hyp.anchor_t == 2.91);
+  CHECK(hyp.warmup_momentum == Hyperparameters().warmup_momentum);
+  CHECK(hyp.mosaic == Hyperparameters().mosaic);
+}
+
 TEST_CASE("every hyper-parameter is read into its own place") {
-  const auto hyp = read(kWhole);
+  const auto hyp = loaded(kOwnValues);
   CHECK(hyp.lr0 == 0.011);
   CHECK(hyp.lrf == 0.12);
   CHECK(hyp.momentum == 0.843);
   CHECK(hyp.weight_decay == 3.6e-4);
   CHECK(hyp.warmup_epochs == 2);
+  CHECK(hyp.warmup_momentum == 0.51);
+  CHECK(hyp.warmup_bias_lr == 0.052);
   CHECK(hyp.box == 0.0296);
   CHECK(hyp.cls == 0.243);
   CHECK(hyp.cls_pw == 0.631);
@@ -86,59 +110,38 @@ TEST_CASE("every hyper-parameter is read into its own place") {
   CHECK(hyp.flipud == 0.00856);
   CHECK(hyp.fliplr == 0.25);
   CHECK(hyp.mosaic == 0.75);
-  CHECK(hyp.mixup == 0.243);
+  CHECK(hyp.mixup == 0.2431);
+  CHECK(loaded("{}").momentum == Hyperparameters().momentum);
 }
 
-TEST_CASE("hyper-parameters that are left out keep their values") {
-  const auto hyp = read("lr0: 0.5\nmosaic: 0\n");
-  const Hyperparameters usual;
-  CHECK(hyp.lr0 == 0.5);
-  CHECK(hyp.mosaic == 0);
-  CHECK(hyp.lrf == usual.lrf);
-  CHECK(hyp.box == usual.box);
-  CHECK(hyp.fliplr == usual.fliplr);
-  CHECK(hyp.scale == usual.scale);
-  CHECK(read("{}").momentum == usual.momentum);
+TEST_CASE("unsupported hyper-parameters pass where they change nothing") {
+  CHECK(loaded("iou_t: 0.20\nanchors: 0\ncopy_paste: 0.0\nbox: 0.1\n").box == 0.1);
+  CHECK(failure("box: 0.1\niou_t: 0.5\n") ==
+        "2:8: iou_t: objects are matched by anchor_t alone; expected 0.2, which means nothing");
+  CHECK(failure("anchors: 3\n") ==
+        "1:10: anchors: anchors are part of the model, in its .yaml or .cfg; expected 0");
+  CHECK(failure("copy_paste: 0.1\n") ==
+        "1:13: copy_paste: pasting of outlined objects is not supported; expected 0");
 }
 
-TEST_CASE("unknown hyper-parameters are named with the nearest known one") {
-  CHECK(refusal("lr0: 0.1\nfliprl: 0.5\n") ==
-        ":2:9: fliprl: unknown hyper-parameter; did you mean 'fliplr'?");
-  CHECK(refusal("weight-decay: 0.1") ==
-        ":1:15: weight-decay: unknown hyper-parameter; did you mean 'weight_decay'?");
-  CHECK(refusal("something_else: 1") == ":1:17: something_else: unknown hyper-parameter");
+TEST_CASE("mistakes in hyper-parameters are named with their place") {
+  CHECK(failure("lr0: 0.01\nmozaic: 1\n") == "2:9: mozaic: unknown hyper-parameter; did you mean 'mosaic'?");
+  CHECK(failure("something_else: 1\n") == "1:17: something_else: unknown hyper-parameter");
+  CHECK(failure("fliplr: 1.5\n") == "1:9: fliplr: expected a number from 0 to 1, got '1.5'");
+  CHECK(failure("fliplr: often\n") == "1:9: fliplr: expected a number from 0 to 1, got 'often'");
+  CHECK(failure("fliplr: nan\n") == "1:9: fliplr: expected a number from 0 to 1, got 'nan'");
+  CHECK(failure("cls: inf\n") == "1:6: cls: expected a number from 0 to 1e+09, got 'inf'");
+  CHECK(failure("cls: [1, 2]\n") == "1:6: cls: expected a number from 0 to 1e+09, got a list");
+  CHECK(failure("scale: 1\n") == "1:8: scale: expected a number from 0 to 0.9999, got '1'");
+  CHECK(failure("anchor_t: 0.5\n") == "1:11: anchor_t: expected a number from 1 to 1e+09, got '0.5'");
+  CHECK(failure("lr0: 0\n") == "1:6: lr0: expected a number from 1e-09 to 1e+09, got '0'");
+  CHECK(failure("lr0:\n").ends_with("lr0: expected a number from 1e-09 to 1e+09, got nothing"));
+  CHECK(failure("copy_paste: x\n") == "1:13: copy_paste: expected a number from 0 to 1e+09, got 'x'");
+  CHECK(failure("- 1\n") == " expected 'key: value' lines, got a list");
+  CHECK(failure("") == " expected 'key: value' lines, got nothing");
+  CHECK(failure("box: 0.05\nbox: 0.1\n") == "2:1: 'box' is given twice");
 }
 
-TEST_CASE("hyper-parameters of a wrong kind or outside their range") {
-  CHECK(refusal("mosaic: 1.5") == ":1:9: mosaic: expected a number from 0 to 1, got '1.5'");
-  CHECK(refusal("fliplr: -0.1") == ":1:9: fliplr: expected a number from 0 to 1, got '-0.1'");
-  CHECK(refusal("scale: 1") == ":1:8: scale: expected a number from 0 to 0.9999, got '1'");
-  CHECK(refusal("degrees: 181") == ":1:10: degrees: expected a number from 0 to 180, got '181'");
-  CHECK(refusal("perspective: 0.01") == ":1:14: perspective: expected a number from 0 to 0.001, got '0.01'");
-  CHECK(refusal("anchor_t: 0.5") == ":1:11: anchor_t: expected a number from 1 to 1e+09, got '0.5'");
-  CHECK(refusal("lr0: 0") == ":1:6: lr0: expected a number from 1e-09 to 1e+09, got '0'");
-  CHECK(refusal("lr0: fast") == ":1:6: lr0: expected a number from 1e-09 to 1e+09, got 'fast'");
-  CHECK(refusal("cls: .nan") == ":1:6: cls: expected a number from 0 to 1e+09, got '.nan'");
-  CHECK(refusal("cls: nan") == ":1:6: cls: expected a number from 0 to 1e+09, got 'nan'");
-  CHECK(refusal("cls: inf") == ":1:6: cls: expected a number from 0 to 1e+09, got 'inf'");
-  CHECK(refusal("cls: [1, 2]") == ":1:6: cls: expected a number from 0 to 1e+09, got a list");
-  CHECK(refusal("lr0:\ncls: 1") == ":1:5: lr0: expected a number from 1e-09 to 1e+09, got nothing");
-}
-
-TEST_CASE("hyper-parameters that have no counterpart here") {
-  CHECK(refusal("copy_paste: 0.1") ==
-        ":1:13: copy_paste: pasting of outlined objects is not supported; expected 0");
-  CHECK(refusal("copy_paste: x") == ":1:13: copy_paste: expected a number from 0 to 1, got 'x'");
-  CHECK(refusal("anchors: 3") ==
-        ":1:10: anchors: anchors are part of the model; expected them in its .yaml or .cfg");
-}
-
-TEST_CASE("files that are no hyper-parameters") {
-  const Scratch scratch;
-  CHECK(message_of([&] { load_hyperparameters(scratch.path("gone.yaml")); }) ==
-        scratch.path("gone.yaml") + ": cannot be read");
-  CHECK(refusal("lr0: 1\nlr0: 2\n") == ":2:1: 'lr0' is given twice");
-  CHECK(refusal("- 1\n") == ": expected 'key: value' lines, got a list");
-  CHECK(refusal("") == ": expected 'key: value' lines, got nothing");
-  CHECK(refusal("lr0: [1\n").find(": not valid YAML: ") != std::string::npos);
+TEST_CASE("a file of hyper-parameters that is not there is named") {
+  CHECK_THROWS_AS(load_hyperparameters("/nowhere/hyp.yaml"), sparsify::Error);
 }

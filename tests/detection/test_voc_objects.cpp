@@ -107,16 +107,22 @@ TEST_CASE("Pascal VOC annotations that cannot be used") {
   CHECK_THAT(files.refusal_of("<object>"), StartsWith(start + ": Start-end tags mismatch at character "));
   files.write("Annotations/of_train.xml", "<root/>");
   CHECK(refusal(files.path()) == start + ": has no <annotation>");
-  fs::remove(files.train_file());
-  CHECK(refusal(files.path()) == start + ": File was not found at character 0");
 }
 
-TEST_CASE("Pascal VOC images that are missing") {
+TEST_CASE("Pascal VOC images and annotations that are missing") {
   const ThreeImages files;
+  files.write("ImageSets/Main/train.txt", "of_train\nof_test\nof_nothing\n");
+  fs::remove(files.path("JPEGImages/of_test.jpg"));
+  const auto data = open_detection_datasets(files.path());
+  CHECK(data.train->size() == 1);
+  CHECK(
+      findings_of(data) ==
+      Texts{files.path("Annotations/of_nothing.xml") + ": there is no such annotation: its image is left out",
+            files.path("JPEGImages/of_test.jpg") + ": there is no such image: left out"});
   fs::remove(files.path("JPEGImages/of_train.jpg"));
-  CHECK(refusal(files.path()) == files.path() + ": cannot be used\n  " +
-                                     files.path("JPEGImages/of_train.jpg") +
-                                     ": cannot be opened: No such file or directory");
+  CHECK(refusal(files.path()) ==
+        files.path() +
+            ": cannot be used\n  there is no training image: none of the 2 that are listed exists");
   fs::remove(files.path("ImageSets/Main/train.txt"));
   CHECK(refusal(files.path()) ==
         files.path("ImageSets/Main/train.txt") + ": cannot be read; expected the images of split 'train'");

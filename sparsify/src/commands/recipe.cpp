@@ -15,6 +15,7 @@
 #include "sparsify/load_recipe.hpp"
 #include "sparsify/suggest.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
+#include "workflow/networks.hpp"
 #include "workflow/problems.hpp"
 #include "workflow/recipe_plan.hpp"
 #include "workflow/recipe_quantization.hpp"
@@ -46,7 +47,7 @@ void check_model(const CommandLine& line, const RecipeFile& file, const std::str
   const auto run = file.run.find("model");
   const bool from_recipe = run != file.run.end() && !line.given("model");
   try {
-    model_info(model);
+    metric_of(model);  // knows all names
   } catch (const Error& error) {
     throw InputError((from_recipe ? run->second.where + ": run: model: " : "--model: ") + error.what());
   }

@@ -53,21 +53,31 @@ std::vector<uint8_t> cmyk_to_rgb(const std::vector<uint8_t>& cmyk) {
   return rgb;
 }
 
-Image decode_jpeg(std::span<const std::byte> bytes, const std::string& name, int64_t at_least) {
-  const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
+struct JpegHeader {
+  int width = 0, height = 0;
+  bool cmyk = false;
+};
+
+JpegHeader read_jpeg_header(std::span<const std::byte> bytes, const std::string& name) {
+  JpegHeader header;
+  int subsampling = 0, colorspace = 0;
   tjhandle decoder = jpeg_decoder();
-  int width = 0;
-  int height = 0;
-  int subsampling = 0;
-  int colorspace = 0;
-  if (tjDecompressHeader3(decoder, data, bytes.size(), &width, &height, &subsampling, &colorspace) != 0 &&
+  if (tjDecompressHeader3(decoder, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
+                          &header.width, &header.height, &subsampling, &colorspace) != 0 &&
       tjGetErrorCode(decoder) != TJERR_WARNING)
     throw Error(name + ": broken JPEG header: " + tjGetErrorStr2(decoder));
-  check_size(height, width, name);
+  check_size(header.height, header.width, name);
+  header.cmyk = colorspace == TJCS_CMYK || colorspace == TJCS_YCCK;
+  return header;
+}
+
+Image decode_jpeg(std::span<const std::byte> bytes, const std::string& name, int64_t at_least) {
+  const auto [width, height, cmyk] = read_jpeg_header(bytes, name);
+  const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
+  tjhandle decoder = jpeg_decoder();
   tjscalingfactor factor{1, reduction(std::min(height, width), at_least)};
   int out_width = TJSCALED(width, factor);
   int out_height = TJSCALED(height, factor);
-  bool cmyk = colorspace == TJCS_CMYK || colorspace == TJCS_YCCK;
   int format = cmyk ? TJPF_CMYK : TJPF_RGB;
   std::vector<uint8_t> pixels(static_cast<size_t>(out_width) * out_height * (cmyk ? 4 : 3));
   if (tjDecompress2(decoder, data, bytes.size(), pixels.data(), out_width, 0, out_height, format, 0) != 0) {
@@ -78,16 +88,21 @@ Image decode_jpeg(std::span<const std::byte> bytes, const std::string& name, int
   return {out_height, out_width, cmyk ? cmyk_to_rgb(pixels) : std::move(pixels)};
 }
 
-Image decode_other(std::span<const std::byte> bytes, const std::string& name) {
+std::pair<int, int> read_other_size(std::span<const std::byte> bytes, const std::string& name) {
   if (bytes.size() > INT_MAX) throw Error(name + ": larger than 2 GiB");
-  const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
-  int size = static_cast<int>(bytes.size());
-  int width = 0;
-  int height = 0;
-  int channels = 0;
-  if (!stbi_info_from_memory(data, size, &width, &height, &channels))
+  int width = 0, height = 0, channels = 0;
+  if (!stbi_info_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()), static_cast<int>(bytes.size()),
+                             &width, &height, &channels))
     throw Error(name + ": not an image that can be read; expected JPEG, PNG or BMP");
   check_size(height, width, name);
+  return {height, width};
+}
+
+Image decode_other(std::span<const std::byte> bytes, const std::string& name) {
+  auto [height, width] = read_other_size(bytes, name);
+  const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
+  const int size = static_cast<int>(bytes.size());
+  int channels = 0;
   std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
       stbi_load_from_memory(data, size, &width, &height, &channels, 3), stbi_image_free);
   if (!pixels) throw Error(name + ": broken image: " + stbi_failure_reason());
@@ -106,6 +121,11 @@ STBIR_RESIZE prepare(const uint8_t* input, int64_t height, int64_t width, int64_
 
 void run(STBIR_RESIZE& job) {
   if (!stbir_resize_extended(&job)) throw Error("resizing an image failed: out of memory");
+}
+
+bool is_jpeg(std::span<const std::byte> bytes, const std::string& name) {
+  if (bytes.empty()) throw Error(name + ": empty; expected a JPEG, PNG or BMP image");
+  return bytes.size() > 2 && bytes[0] == std::byte{0xFF} && bytes[1] == std::byte{0xD8};
 }
 
 // Valid until the thread's next call.
@@ -148,20 +168,14 @@ Image& Image::operator=(Image&& other) noexcept {
 }
 
 Image decode_image(std::span<const std::byte> bytes, const std::string& name, int64_t at_least) {
-  if (bytes.empty()) throw Error(name + ": empty; expected a JPEG, PNG or BMP image");
-  bool jpeg = bytes.size() > 2 && bytes[0] == std::byte{0xFF} && bytes[1] == std::byte{0xD8};
-  return jpeg ? decode_jpeg(bytes, name, at_least) : decode_other(bytes, name);
+  return is_jpeg(bytes, name) ? decode_jpeg(bytes, name, at_least) : decode_other(bytes, name);
 }
 
 std::pair<int64_t, int64_t> read_image_size(const std::string& path) {
   const auto bytes = read_file(path);
-  int width = 0, height = 0, channels = 0;
-  const auto size = static_cast<int>(std::min<size_t>(bytes.size(), INT_MAX));  // the header comes first
-  if (!stbi_info_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()), size, &width, &height,
-                             &channels))
-    throw Error(path + ": not a JPEG, PNG or BMP image");
-  check_size(height, width, path);
-  return {height, width};
+  if (!is_jpeg(bytes, path)) return read_other_size(bytes, path);
+  const auto header = read_jpeg_header(bytes, path);
+  return {header.height, header.width};
 }
 
 Image load_image(const std::string& path, int64_t at_least) {

@@ -56,7 +56,7 @@ fs::path images_folder(const fs::path& folder, const fs::path& instances) {
 }
 
 ObjectSplit read_split(const fs::path& folder, const std::string& name, std::vector<std::string>& class_names,
-                       std::int64_t threads, LabelReport& report) {
+                       ImageReading& reading, LabelReport& report) {
   const auto file = instances_file(folder, name);
   const auto images = images_folder(folder, file);
   const auto instances = parse(file);
@@ -76,7 +76,7 @@ ObjectSplit read_split(const fs::path& folder, const std::string& name, std::vec
       position[image.at("id").get<std::int64_t>()] = split.files.size();
       split.files.push_back({images / image.at("file_name").get<std::string>()});
     }
-    read_sizes(split.files, threads, report);
+    read_sizes(split.files, reading, report);
     std::int64_t number = 0;
     for (const auto& annotation : instances["annotations"]) {
       const auto where = file.string() + ": annotation " + std::to_string(number++);
@@ -96,16 +96,19 @@ ObjectSplit read_split(const fs::path& folder, const std::string& name, std::vec
     throw Error(file.string() + ": " + error.what());
   }
   for (auto& each : split.files)
-    if (each.size.width > 0) each.objects = cleaned(each.objects, each.size, each.image.string(), report);
+    if (each.size.width > 0)
+      each.objects =
+          cleaned(each.objects, each.size, [&](std::size_t) { return each.image.string(); }, report);
   return split;
 }
 
 }  // namespace
 
-ReadObjects read_coco_folder(const fs::path& folder, std::int64_t threads) {
+ReadObjects read_coco_folder(const fs::path& folder, ImageReading& reading) {
   ReadObjects set;
-  set.train = read_split(folder, "train", set.class_names, threads, set.report);
-  set.val = read_split(folder, "val", set.class_names, threads, set.report);
+  reading.index.keep_in(folder / "annotations");
+  set.train = read_split(folder, "train", set.class_names, reading, set.report);
+  set.val = read_split(folder, "val", set.class_names, reading, set.report);
   return set;
 }
 

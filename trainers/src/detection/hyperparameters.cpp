@@ -29,6 +29,8 @@ const std::map<std::string, Key>& keys() {
       {"momentum", {&H::momentum, 0, 0.9999}},
       {"weight_decay", {&H::weight_decay, 0, kNoLimit}},
       {"warmup_epochs", {&H::warmup_epochs, 0, kNoLimit}},
+      {"warmup_momentum", {&H::warmup_momentum, 0, 0.9999}},
+      {"warmup_bias_lr", {&H::warmup_bias_lr, 0, kNoLimit}},
       {"box", {&H::box, 0, kNoLimit}},
       {"cls", {&H::cls, 0, kNoLimit}},
       {"cls_pw", {&H::cls_pw, 1e-9, kNoLimit}},
@@ -53,15 +55,21 @@ const std::map<std::string, Key>& keys() {
   return known;
 }
 
-// Of files made for Ultralytics: nothing here goes by them. `copy_paste` needs outlines of objects.
+// Keys of files made for Ultralytics that nothing here goes by: fine where they change nothing there either.
 bool is_left_out(const std::string& key, const YamlValue& value) {
-  if (key == "iou_t" || key == "warmup_momentum" || key == "warmup_bias_lr") return true;
-  if (key == "copy_paste") {
-    if (value.number(0, 1) > 0) value.fail("pasting of outlined objects is not supported; expected 0");
-    return true;
-  }
-  if (key == "anchors") value.fail("anchors are part of the model; expected them in its .yaml or .cfg");
-  return false;
+  struct Unsupported {
+    double neutral;
+    const char* why;
+  };
+  static const std::map<std::string, Unsupported> unsupported = {
+      {"anchors", {0, "anchors are part of the model, in its .yaml or .cfg; expected 0"}},
+      {"copy_paste", {0, "pasting of outlined objects is not supported; expected 0"}},
+      {"iou_t", {0.2, "objects are matched by anchor_t alone; expected 0.2, which means nothing"}},
+  };
+  const auto found = unsupported.find(key);
+  if (found == unsupported.end()) return false;
+  if (value.number(0, kNoLimit) != found->second.neutral) value.fail(found->second.why);
+  return true;
 }
 
 }  // namespace

@@ -126,18 +126,24 @@ class DetectionLoader::Impl {
     return std::max(options_.stride, static_cast<std::int64_t>(std::ceil(pixels / stride)) * options_.stride);
   }
 
+  // Any multiple of the stride in reach, all equally likely.
+  std::int64_t drawn_side(std::int64_t epoch, std::int64_t number) const {
+    const auto strides = static_cast<double>(options_.image_size / options_.stride);
+    constexpr double kRounding = 1e-9;  // ends that are multiples themselves belong to the range
+    const auto least = static_cast<std::int64_t>(std::ceil(strides * (1 - options_.multi_scale) - kRounding));
+    const auto most = static_cast<std::int64_t>(std::floor(strides * (1 + options_.multi_scale) + kRounding));
+    CounterRng rng(options_.seed, static_cast<std::uint64_t>(epoch),
+                   kSizeStream - static_cast<std::uint64_t>(number));
+    const auto smallest = std::max<std::int64_t>(1, least);
+    return (smallest + rng.below(most - smallest + 1)) * options_.stride;
+  }
+
   // Of the input of a batch: as little as its images need, or a square.
   ImageSize shape_of(std::int64_t epoch, std::int64_t number,
                      const std::vector<std::int64_t>& indices) const {
     const auto side = static_cast<double>(options_.image_size);
     if (options_.multi_scale > 0) {
-      CounterRng rng(options_.seed + static_cast<std::uint64_t>(number), static_cast<std::uint64_t>(epoch),
-                     kSizeStream);
-      const auto stride = static_cast<double>(options_.stride);
-      const auto smallest = rounded_up(side * (1 - options_.multi_scale));
-      const auto largest =
-          static_cast<std::int64_t>(std::floor(side * (1 + options_.multi_scale) / stride)) * options_.stride;
-      const auto drawn = smallest + options_.stride * rng.below((largest - smallest) / options_.stride + 1);
+      const auto drawn = drawn_side(epoch, number);
       return {drawn, drawn};
     }
     if (!options_.rectangular) return {options_.image_size, options_.image_size};

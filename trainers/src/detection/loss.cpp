@@ -100,7 +100,7 @@ DetectionLoss::Parts DetectionLoss::of_level(const torch::Tensor& map, const Det
   const auto sizes = anchors_in_cells(head, map, height, width);
   const auto matches = match_targets(targets, sizes, rows, columns, hyp_.anchor_t);
   const auto objectness = raw.select(2, 4);
-  auto overlap = torch::zeros_like(objectness).detach();
+  auto overlap = torch::zeros(objectness.sizes(), raw.options().requires_grad(false));
   Parts parts{no_loss(raw), {}, no_loss(raw)};
   if (matches.image.size(0) > 0) {
     using torch::indexing::Slice;

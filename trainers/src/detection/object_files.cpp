@@ -5,7 +5,7 @@
 #include <cctype>
 #include <tuple>
 
-#include "data/parallel.hpp"
+#include "detection/upright.hpp"
 #include "sparsify/error.hpp"
 #include "sparsify/trainers/data_error.hpp"
 
@@ -24,7 +24,8 @@ class ObjectFiles : public DetectionDataset {
   ImageSize image_size(std::int64_t index) const override { return at(index).size; }
   trainers::Image image(std::int64_t index, std::int64_t at_least) const override {
     try {
-      return trainers::load_image(at(index).image.string(), at_least);
+      const auto& file = at(index);
+      return upright(trainers::load_image(file.image.string(), at_least), file.orientation);
     } catch (const Error& error) {
       throw trainers::DataError(error.what());
     }
@@ -52,39 +53,25 @@ void LabelReport::raise(const std::string& set) const {
   throw Error(text);
 }
 
-void read_sizes(std::vector<ObjectFile>& files, std::int64_t threads, LabelReport& report) {
-  std::vector<std::string> problems(files.size());
-  trainers::for_each_index(static_cast<std::int64_t>(files.size()), threads, [&](std::int64_t i) {
-    auto& file = files[static_cast<std::size_t>(i)];
-    try {
-      const auto [height, width] = trainers::read_image_size(file.image.string());
-      file.size = {height, width};
-    } catch (const Error& error) {
-      problems[static_cast<std::size_t>(i)] = error.what();
-    }
-  });
-  for (const auto& problem : problems)
-    if (!problem.empty()) report.errors.push_back(problem);
-}
-
 std::vector<GroundTruth> cleaned(const std::vector<GroundTruth>& objects, const ImageSize& size,
-                                 const std::string& where, LabelReport& report) {
+                                 const std::function<std::string(std::size_t)>& where, LabelReport& report) {
   const auto width = static_cast<float>(size.width), height = static_cast<float>(size.height);
   std::vector<GroundTruth> kept;
-  for (const auto& object : objects) {
+  for (std::size_t i = 0; i < objects.size(); ++i) {
+    const auto& object = objects[i];
     const GroundTruth box{std::clamp(object.x1, 0.F, width), std::clamp(object.y1, 0.F, height),
                           std::clamp(object.x2, 0.F, width), std::clamp(object.y2, 0.F, height),
                           object.label};
     const float outside =
         std::max({box.x1 - object.x1, box.y1 - object.y1, object.x2 - box.x2, object.y2 - box.y2});
     if (box.x2 <= box.x1 || box.y2 <= box.y1) {
-      report.findings.push_back({where, "an empty box, or one outside the image: left out"});
+      report.findings.push_back({where(i), "an empty box, or one outside the image: left out"});
     } else if (std::any_of(kept.begin(), kept.end(),
                            [&](const GroundTruth& other) { return key(other) == key(box); })) {
-      report.findings.push_back({where, "a box that is there twice: counted once"});
+      report.findings.push_back({where(i), "a box that is there twice: counted once"});
     } else {
       if (outside > kWorthTelling)
-        report.findings.push_back({where, "a box reaches outside the image: clipped"});
+        report.findings.push_back({where(i), "a box reaches outside the image: clipped"});
       kept.push_back(box);
     }
   }

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "detection/image_index.hpp"
 #include "sparsify/detection/dataset.hpp"
 
 namespace sparsify::detection {
@@ -15,6 +17,7 @@ namespace sparsify::detection {
 struct ObjectFile {
   std::filesystem::path image;
   ImageSize size{};
+  int orientation = 1;  ///< of the file's pixels, as EXIF numbers it
   std::vector<GroundTruth> objects{};
 };
 
@@ -39,13 +42,19 @@ struct ReadObjects {
   LabelReport report{};
 };
 
-/// Fills in the sizes of image files, read from their headers on all cores; files that are missing or broken
-/// become errors.
-void read_sizes(std::vector<ObjectFile>& files, std::int64_t threads, LabelReport& report);
+/// How image files are looked at.
+struct ImageReading {
+  ImageIndex index;
+  std::int64_t threads = 0;  ///< 0: all cores
+};
 
-/// Clips boxes to the image, and leaves out empty and repeated ones; `where` names the label file.
+/// Fills in the sizes of image files, from the index or their headers. Files that are missing become findings
+/// and keep the size 0, broken ones become errors.
+void read_sizes(std::vector<ObjectFile>& files, ImageReading& reading, LabelReport& report);
+
+/// Clips boxes to the image, and leaves out empty and repeated ones; `where` says where an object is written.
 std::vector<GroundTruth> cleaned(const std::vector<GroundTruth>& objects, const ImageSize& size,
-                                 const std::string& where, LabelReport& report);
+                                 const std::function<std::string(std::size_t)>& where, LabelReport& report);
 
 /// Images by extension in a folder and those below it, in order.
 std::vector<std::filesystem::path> image_files_in(const std::filesystem::path& folder);
@@ -54,11 +63,11 @@ std::shared_ptr<const DetectionDataset> make_dataset(std::vector<std::string> cl
                                                      std::vector<ObjectFile> files);
 
 // The readers, by format: see open_detection_datasets.
-ReadObjects read_yolo_yaml(const std::filesystem::path& file, std::int64_t threads);
-ReadObjects read_yolo_folder(const std::filesystem::path& folder, std::int64_t threads);
-ReadObjects read_coco_folder(const std::filesystem::path& folder, std::int64_t threads);
+ReadObjects read_yolo_yaml(const std::filesystem::path& file, ImageReading& reading);
+ReadObjects read_yolo_folder(const std::filesystem::path& folder, ImageReading& reading);
+ReadObjects read_coco_folder(const std::filesystem::path& folder, ImageReading& reading);
 /// `val`: names of the splits that are pooled for validation.
 ReadObjects read_voc_folder(const std::filesystem::path& folder, const std::vector<std::string>& val,
-                            std::int64_t threads);
+                            ImageReading& reading);
 
 }  // namespace sparsify::detection

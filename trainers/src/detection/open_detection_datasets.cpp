@@ -22,15 +22,15 @@ bool is_voc(const fs::path& path) {
   return fs::is_directory(path / "JPEGImages", ignored);
 }
 
-ReadObjects read(const fs::path& path, const std::vector<std::string>& val, std::int64_t threads) {
+ReadObjects read(const fs::path& path, const std::vector<std::string>& val, ImageReading& reading) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) throw Error(path.string() + ": no such file or folder");
   const auto extension = path.extension();
-  if (extension == ".yaml" || extension == ".yml") return read_yolo_yaml(path, threads);
-  if (is_voc(path)) return read_voc_folder(path, val, threads);
-  if (fs::exists(path / "data.yaml", ignored)) return read_yolo_yaml(path / "data.yaml", threads);
-  if (fs::is_directory(path / "annotations", ignored)) return read_coco_folder(path, threads);
-  if (fs::is_directory(path / "images", ignored)) return read_yolo_folder(path, threads);
+  if (extension == ".yaml" || extension == ".yml") return read_yolo_yaml(path, reading);
+  if (is_voc(path)) return read_voc_folder(path, val, reading);
+  if (fs::exists(path / "data.yaml", ignored)) return read_yolo_yaml(path / "data.yaml", reading);
+  if (fs::is_directory(path / "annotations", ignored)) return read_coco_folder(path, reading);
+  if (fs::is_directory(path / "images", ignored)) return read_yolo_folder(path, reading);
   throw Error(
       path.string() +
       ": no images with objects; expected an Ultralytics data.yaml, or a folder with images/ and labels/, "
@@ -48,6 +48,15 @@ void leave_out_repeated(std::vector<Item>& items) {
   items = std::move(kept);
 }
 
+// Those without a size: what is wrong with them has been reported.
+void leave_out_missing(ObjectSplit& split) {
+  std::erase_if(split.files, [](const ObjectFile& file) { return file.size.width == 0; });
+}
+
+std::string listed_but_missing(std::size_t listed) {
+  return listed == 0 ? " image" : " image: none of the " + std::to_string(listed) + " that are listed exists";
+}
+
 }  // namespace
 
 DetectionDatasets open_detection_datasets(const std::string& spec, const DetectionDataOptions& options) {
@@ -57,10 +66,16 @@ DetectionDatasets open_detection_datasets(const std::string& spec, const Detecti
       option == std::string::npos ? std::vector<std::string>{"val"} : split_at(spec.substr(option + 5), '+');
   if (option != std::string::npos && !is_voc(path) && fs::exists(path))
     throw Error(spec + ": ':val=' chooses among the splits of a Pascal VOC folder only");
-  auto set = read(path, val, options.threads);
-  for (const auto& [name, split] : {std::pair{"training", &set.train}, std::pair{"validation", &set.val}})
-    if (set.report.errors.empty() && split->files.empty())
-      set.report.errors.push_back(std::string("there is no ") + name + " image");
+  ImageReading reading{ImageIndex(options.cache), options.threads};
+  auto set = read(path, val, reading);
+  reading.index.save();
+  const bool is_sound = set.report.errors.empty();
+  for (const auto& [name, split] : {std::pair{"training", &set.train}, std::pair{"validation", &set.val}}) {
+    const auto listed = split->files.size();
+    leave_out_missing(*split);
+    if (is_sound && split->files.empty())
+      set.report.errors.push_back("there is no " + (name + listed_but_missing(listed)));
+  }
   if (set.report.errors.empty() && set.class_names.empty())
     set.report.errors.push_back("there are no classes of objects");
   leave_out_repeated(set.report.errors);

@@ -77,6 +77,11 @@ std::vector<Annotation> read_annotations(const fs::path& folder, const std::vect
   std::vector<Annotation> annotations;
   for (const auto& split : splits)
     for (const auto& id : ids_of(folder, split)) {
+      const auto file = folder / "Annotations" / (id + ".xml");
+      if (!fs::exists(file)) {
+        report.findings.push_back({file.string(), "there is no such annotation: its image is left out"});
+        continue;
+      }
       try {
         annotations.push_back(read_annotation(folder, id));
       } catch (const Error& error) {
@@ -93,11 +98,11 @@ fs::path image_of(const fs::path& folder, const std::string& id) {
 }
 
 ObjectSplit make_split(const fs::path& folder, const std::vector<Annotation>& annotations,
-                       const std::map<std::string, std::int64_t>& labels, std::int64_t threads,
+                       const std::map<std::string, std::int64_t>& labels, ImageReading& reading,
                        LabelReport& report) {
   ObjectSplit split;
   for (const auto& annotation : annotations) split.files.push_back({image_of(folder, annotation.id)});
-  read_sizes(split.files, threads, report);
+  read_sizes(split.files, reading, report);
   for (std::size_t i = 0; i < annotations.size(); ++i) {
     auto& file = split.files[i];
     const auto& annotation = annotations[i];
@@ -112,7 +117,8 @@ ObjectSplit make_split(const fs::path& folder, const std::vector<Annotation>& an
       box.label = labels.at(name);
       file.objects.push_back(box);
     }
-    file.objects = cleaned(file.objects, file.size, annotation.file.string(), report);
+    file.objects =
+        cleaned(file.objects, file.size, [&](std::size_t) { return annotation.file.string(); }, report);
   }
   return split;
 }
@@ -120,8 +126,9 @@ ObjectSplit make_split(const fs::path& folder, const std::vector<Annotation>& an
 }  // namespace
 
 ReadObjects read_voc_folder(const fs::path& folder, const std::vector<std::string>& val,
-                            std::int64_t threads) {
+                            ImageReading& reading) {
   ReadObjects set;
+  reading.index.keep_in(folder / "Annotations");
   const auto train = read_annotations(folder, {"train"}, set.report);
   const auto others = read_annotations(folder, val, set.report);
   std::map<std::string, std::int64_t> labels;
@@ -132,8 +139,8 @@ ReadObjects read_voc_folder(const fs::path& folder, const std::vector<std::strin
     label = static_cast<std::int64_t>(set.class_names.size());
     set.class_names.push_back(name);
   }
-  set.train = make_split(folder, train, labels, threads, set.report);
-  set.val = make_split(folder, others, labels, threads, set.report);
+  set.train = make_split(folder, train, labels, reading, set.report);
+  set.val = make_split(folder, others, labels, reading, set.report);
   return set;
 }
 

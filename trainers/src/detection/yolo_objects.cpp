@@ -4,6 +4,7 @@
 #include <set>
 #include <sstream>
 
+#include "detection/label_lines.hpp"
 #include "detection/object_files.hpp"
 #include "detection/yaml_value.hpp"
 #include "sparsify/detection/labels.hpp"
@@ -25,14 +26,21 @@ fs::path label_file_of(const fs::path& image) {
 }
 
 void read_labels(ObjectFile& file, std::int64_t classes, LabelReport& report) {
-  const auto labels = label_file_of(file.image);
-  try {
-    const auto objects = read_yolo_labels(labels, classes, static_cast<double>(file.size.width),
-                                          static_cast<double>(file.size.height));
-    file.objects = cleaned(objects, file.size, labels.string(), report);
-  } catch (const Error& error) {
-    report.errors.push_back(error.what());
-  }
+  const auto lines =
+      read_label_lines(label_file_of(file.image), classes, static_cast<double>(file.size.width),
+                       static_cast<double>(file.size.height), report.errors);
+  std::vector<GroundTruth> objects;
+  objects.reserve(lines.size());
+  for (const auto& line : lines) objects.push_back(line.object);
+  file.objects = cleaned(objects, file.size, [&](std::size_t i) { return lines[i].place; }, report);
+}
+
+// images/train/a.jpg -> labels, which all parts share; where nothing is called "images", the image's folder.
+fs::path folder_of_labels(const fs::path& image) {
+  auto folder = label_file_of(image).parent_path();
+  for (auto upper = folder; upper.has_filename(); upper = upper.parent_path())
+    if (upper.filename() == "labels") return upper;
+  return folder;
 }
 
 // Label files that no image belongs to.
@@ -53,11 +61,12 @@ void look_for_orphans(ReadObjects& set) {
     set.report.findings.push_back({orphan.string(), "labels without an image"});
 }
 
-ObjectSplit read_split(const std::vector<fs::path>& images, std::int64_t classes, std::int64_t threads,
+ObjectSplit read_split(const std::vector<fs::path>& images, std::int64_t classes, ImageReading& reading,
                        LabelReport& report) {
   ObjectSplit split;
   for (const auto& image : images) split.files.push_back({image});
-  read_sizes(split.files, threads, report);
+  if (!images.empty()) reading.index.keep_in(folder_of_labels(images.front()));
+  read_sizes(split.files, reading, report);
   std::size_t without = 0;
   for (auto& file : split.files) {
     if (file.size.width == 0) continue;
@@ -155,7 +164,7 @@ fs::path names_file_in(const fs::path& folder) {
 
 }  // namespace
 
-ReadObjects read_yolo_yaml(const fs::path& file, std::int64_t threads) {
+ReadObjects read_yolo_yaml(const fs::path& file, ImageReading& reading) {
   const auto root = YamlValue::parse(whole(file), file.string());
   ReadObjects set;
   auto folder = file.parent_path();
@@ -175,18 +184,18 @@ ReadObjects read_yolo_yaml(const fs::path& file, std::int64_t threads) {
   for (const auto& [key, value] : parts) {
     auto& split = key == "train" ? set.train : set.val;
     split = read_split(all_images_at(value, folder), static_cast<std::int64_t>(set.class_names.size()),
-                       threads, set.report);
+                       reading, set.report);
   }
   look_for_orphans(set);
   return set;
 }
 
-ReadObjects read_yolo_folder(const fs::path& folder, std::int64_t threads) {
+ReadObjects read_yolo_folder(const fs::path& folder, ImageReading& reading) {
   ReadObjects set;
   set.class_names = read_names(names_file_in(folder));
   const auto classes = static_cast<std::int64_t>(set.class_names.size());
-  set.train = read_split(parts_called(folder / "images", "train"), classes, threads, set.report);
-  set.val = read_split(parts_called(folder / "images", "val"), classes, threads, set.report);
+  set.train = read_split(parts_called(folder / "images", "train"), classes, reading, set.report);
+  set.val = read_split(parts_called(folder / "images", "val"), classes, reading, set.report);
   look_for_orphans(set);
   return set;
 }

@@ -59,8 +59,10 @@ struct DetectionDatasets {
 };
 
 struct DetectionDataOptions {
-  std::filesystem::path cache{};  ///< where an index of sizes and labels is kept; empty: beside the labels
-  std::int64_t threads = 0;       ///< for reading; 0: all cores
+  /// File or folder of an index of the images' sizes, which spares reading the images again; empty:
+  /// sparsify.index beside the labels. A place that cannot be written to is no error.
+  std::filesystem::path cache{};
+  std::int64_t threads = 0;  ///< for reading; 0: all cores
 };
 
 /// Opens a set by its specification:

@@ -12,6 +12,8 @@ struct Hyperparameters {
   double lr0 = 0.01, lrf = 0.01;  ///< learning rate; its last value as a part of the first
   double momentum = 0.937, weight_decay = 5e-4;
   double warmup_epochs = 3;
+  double warmup_momentum = 0.8,
+         warmup_bias_lr = 0.1;  ///< at the first step; no training loop here reads them
   double box = 0.05, cls = 0.5, cls_pw = 1, obj = 1, obj_pw = 1;  ///< gains and weights of positives
   double anchor_t = 4;  ///< an anchor fits a box whose sides differ from its by less than this factor
   double fl_gamma = 0;  ///< focal loss; 0: none
@@ -21,10 +23,10 @@ struct Hyperparameters {
   double flipud = 0, fliplr = 0.5, mosaic = 1, mixup = 0;  ///< probabilities
 };
 
-/// Reads a `hyp.yaml`; keys that are left out keep their values. Of Ultralytics' keys `iou_t`,
-/// `warmup_momentum` and `warmup_bias_lr` have no effect, and `copy_paste` has to be 0. Throws Error naming
-/// file, line and column for unknown keys (with the nearest known one), wrong types and values outside their
-/// range.
+/// Reads a `hyp.yaml`; keys that are left out keep their values. Keys of Ultralytics that are not supported
+/// may be there where they change nothing: `anchors: 0`, `copy_paste: 0`, `iou_t: 0.2`. Throws Error naming
+/// file, line and column for other values of these, for unknown keys (with the nearest known one), wrong
+/// types and values outside their range.
 Hyperparameters load_hyperparameters(const std::filesystem::path& file);
 
 }  // namespace sparsify::detection
