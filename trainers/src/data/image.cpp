@@ -66,6 +66,7 @@ JpegHeader read_jpeg_header(std::span<const std::byte> bytes, const std::string&
                           &header.width, &header.height, &subsampling, &colorspace) != 0 &&
       tjGetErrorCode(decoder) != TJERR_WARNING)
     throw Error(name + ": broken JPEG header: " + tjGetErrorStr2(decoder));
+  if (header.width < 1 || header.height < 1) throw Error(name + ": broken JPEG header: it ends too early");
   check_size(header.height, header.width, name);
   header.cmyk = colorspace == TJCS_CMYK || colorspace == TJCS_YCCK;
   return header;
