@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Data sets that the detection tests write for themselves.
+// Include this before Catch: LibTorch has a macro CHECK, too, and the last one counts.
 #pragma once
 
 #include <algorithm>

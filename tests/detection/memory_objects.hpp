@@ -57,6 +57,28 @@ class MemoryObjects : public sparsify::detection::DetectionDataset {
   std::vector<Entry> entries_;
 };
 
+/// Images that are read at a part of their size, as JPEGs may be.
+class ReducedObjects : public MemoryObjects {
+ public:
+  explicit ReducedObjects(std::int64_t divisor) : divisor_(divisor) {}
+
+  /// The first pixel of each square, the last squares cut off by the edges.
+  sparsify::trainers::Image image(std::int64_t index, std::int64_t at_least) const override {
+    const auto whole = MemoryObjects::image(index, at_least);
+    const auto height = (whole.height() + divisor_ - 1) / divisor_,
+               width = (whole.width() + divisor_ - 1) / divisor_;
+    std::vector<std::uint8_t> rgb;
+    rgb.reserve(static_cast<std::size_t>(height * width * 3));
+    for (std::int64_t y = 0; y < height; ++y)
+      for (std::int64_t x = 0; x < width; ++x)
+        for (int c = 0; c < 3; ++c) rgb.push_back(whole.pixel(y * divisor_, x * divisor_)[c]);
+    return {height, width, std::move(rgb)};
+  }
+
+ private:
+  std::int64_t divisor_;
+};
+
 /// The box around the pixels that are nearer to the label's colour than half; empty (x2 < x1) without any.
 /// `value(y, x, c)`: from 0 to 255.
 template <class Value>

@@ -36,6 +36,40 @@ std::string failure(const std::string& text) {
   return "nothing";
 }
 
+// A file as Ultralytics ships them, no value of which is another key's.
+const std::string kOwnValues = R"(# Hyperparameters
+lr0: 0.011  # initial learning rate (SGD=1E-2, Adam=1E-3)
+lrf: 0.12
+momentum: 0.843
+weight_decay: 3.6E-4
+warmup_epochs: 2.0
+warmup_momentum: 0.51
+warmup_bias_lr: 0.052
+box: 0.0296
+cls: 0.243
+cls_pw: 0.631
+obj: 0.301
+obj_pw: 0.911
+iou_t: 0.20
+anchor_t: 2.91
+# anchors: 3.63
+fl_gamma: 1.5
+label_smoothing: 0.1
+hsv_h: 0.0138
+hsv_s: 0.664
+hsv_v: 0.464
+degrees: 0.373
+translate: 0.245
+scale: 0.898
+shear: 0.602
+perspective: 0.0005
+flipud: 0.00856
+fliplr: 0.25
+mosaic: 0.75
+mixup: 0.2431
+copy_paste: 0.0
+)";
+
 }  // namespace
 
 TEST_CASE("hyper-parameters are those of the file, and the usual ones where it says nothing") {
@@ -46,6 +80,38 @@ TEST_CASE("hyper-parameters are those of the file, and the usual ones where it s
   CHECK(hyp.anchor_t == 2.91);
   CHECK(hyp.warmup_momentum == Hyperparameters().warmup_momentum);
   CHECK(hyp.mosaic == Hyperparameters().mosaic);
+}
+
+TEST_CASE("every hyper-parameter is read into its own place") {
+  const auto hyp = loaded(kOwnValues);
+  CHECK(hyp.lr0 == 0.011);
+  CHECK(hyp.lrf == 0.12);
+  CHECK(hyp.momentum == 0.843);
+  CHECK(hyp.weight_decay == 3.6e-4);
+  CHECK(hyp.warmup_epochs == 2);
+  CHECK(hyp.warmup_momentum == 0.51);
+  CHECK(hyp.warmup_bias_lr == 0.052);
+  CHECK(hyp.box == 0.0296);
+  CHECK(hyp.cls == 0.243);
+  CHECK(hyp.cls_pw == 0.631);
+  CHECK(hyp.obj == 0.301);
+  CHECK(hyp.obj_pw == 0.911);
+  CHECK(hyp.anchor_t == 2.91);
+  CHECK(hyp.fl_gamma == 1.5);
+  CHECK(hyp.label_smoothing == 0.1);
+  CHECK(hyp.hsv_h == 0.0138);
+  CHECK(hyp.hsv_s == 0.664);
+  CHECK(hyp.hsv_v == 0.464);
+  CHECK(hyp.degrees == 0.373);
+  CHECK(hyp.translate == 0.245);
+  CHECK(hyp.scale == 0.898);
+  CHECK(hyp.shear == 0.602);
+  CHECK(hyp.perspective == 0.0005);
+  CHECK(hyp.flipud == 0.00856);
+  CHECK(hyp.fliplr == 0.25);
+  CHECK(hyp.mosaic == 0.75);
+  CHECK(hyp.mixup == 0.2431);
+  CHECK(loaded("{}").momentum == Hyperparameters().momentum);
 }
 
 TEST_CASE("unsupported hyper-parameters pass where they change nothing") {
@@ -64,6 +130,15 @@ TEST_CASE("mistakes in hyper-parameters are named with their place") {
   CHECK(failure("fliplr: 1.5\n") == "1:9: fliplr: expected a number from 0 to 1, got '1.5'");
   CHECK(failure("fliplr: often\n") == "1:9: fliplr: expected a number from 0 to 1, got 'often'");
   CHECK(failure("fliplr: nan\n") == "1:9: fliplr: expected a number from 0 to 1, got 'nan'");
+  CHECK(failure("cls: inf\n") == "1:6: cls: expected a number from 0 to 1e+09, got 'inf'");
+  CHECK(failure("cls: [1, 2]\n") == "1:6: cls: expected a number from 0 to 1e+09, got a list");
+  CHECK(failure("scale: 1\n") == "1:8: scale: expected a number from 0 to 0.9999, got '1'");
+  CHECK(failure("anchor_t: 0.5\n") == "1:11: anchor_t: expected a number from 1.01 to 1e+09, got '0.5'");
+  CHECK(failure("lr0: 0\n") == "1:6: lr0: expected a number from 1e-09 to 1e+09, got '0'");
+  CHECK(failure("lr0:\n").ends_with("lr0: expected a number from 1e-09 to 1e+09, got nothing"));
+  CHECK(failure("copy_paste: x\n") == "1:13: copy_paste: expected a number from 0 to 1e+09, got 'x'");
+  CHECK(failure("- 1\n") == " expected 'key: value' lines, got a list");
+  CHECK(failure("") == " expected 'key: value' lines, got nothing");
   CHECK(failure("box: 0.05\nbox: 0.1\n") == "2:1: 'box' is given twice");
 }
 

@@ -2,7 +2,10 @@
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 
-#include "pictures.hpp"
+#include <algorithm>
+#include <cmath>
+
+#include "memory_objects.hpp"
 #include "sparsify/detection/letterbox.hpp"
 
 using namespace sparsify::detection;
@@ -11,24 +14,19 @@ using Catch::Approx;
 
 namespace {
 
-/// The picture's object as a placement says, and as its pixels say.
-struct Placed {
-  GroundTruth box, pixels;
-};
-
-Placed place(const Pictures& pictures, std::int64_t height, std::int64_t width) {
-  const auto placement = placement_in(pictures.image_size(0), height, width);
+/// How far the first object's pixels are from where the placement says.
+float mistake(const MemoryObjects& images, std::int64_t height, std::int64_t width) {
+  const auto placement = placement_in(images.image_size(0), height, width);
   std::vector<float> out(static_cast<std::size_t>(height * width * 3), -1);
-  letterbox(pictures.image(0), placement, height, width, out.data());
-  const auto pixels = seen(0, height, width, [&](std::int64_t y, std::int64_t x, std::int64_t c) {
+  letterbox(images.image(0, 0), placement, height, width, out.data());
+  CHECK(std::all_of(out.begin(), out.end(), [](float value) { return value >= 0 && value <= 1; }));
+  const auto pixels = drawn_box(height, width, 0, [&](std::int64_t y, std::int64_t x, std::int64_t c) {
     return out[static_cast<std::size_t>((y * width + x) * 3 + c)] * 255;
   });
-  REQUIRE(pixels.has_value());
-  for (const float value : out) REQUIRE((value >= 0 && value <= 1));
-  const auto& box = pictures.objects(0).at(0);
+  const auto& box = images.objects(0).at(0);
   const auto x = [&](float at) { return static_cast<float>(at * placement.scale_x + placement.left); };
   const auto y = [&](float at) { return static_cast<float>(at * placement.scale_y + placement.top); };
-  return {{x(box.x1), y(box.y1), x(box.x2), y(box.y2), 0}, *pixels};
+  return apart({x(box.x1), y(box.y1), x(box.x2), y(box.y2), 0}, pixels);
 }
 
 }  // namespace
@@ -52,29 +50,29 @@ TEST_CASE("an image is as large as it fits, in the middle") {
 TEST_CASE("a letterboxed object lies where the placement says") {
   for (const ImageSize size : {ImageSize{120, 160}, {333, 200}, {97, 211}, {64, 64}, {500, 90}})
     for (const ImageSize input : {ImageSize{160, 160}, {96, 224}, {224, 96}, {320, 320}})
-      for (const std::int64_t reduced_by : {1, 2}) {
+      for (const std::int64_t divisor : {1, 2}) {
+        ReducedObjects images(divisor);
         const auto height = static_cast<float>(size.height), width = static_cast<float>(size.width);
-        auto pictures = Pictures({{size,
-                                   {{std::floor(width / 8) * 2, std::floor(height / 6) * 2,
-                                     std::floor(width / 3) * 2, std::floor(height / 2.5F) * 2, 0}}}});
-        pictures.reduced_by = reduced_by;
-        const auto placed = place(pictures, input.height, input.width);
+        images.add(size.height, size.width,
+                   {{std::floor(width / 8) * 2, std::floor(height / 6) * 2, std::floor(width / 3) * 2,
+                     std::floor(height / 2.5F) * 2, 0}});
         INFO(size.height << " x " << size.width << " in " << input.height << " x " << input.width
-                         << ", read at 1/" << reduced_by);
-        CHECK(apart(placed.box, placed.pixels) < 1.5);
+                         << ", read at 1/" << divisor);
+        CHECK(mistake(images, input.height, input.width) < 1.5F);
       }
 }
 
 TEST_CASE("what the image does not fill is grey") {
-  const auto pictures = Pictures({{{40, 80}, {{0, 0, 80, 40, 0}}}});
-  const auto result = letterboxed(pictures.image(0), 64);
+  MemoryObjects images;
+  images.add(40, 80, {{0, 0, 80, 40, 0}});
+  const auto result = letterboxed(images.image(0, 0), 64);
   REQUIRE(result.pixels.sizes() == torch::IntArrayRef{1, 3, 64, 64});
   CHECK(result.placement.top == 16);
   for (const std::int64_t row : {0, 15, 48, 63})
     CHECK((result.pixels[0].select(1, row) == 114.F / 255).all().item<bool>());
   for (const std::int64_t row : {16, 47}) {
-    CHECK((result.pixels[0][0][row] == 250.F / 255).all().item<bool>());
-    CHECK((result.pixels[0][1][row] == 10.F / 255).all().item<bool>());
+    CHECK((result.pixels[0][0][row] == 1).all().item<bool>());
+    CHECK((result.pixels[0][1][row] == 0).all().item<bool>());
   }
 }
 

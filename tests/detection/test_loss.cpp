@@ -267,6 +267,8 @@ TEST_CASE("objects are learnt in their cell and its nearest neighbours within th
   CHECK(cells_of(match(1.3F, 2.8F)) == Cells{{1, 2}, {0, 2}, {1, 3}});
   CHECK(cells_of(match(0.3F, 0.4F)) == Cells{{0, 0}});  // no cell to the left or above
   CHECK(cells_of(match(3.8F, 3.9F)) == Cells{{3, 3}});
+  CHECK(cells_of(match(2, 2)) == Cells{{2, 2}, {1, 2}, {2, 1}});  // no cell twice
+  CHECK(cells_of(match(4, 2.3F)) == Cells{{3, 2}, {3, 1}});
   // A coding that reaches no further than a tenth of a cell, or not beyond its cell at all.
   const auto object = torch::tensor({{0.F, 2.F, 1.05F / 4, 2.8F / 4, 0.25F, 0.25F}});
   CHECK(cells_of(match_targets(object, anchors, 4, 4, 4, 0.1)) == Cells{{1, 2}, {0, 2}});

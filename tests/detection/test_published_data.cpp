@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Real data sets: $SPARSIFY_DATA/coco128 and bccd. The numbers are those of a count by other means (Python's
 // text and XML readers).
+#include "detection_files.hpp"
+
 #include <catch2/catch_test_macros.hpp>
 #include <cstdlib>
-
-#include "detection_files.hpp"
 
 using namespace sparsify::detection;
 using namespace detection_test;
@@ -20,11 +20,19 @@ std::string data_folder(const char* name) {
   return fs::path(data) / name;
 }
 
+/// Opens a set and leaves no index beside it.
+DetectionDatasets opened(const std::string& spec) {
+  const Scratch scratch;
+  DetectionDataOptions options;
+  options.cache = scratch.path();
+  return open_detection_datasets(spec, options);
+}
+
 }  // namespace
 
 TEST_CASE("objects of each class in 128 + 128 images of COCO") {
   const auto folder = data_folder("coco128");
-  const auto data = open_detection_datasets(folder);
+  const auto data = opened(folder);
   CHECK(data.train->size() == 128);
   CHECK(data.val->size() == 128);
   CHECK(data.train->class_names().at(79) == "toothbrush");
@@ -44,14 +52,14 @@ TEST_CASE("objects of each class in 128 + 128 images of COCO") {
 
 TEST_CASE("objects of each class in the splits of BCCD") {
   const auto folder = data_folder("bccd");
-  const auto data = open_detection_datasets(folder);
+  const auto data = opened(folder);
   CHECK(data.train->class_names() == std::vector<std::string>{"Platelets", "RBC", "WBC"});
   CHECK(data.train->size() == 205);
   CHECK(objects_per_class(*data.train) == Counts{209, 2382, 214});
   CHECK(data.val->size() == 87);
   CHECK(objects_per_class(*data.val) == Counts{83, 968, 87});
-  const auto test = open_detection_datasets(folder + ":val=test");
+  const auto test = opened(folder + ":val=test");
   CHECK(test.val->size() == 72);
   CHECK(objects_per_class(*test.val) == Counts{69, 805, 71});
-  CHECK(open_detection_datasets(folder + ":val=val+test").val->size() == 87 + 72);
+  CHECK(opened(folder + ":val=val+test").val->size() == 87 + 72);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "detection/augment.hpp"
+
 #include <catch2/catch_test_macros.hpp>
 #include <cstdlib>
-
-#include "detection/augment.hpp"
 
 using namespace sparsify::detection;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pascal VOC folders.
+#include "detection_files.hpp"
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
-
-#include "detection_files.hpp"
 
 using namespace sparsify::detection;
 using namespace detection_test;
