@@ -65,8 +65,9 @@ Perspective random_perspective(const Scene& scene, double side, const Hyperparam
   const auto turn = rotation(radians(between(rng, -hyp.degrees, hyp.degrees)), scale);
   const auto lean = Homography{{1, std::tan(radians(between(rng, -hyp.shear, hyp.shear))), 0,
                                 std::tan(radians(between(rng, -hyp.shear, hyp.shear))), 1, 0, 0, 0, 1}};
-  const auto moved = Homography::shift(between(rng, 0.5 - hyp.translate, 0.5 + hyp.translate) * side,
-                                       between(rng, 0.5 - hyp.translate, 0.5 + hyp.translate) * side);
+  const double across = between(rng, 0.5 - hyp.translate, 0.5 + hyp.translate) * side;
+  const double down = between(rng, 0.5 - hyp.translate, 0.5 + hyp.translate) * side;
+  const auto moved = Homography::shift(across, down);
   auto map = moved * lean * turn * warp * centred;
   if (rng.chance(static_cast<float>(hyp.fliplr)))
     map = Homography::shift(side, 0) * Homography::scale(-1, 1) * map;
