@@ -110,6 +110,7 @@ detection::Hyperparameters hyperparameters(const Settings& settings) {
 detection::DetectionOptions options_from(const Settings& settings, std::int64_t image_size) {
   detection::DetectionOptions options;
   options.batch_size = settings.batch_size;
+  options.nominal_batch_size = settings.nbs;
   options.image_size = image_size;
   options.workers = settings.workers;
   options.seed = static_cast<std::uint64_t>(settings.seed);

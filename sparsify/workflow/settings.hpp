@@ -18,7 +18,7 @@ namespace sparsify {
 /// and an entry of config.json, all of one name (flags with '-' for '_').
 struct Settings {
   std::string model, weights, data, hyp = "none", target, baseline = "none", distill_teacher = "none", output;
-  std::int64_t epochs = 0, batch_size = 128, image_size = 0, seed = 0, workers = 2;
+  std::int64_t epochs = 0, batch_size = 128, nbs = 64, image_size = 0, seed = 0, workers = 2;
   std::string optimizer = "sgd", lr_schedule = "cosine", augment = "auto", device = "auto",
               precision = "auto";
   double lr = 0.1, lrf = 0, momentum = 0.9, weight_decay = 5e-4, warmup_epochs = 0, label_smoothing = 0,
@@ -40,7 +40,9 @@ struct Settings {
           at_least(0));
     visit("epochs", epochs, "passes over the training images; 0: as many as the recipe needs",
           at_least(0).up_to(kMostEpochs));
-    visit("batch_size", batch_size, "images per step", at_least(1));
+    visit("batch_size", batch_size, "images per step; for detectors, images at once", at_least(1));
+    visit("nbs", nbs, "nominal batch size of detectors: gradients of as many images make a step",
+          at_least(1));
     visit("optimizer", optimizer, "sgd or adamw", one_of({"sgd", "adamw"}));
     visit("lr", lr, "highest learning rate; a recipe's learning-rate modifiers override it", above(0));
     visit("lrf", lrf, "where cosine and linear schedules end, a part of lr", at_least(0).up_to(1));

@@ -133,7 +133,7 @@ TEST_CASE("mistakes in hyper-parameters are named with their place") {
   CHECK(failure("cls: inf\n") == "1:6: cls: expected a number from 0 to 1e+09, got 'inf'");
   CHECK(failure("cls: [1, 2]\n") == "1:6: cls: expected a number from 0 to 1e+09, got a list");
   CHECK(failure("scale: 1\n") == "1:8: scale: expected a number from 0 to 0.9999, got '1'");
-  CHECK(failure("anchor_t: 0.5\n") == "1:11: anchor_t: expected a number from 1 to 1e+09, got '0.5'");
+  CHECK(failure("anchor_t: 0.5\n") == "1:11: anchor_t: expected a number from 1.01 to 1e+09, got '0.5'");
   CHECK(failure("lr0: 0\n") == "1:6: lr0: expected a number from 1e-09 to 1e+09, got '0'");
   CHECK(failure("lr0:\n").ends_with("lr0: expected a number from 1e-09 to 1e+09, got nothing"));
   CHECK(failure("copy_paste: x\n") == "1:13: copy_paste: expected a number from 0 to 1e+09, got 'x'");

@@ -119,9 +119,21 @@ TEST_CASE("headers of JPEG, PNG and BMP say what decoding says") {
   for (std::size_t length = 1; length < jpeg.size(); length += 7) {  // cut off: the same size, or an error
     files.write("cut.jpg", jpeg.substr(0, length));
     try {
-      CHECK(read_image_header(files.path("cut.jpg")).size.width == 20);
+      const auto width = read_image_header(files.path("cut.jpg")).size.width;
+      CHECK(width == 20);
     } catch (const sparsify::Error& error) {
       CHECK(std::string(error.what()).starts_with(files.path("cut.jpg") + ": "));
     }
+  }
+}
+
+TEST_CASE("a broken JPEG does not make the next one broken") {
+  const Scratch files;
+  const auto jpeg = data_test::jpeg(12, 20, data_test::gradient(12, 20));
+  files.write("good.jpg", jpeg);
+  for (const std::size_t length : {std::size_t{3}, std::size_t{30}, std::size_t{100}, jpeg.size() / 2}) {
+    files.write("cut.jpg", jpeg.substr(0, length));
+    CHECK_THROWS_AS(sparsify::trainers::load_image(files.path("cut.jpg")), sparsify::Error);
+    CHECK(sparsify::trainers::load_image(files.path("good.jpg")).width() == 20);
   }
 }

@@ -66,6 +66,7 @@ class PlainLoss {
     auto expected = torch::zeros({map.size(0), anchors, rows, columns}, torch::kDouble);
     double box = 0, cls = 0;
     int matches = 0;
+    const double reach = head.coding == BoxCoding::kUltralytics ? 0.5 : 0.05;  // of scale_xy 1.1
     for (std::int64_t t = 0; t < targets.size(0); ++t) {
       const auto row = targets[t];
       const auto value = [&](int i) { return row[i].item<double>(); };
@@ -75,7 +76,7 @@ class PlainLoss {
         const double aw = head.anchors[a].first * static_cast<double>(columns) / width,
                      ah = head.anchors[a].second * static_cast<double>(rows) / height;
         if (std::max({object.w / aw, aw / object.w, object.h / ah, ah / object.h}) >= hyp_.anchor_t) continue;
-        for (const auto& [cx, cy] : cells(object, columns, rows)) {
+        for (const auto& [cx, cy] : cells(object, columns, rows, reach)) {
           const auto at = [&](std::int64_t channel) {
             return raw[value(0)][a][channel][cy][cx].item<double>();
           };
@@ -103,14 +104,14 @@ class PlainLoss {
   }
 
   static std::vector<std::pair<std::int64_t, std::int64_t>> cells(const Box& object, std::int64_t columns,
-                                                                  std::int64_t rows) {
+                                                                  std::int64_t rows, double reach) {
     const auto x = static_cast<std::int64_t>(object.x), y = static_cast<std::int64_t>(object.y);
     const double part_x = object.x - static_cast<double>(x), part_y = object.y - static_cast<double>(y);
     std::vector<std::pair<std::int64_t, std::int64_t>> all = {{x, y}};
-    if (part_x < 0.5 && x > 0) all.emplace_back(x - 1, y);
-    if (part_x > 0.5 && x < columns - 1) all.emplace_back(x + 1, y);
-    if (part_y < 0.5 && y > 0) all.emplace_back(x, y - 1);
-    if (part_y > 0.5 && y < rows - 1) all.emplace_back(x, y + 1);
+    if (part_x < reach && x > 0) all.emplace_back(x - 1, y);
+    if (part_x > 1 - reach && x < columns - 1) all.emplace_back(x + 1, y);
+    if (part_y < reach && y > 0) all.emplace_back(x, y - 1);
+    if (part_y > 1 - reach && y < rows - 1) all.emplace_back(x, y + 1);
     return all;
   }
 
@@ -254,7 +255,7 @@ TEST_CASE("gradients of the loss are what differences say") {
 TEST_CASE("objects are learnt in their cell and its nearest neighbours within the map") {
   const auto anchors = torch::tensor({{1.F, 1.F}});
   const auto match = [&](float x, float y) {
-    return match_targets(torch::tensor({{0.F, 2.F, x / 4, y / 4, 0.25F, 0.25F}}), anchors, 4, 4, 4);
+    return match_targets(torch::tensor({{0.F, 2.F, x / 4, y / 4, 0.25F, 0.25F}}), anchors, 4, 4, 4, 0.5);
   };
   const auto cells_of = [](const Matches& matches) {
     std::vector<std::pair<std::int64_t, std::int64_t>> cells;
@@ -266,6 +267,12 @@ TEST_CASE("objects are learnt in their cell and its nearest neighbours within th
   CHECK(cells_of(match(1.3F, 2.8F)) == Cells{{1, 2}, {0, 2}, {1, 3}});
   CHECK(cells_of(match(0.3F, 0.4F)) == Cells{{0, 0}});  // no cell to the left or above
   CHECK(cells_of(match(3.8F, 3.9F)) == Cells{{3, 3}});
+  CHECK(cells_of(match(2, 2)) == Cells{{2, 2}, {1, 2}, {2, 1}});  // no cell twice
+  CHECK(cells_of(match(4, 2.3F)) == Cells{{3, 2}, {3, 1}});
+  // A coding that reaches no further than a tenth of a cell, or not beyond its cell at all.
+  const auto object = torch::tensor({{0.F, 2.F, 1.05F / 4, 2.8F / 4, 0.25F, 0.25F}});
+  CHECK(cells_of(match_targets(object, anchors, 4, 4, 4, 0.1)) == Cells{{1, 2}, {0, 2}});
+  CHECK(cells_of(match_targets(object, anchors, 4, 4, 4, 0)) == Cells{{1, 2}});
   const auto matches = match(1.3F, 2.8F);
   CHECK(torch::allclose(
       matches.box, torch::tensor({{0.3F, 0.8F, 1.F, 1.F}, {1.3F, 0.8F, 1.F, 1.F}, {0.3F, -0.2F, 1.F, 1.F}})));
@@ -273,8 +280,8 @@ TEST_CASE("objects are learnt in their cell and its nearest neighbours within th
 
   // Sides that differ by the factor itself do not match any more.
   const auto wide = torch::tensor({{0.F, 0.F, 0.5F, 0.5F, 0.99F, 0.25F}, {0.F, 0.F, 0.5F, 0.5F, 1.F, 0.25F}});
-  CHECK(match_targets(wide.narrow(0, 0, 1), anchors, 4, 4, 4).row.size(0) > 0);
-  CHECK(match_targets(wide.narrow(0, 1, 1), anchors, 4, 4, 4).row.size(0) == 0);
+  CHECK(match_targets(wide.narrow(0, 0, 1), anchors, 4, 4, 4, 0.5).row.size(0) > 0);
+  CHECK(match_targets(wide.narrow(0, 1, 1), anchors, 4, 4, 4, 0.5).row.size(0) == 0);
 }
 
 TEST_CASE("where two objects meet in a cell, the better overlap is learnt, in whatever order they come") {

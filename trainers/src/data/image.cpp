@@ -27,9 +27,17 @@ void check_size(int64_t height, int64_t width, const std::string& name) {
                 " pixels; expected 1 to " + std::to_string(kMaxPixels) + " pixels");
 }
 
-tjhandle jpeg_decoder() {
+std::unique_ptr<void, int (*)(void*)>& thread_decoder() {
   thread_local std::unique_ptr<void, int (*)(void*)> handle(tjInitDecompress(), tjDestroy);
-  return handle.get();
+  return handle;
+}
+
+tjhandle jpeg_decoder() { return thread_decoder().get(); }
+
+// A decoder that failed would go on in the broken file's header when given the next file.
+[[noreturn]] void fail_and_renew_decoder(const std::string& message) {
+  thread_decoder().reset(tjInitDecompress());
+  throw Error(message);
 }
 
 // libjpeg warns about much that is harmless (odd metadata), but missing data show up as grey pixels.
@@ -62,11 +70,13 @@ JpegHeader read_jpeg_header(std::span<const std::byte> bytes, const std::string&
   JpegHeader header;
   int subsampling = 0, colorspace = 0;
   tjhandle decoder = jpeg_decoder();
-  if (tjDecompressHeader3(decoder, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
-                          &header.width, &header.height, &subsampling, &colorspace) != 0 &&
-      tjGetErrorCode(decoder) != TJERR_WARNING)
-    throw Error(name + ": broken JPEG header: " + tjGetErrorStr2(decoder));
-  if (header.width < 1 || header.height < 1) throw Error(name + ": broken JPEG header: it ends too early");
+  const int status =
+      tjDecompressHeader3(decoder, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
+                          &header.width, &header.height, &subsampling, &colorspace);
+  if (status != 0 && tjGetErrorCode(decoder) != TJERR_WARNING)
+    fail_and_renew_decoder(name + ": broken JPEG header: " + tjGetErrorStr2(decoder));
+  if (header.width < 1 || header.height < 1)  // at most a warning to libjpeg
+    fail_and_renew_decoder(name + ": broken JPEG header: says no size, or is cut off");
   check_size(header.height, header.width, name);
   header.cmyk = colorspace == TJCS_CMYK || colorspace == TJCS_YCCK;
   return header;
@@ -84,7 +94,7 @@ Image decode_jpeg(std::span<const std::byte> bytes, const std::string& name, int
   if (tjDecompress2(decoder, data, bytes.size(), pixels.data(), out_width, 0, out_height, format, 0) != 0) {
     std::string message = tjGetErrorStr2(decoder);
     if (tjGetErrorCode(decoder) != TJERR_WARNING || is_damage(message))
-      throw Error(name + ": broken JPEG: " + message);
+      fail_and_renew_decoder(name + ": broken JPEG: " + message);
   }
   return {out_height, out_width, cmyk ? cmyk_to_rgb(pixels) : std::move(pixels)};
 }

@@ -36,7 +36,7 @@ const std::map<std::string, Key>& keys() {
       {"cls_pw", {&H::cls_pw, 1e-9, kNoLimit}},
       {"obj", {&H::obj, 0, kNoLimit}},
       {"obj_pw", {&H::obj_pw, 1e-9, kNoLimit}},
-      {"anchor_t", {&H::anchor_t, 1, kNoLimit}},
+      {"anchor_t", {&H::anchor_t, 1.01, kNoLimit}},
       {"fl_gamma", {&H::fl_gamma, 0, 10}},
       {"label_smoothing", {&H::label_smoothing, 0, 0.9999}},
       {"hsv_h", {&H::hsv_h, 0, 1}},

@@ -51,6 +51,11 @@ torch::Tensor boxes_of(const torch::Tensor& raw, const DetectionHead& head, cons
       1);
 }
 
+// How far beyond its cell's edge a head can place a centre, in cells; half a cell is enough.
+double reach_of(const DetectionHead& head) {
+  return head.coding == BoxCoding::kUltralytics ? 0.5 : std::clamp((head.scale_xy - 1) / 2, 0.0, 0.5);
+}
+
 torch::Tensor no_loss(const torch::Tensor& like) { return torch::zeros({}, like.options()); }
 
 }  // namespace
@@ -98,7 +103,7 @@ DetectionLoss::Parts DetectionLoss::of_level(const torch::Tensor& map, const Det
   const auto rows = map.size(2), columns = map.size(3);
   const auto raw = map.view({map.size(0), anchors, 5 + head.classes, rows, columns}).to(torch::kFloat);
   const auto sizes = anchors_in_cells(head, map, height, width);
-  const auto matches = match_targets(targets, sizes, rows, columns, hyp_.anchor_t);
+  const auto matches = match_targets(targets, sizes, rows, columns, hyp_.anchor_t, reach_of(head));
   const auto objectness = raw.select(2, 4);
   auto overlap = torch::zeros(objectness.sizes(), raw.options().requires_grad(false));
   Parts parts{no_loss(raw), {}, no_loss(raw)};

@@ -4,15 +4,22 @@
 namespace sparsify::detection {
 namespace {
 
-// Whether the centre is nearer to the lower neighbour, in each direction: [n, 2]; the first cell has none.
-torch::Tensor leans_down(const torch::Tensor& centres) {
-  return centres.remainder(1).lt(0.5).logical_and(centres.gt(1));
+// Whether the lower neighbour reaches the centre, in each direction: [n, 2]; the first cell has none, and a
+// centre on the map's far edge lies in the last cell already.
+torch::Tensor reached_from_below(const torch::Tensor& centres, const torch::Tensor& grid, double reach) {
+  return centres.remainder(1).lt(reach).logical_and(centres.gt(1)).logical_and(centres.lt(grid));
+}
+
+// The same of the upper neighbour. A centre on the border between two cells is the upper one's own.
+torch::Tensor reached_from_above(const torch::Tensor& centres, const torch::Tensor& grid, double reach) {
+  const auto part = (grid - centres).remainder(1);
+  return part.lt(reach).logical_and(part.gt(0)).logical_and(centres.lt(grid - 1));
 }
 
 }  // namespace
 
 Matches match_targets(const torch::Tensor& targets, const torch::Tensor& anchors, std::int64_t rows,
-                      std::int64_t columns, double anchor_t) {
+                      std::int64_t columns, double anchor_t, double reach) {
   const auto grid = torch::tensor({columns, rows}, targets.options());
   const auto sizes = targets.narrow(1, 4, 2) * grid;
   const auto ratio = sizes.unsqueeze(0) / anchors.unsqueeze(1);
@@ -20,7 +27,7 @@ Matches match_targets(const torch::Tensor& targets, const torch::Tensor& anchors
   const auto anchor = fits.select(1, 0), object = fits.select(1, 1);
 
   const auto centres = targets.index_select(0, object).narrow(1, 2, 2) * grid;
-  const auto down = leans_down(centres), up = leans_down(grid - centres);
+  const auto down = reached_from_below(centres, grid, reach), up = reached_from_above(centres, grid, reach);
   const auto own = torch::ones({centres.size(0)}, down.options());
   const auto chosen =
       torch::stack({own, down.select(1, 0), down.select(1, 1), up.select(1, 0), up.select(1, 1)})

@@ -17,8 +17,9 @@ struct Matches {
 
 /// `targets`: [objects, 6] as in DetectionBatch; `anchors`: [anchors, 2], width and height in cells. An
 /// object is learnt by every anchor whose sides differ from its by a factor below `anchor_t`, in the cell of
-/// its centre and in the nearest one in each direction, unless that lies outside the map.
+/// its centre and in those neighbours within the map whose predictions reach that centre. `reach`: how far
+/// that is beyond a cell's edge, 0 to 0.5 cells.
 Matches match_targets(const torch::Tensor& targets, const torch::Tensor& anchors, std::int64_t rows,
-                      std::int64_t columns, double anchor_t);
+                      std::int64_t columns, double anchor_t, double reach);
 
 }  // namespace sparsify::detection

@@ -123,6 +123,19 @@ ObjectSplit make_split(const fs::path& folder, const std::vector<Annotation>& an
   return split;
 }
 
+// Of all annotations, whatever split they are in: numbers of classes must not depend on what is validated.
+std::vector<std::string> names_of_classes(const fs::path& folder) {
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder / "Annotations")) {
+    pugi::xml_document document;
+    if (entry.path().extension() != ".xml" || !document.load_file(entry.path().c_str())) continue;
+    for (const auto& object : document.child("annotation").children("object"))
+      if (object.child("difficult").text().as_int() == 0)
+        names.insert(object.child("name").text().as_string());
+  }
+  return {names.begin(), names.end()};
+}
+
 }  // namespace
 
 ReadObjects read_voc_folder(const fs::path& folder, const std::vector<std::string>& val,
@@ -131,14 +144,9 @@ ReadObjects read_voc_folder(const fs::path& folder, const std::vector<std::strin
   reading.index.keep_in(folder / "Annotations");
   const auto train = read_annotations(folder, {"train"}, set.report);
   const auto others = read_annotations(folder, val, set.report);
+  set.class_names = names_of_classes(folder);
   std::map<std::string, std::int64_t> labels;
-  for (const auto* part : {&train, &others})
-    for (const auto& annotation : *part)
-      for (const auto& object : annotation.objects) labels[object.name] = 0;
-  for (auto& [name, label] : labels) {
-    label = static_cast<std::int64_t>(set.class_names.size());
-    set.class_names.push_back(name);
-  }
+  for (const auto& name : set.class_names) labels.emplace(name, static_cast<std::int64_t>(labels.size()));
   set.train = make_split(folder, train, labels, reading, set.report);
   set.val = make_split(folder, others, labels, reading, set.report);
   return set;

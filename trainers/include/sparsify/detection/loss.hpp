@@ -19,7 +19,8 @@ struct Losses {
 
 /// The loss of the YOLO family as Ultralytics trains it: 1 - CIoU of matched boxes (Zheng et al. 2020, arXiv
 /// 1911.08287), binary cross entropy of objectness, whose target is the overlap, and of classes. Every anchor
-/// that fits an object learns it, in the object's cell and in the two nearest ones: see match_targets.
+/// that fits an object learns it, in the object's cell and in up to two neighbours, where the head's coding
+/// can reach it from there (darknet's without scale_x_y cannot).
 class DetectionLoss {
  public:
   DetectionLoss(std::vector<DetectionHead> heads, const Hyperparameters& hyp);

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// Detectors from the command line: trained, exported, run on images, and what is said of bad input.
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <nlohmann/json.hpp>
+
+#include "run_program.hpp"
+
+using Catch::Matchers::ContainsSubstring;
+using cli::Folder;
+using cli::sparsify;
+using nlohmann::json;
+
+namespace {
+
+constexpr int kSide = 64;
+
+constexpr const char* kDetector =
+    "[net]\nwidth=64\nheight=64\nchannels=3\n"
+    "[convolutional]\nbatch_normalize=1\nfilters=16\nsize=3\nstride=2\npad=1\nactivation=relu\n"
+    "[convolutional]\nbatch_normalize=1\nfilters=32\nsize=3\nstride=2\npad=1\nactivation=relu\n"
+    "[convolutional]\nbatch_normalize=1\nfilters=32\nsize=3\nstride=2\npad=1\nactivation=relu\n"
+    "[convolutional]\nbatch_normalize=1\nfilters=32\nsize=3\nstride=1\npad=1\nactivation=relu\n"
+    "[convolutional]\nfilters=14\nsize=1\nstride=1\npad=1\nactivation=linear\n"
+    "[yolo]\nmask=0,1\nanchors=26,14, 14,26\nclasses=2\nnum=2\nscale_x_y=2.0\n";
+
+constexpr const char* kRecipe =
+    "version: 1\n"
+    "num_epochs: 14\n"
+    "run: {model: tiny.cfg, data: data, epochs: eval(num_epochs), batch_size: 8, nbs: 8, lr: 0.02, augment: "
+    "none,\n"
+    "      ema_decay: 0}\n"
+    "pruning_modifiers:\n"
+    "  - MagnitudePruningModifier: {params: __ALL_PRUNABLE__, exclude: [__FIRST__, __LAST__], init_sparsity: "
+    "0.2,\n"
+    "      final_sparsity: 0.6, start_epoch: 2, end_epoch: eval(0.5 * num_epochs), update_frequency: 0.5}\n"
+    "quantization_modifiers:\n"
+    "  - QuantizationModifier: {scheme: cpu, start_epoch: eval(0.7 * num_epochs)}\n";
+
+struct Rectangle {
+  int left, top, width, height;
+};
+
+/// A 24-bit BMP, dark with a bright rectangle: red for class 0, blue for class 1.
+void write_picture(const cli::fs::path& path, const Rectangle& object, int label) {
+  const auto number = [](std::uint32_t value, int bytes) {
+    std::string text;
+    for (int i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i));
+    return text;
+  };
+  const std::uint32_t pixels = kSide * kSide * 3;
+  std::string file = "BM" + number(54 + pixels, 4) + number(0, 4) + number(54, 4) + number(40, 4) +
+                     number(kSide, 4) + number(kSide, 4) + number(1, 2) + number(24, 2) + number(0, 4) +
+                     number(pixels, 4) + number(2835, 4) + number(2835, 4) + number(0, 4) + number(0, 4);
+  for (int row = kSide - 1; row >= 0; --row)  // rows of a BMP go upwards
+    for (int column = 0; column < kSide; ++column) {
+      const bool inside = row >= object.top && row < object.top + object.height && column >= object.left &&
+                          column < object.left + object.width;
+      const char dark = static_cast<char>(40), bright = static_cast<char>(230);
+      file += {inside && label == 1 ? bright : dark, dark, inside && label == 0 ? bright : dark};
+    }
+  cli::fs::create_directories(path.parent_path());
+  cli::write(path, file);
+}
+
+std::string label_line(const Rectangle& object, int label) {
+  const auto part = [](int value) { return " " + std::to_string(value / double(kSide)); };
+  return std::to_string(label) + part(object.left + object.width / 2) + part(object.top + object.height / 2) +
+         part(object.width) + part(object.height) + "\n";
+}
+
+/// One wide red or high blue rectangle in each picture.
+void write_data(const cli::fs::path& folder) {
+  for (const auto& [part, count, seed] : {std::tuple{"train", 64, 5}, std::tuple{"val", 16, 3}})
+    for (int i = 0; i < count; ++i) {
+      const int label = i % 2, across = label == 0 ? 26 : 14, down = label == 0 ? 14 : 26;
+      const int place = i * 37 * seed;
+      const Rectangle object{place % (kSide - across), (place / 7) % (kSide - down), across, down};
+      const auto name = part + ("/" + std::to_string(i));
+      write_picture(folder / "images" / (name + ".bmp"), object, label);
+      cli::fs::create_directories(folder / "labels" / part);
+      cli::write(folder / "labels" / (name + ".txt"), label_line(object, label));
+    }
+  cli::write(folder / "data.names", "wide\nhigh\n");
+}
+
+}  // namespace
+
+TEST_CASE("a detector is pruned, quantized, exported, and finds the same in ONNX Runtime") {
+  const Folder folder;
+  write_data(folder / "data");
+  cli::write(folder / "tiny.cfg", kDetector);
+  cli::write(folder / "small.yaml", kRecipe);
+  const auto trained = sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--output", "run"});
+  INFO(trained.err << trained.out);
+  REQUIRE(trained.code == 0);
+  const auto summary = json::parse(cli::read(folder / "run" / "summary.json"));
+  INFO(summary.dump(2));
+  CHECK(summary.at("metric") == "map50");
+  CHECK(summary.at("final").get<double>() > 0.8);
+  CHECK(summary.at("agrees") == true);
+  CHECK(summary.at("sparsity").at("layers").at("model.2.conv.weight").get<double>() > 0.59);
+  CHECK(summary.at("quantized").at("layers") == 4);
+  CHECK(summary.at("quantized").at("integer_layers") == 4);
+  CHECK(summary.at("unquantized").at("model.4.conv.weight").at("rule") == "float-output");
+  CHECK_THAT(cli::read(folder / "run" / "metrics.csv"),
+             ContainsSubstring("epoch,train_loss,train_box,train_obj,train_cls,val_map50,val_map"));
+
+  const auto validated = sparsify(folder.path(), {"validate", "run/model.cpu.onnx", "--json", "v.json"});
+  INFO(validated.err << validated.out);
+  REQUIRE(validated.code == 0);
+  CHECK(json::parse(cli::read(folder / "v.json")).at("map50") ==
+        summary.at("parity").at("onnxruntime").at("final"));
+
+  const auto found = sparsify(folder.path(), {"predict", "run/model.cpu.onnx", "data/images/val", "--output",
+                                              "out", "--json", "found.json"});
+  INFO(found.err << found.out);
+  REQUIRE(found.code == 0);
+  CHECK(cli::fs::exists(folder / "out" / "0.jpg"));
+  const auto boxes = json::parse(cli::read(folder / "found.json"));
+  int right = 0;
+  for (const auto& [image, objects] : boxes.items())
+    right +=
+        !objects.empty() && objects[0].at("class") == std::stoi(cli::fs::path(image).stem().string()) % 2;
+  CHECK(boxes.size() == 16);
+  CHECK(right >= 13);
+}
+
+TEST_CASE("a detector's run goes on where it was interrupted") {
+  const Folder folder;
+  write_data(folder / "data");
+  cli::write(folder / "tiny.cfg", kDetector);
+  cli::write(folder / "small.yaml", kRecipe);
+  const std::vector<std::string> train = {"train", "--recipe", "small.yaml", "--no-export", "--output"};
+  auto whole = train, interrupted = train;
+  whole.emplace_back("whole"), interrupted.emplace_back("parts");
+  REQUIRE(sparsify(folder.path(), whole).code == 0);
+  REQUIRE(sparsify(folder.path(), interrupted, {.interrupt_after = "epoch 9/14"}).code == 130);
+  const auto resumed = sparsify(folder.path(), {"train", "--resume", "parts", "--no-export"});
+  INFO(resumed.err);
+  REQUIRE(resumed.code == 0);
+  CHECK(cli::read_tensors(folder / "whole" / "checkpoints" / "last.safetensors")
+            .at("model.model.2.conv.weight") ==
+        cli::read_tensors(folder / "parts" / "checkpoints" / "last.safetensors")
+            .at("model.model.2.conv.weight"));
+}
+
+TEST_CASE("what is wrong with a detector, its weights, its data or its images is said") {
+  const Folder folder;
+  write_data(folder / "data");
+  cli::write(folder / "tiny.cfg", kDetector);
+  cli::write(folder / "small.yaml", kRecipe);
+  const auto refused = [&](std::vector<std::string> arguments, int code, const std::string& expected) {
+    const auto outcome = sparsify(folder.path(), arguments);
+    INFO(outcome.err << outcome.out);
+    CHECK(outcome.code == code);
+    CHECK_THAT(outcome.err, ContainsSubstring(expected));
+    CHECK_FALSE(cli::fs::exists(folder / "run"));
+  };
+  const std::vector<std::string> train = {"train", "--recipe", "small.yaml", "--output", "run"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), train.begin(), train.end());
+    return more;
+  };
+  cli::write(folder / "odd.cfg", std::string(kDetector) + "[crop]\n");
+  refused(with({"--model", "odd.cfg"}), 2, "odd.cfg:");
+  refused(with({"--model", "none.cfg"}), 2, "none.cfg: no such file");
+  cli::write(folder / "short.weights", std::string(40, '\0'));
+  refused(with({"--weights", "short.weights"}), 2, "short.weights");
+  cli::write(folder / "hyp.yaml", "lr0: 0.01\nmosiac: 1\n");
+  refused(with({"--hyp", "hyp.yaml"}), 2, "did you mean 'mosaic'?");
+  refused({"predict", "--model", "tiny.cfg", "--weights", "short.weights", "none.bmp", "--output", "out"}, 2,
+          "short.weights");
+  cli::write(folder / "data" / "labels" / "train" / "3.txt", "7 0.5 0.5 0.1 0.1\n");
+  refused(train, 2, "3.txt:1");
+  cli::write(folder / "data" / "labels" / "train" / "3.txt", "1 0.5 0.5 0.1 0.1\n");
+  cli::write(folder / "data" / "images" / "train" / "5.bmp", "no picture");
+  refused(train, 2, "5.bmp");
+}
