@@ -80,8 +80,8 @@ TEST_CASE("what lies behind the horizon of a strong perspective is neither shown
   const auto view = view_of(alone(images, 0, 100), map, 100, 1);
   REQUIRE(view.objects.size() == 1);
   CHECK(view.objects[0].label == 1);
-  // Moved so that what is mapped from behind the horizon, x' below -233, comes into the view.
-  const auto behind = view_of(alone(images, 0, 100), Homography::shift(400, 0) * map, 100, 1);
+  // Moved so that what is mapped from behind the horizon, x' below -233 and negative y', comes into the view.
+  const auto behind = view_of(alone(images, 0, 100), Homography::shift(300, 200) * map, 100, 1);
   CHECK(behind.objects.empty());
   CHECK(std::all_of(behind.rgb.begin(), behind.rgb.end(), [](std::uint8_t value) { return value == 114; }));
 }

@@ -63,7 +63,8 @@ TEST_CASE("crowds are no objects; strange boxes are mended") {
   const TwoImages files;
   files.train(box(42, 1, "0, 0, 40, 20", R"(, "iscrowd": 1)") + "," +
               box(42, 1, "30, 5, 20, 5", R"(, "iscrowd": 0)") + "," + box(42, 1, "30, 5, 10, 5") + "," +
-              box(42, 17, "3, 3, 0, 5") + "," + box(42, 17, "50, 3, 5, 5"));
+              box(42, 1, "30, 5, 20, 5") + "," + box(42, 17, "3, 3, 0, 5") + "," +
+              box(42, 17, "50, 3, 5, 5"));
   const auto data = open_detection_datasets(files.path());
   REQUIRE(data.train->objects(0).size() == 1);
   CHECK(is_box(data.train->objects(0)[0], 0, 30, 5, 40, 10));
