@@ -59,6 +59,13 @@ json read_baseline(const Settings& settings, const std::string& metric) {
   return summary;
 }
 
+void use_defaults_of_kind(Settings& settings) {
+  if (is_detector(settings.model)) return use_detector_defaults(settings);
+  if (settings.hyp != "none")
+    throw InputError(place_of(settings, "hyp") + ": '" + settings.hyp + "' would be for detectors, and " +
+                     settings.model + " is none");
+}
+
 void start_new(const TrainRequest& request, TrainInputs& inputs) {
   if (request.recipe.empty())
     throw InputError(
@@ -74,7 +81,7 @@ void start_new(const TrainRequest& request, TrainInputs& inputs) {
   inputs.settings.distill_teacher = absolute_data(inputs.settings.distill_teacher);
   if (inputs.settings.epochs == 0) inputs.settings.epochs = inputs.recipe.recipe.epochs();
   if (inputs.settings.epochs == 0) inputs.settings.epochs = kDefaultEpochs;
-  if (is_detector(inputs.settings.model)) use_detector_defaults(inputs.settings);
+  use_defaults_of_kind(inputs.settings);
   inputs.directory = RunDirectory(inputs.settings.output);
   inputs.directory.check_new();
 }

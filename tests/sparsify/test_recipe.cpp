@@ -274,8 +274,10 @@ TEST_CASE("run: has a key for every setting of train, of the same kind, and it r
               {"image_size", 32},
               {"epochs", 1},
               {"batch_size", 16},
+              {"nbs", 32},
               {"optimizer", "adamw"},
               {"lr", 0.25},
+              {"lrf", 0.5},
               {"lr_schedule", "linear"},
               {"warmup_epochs", 0.5},
               {"momentum", 0.5},
@@ -308,7 +310,7 @@ TEST_CASE("run: has a key for every setting of train, of the same kind, and it r
 
   // The others name files, which are looked for.
   run["output"] = "elsewhere";
-  const std::vector<std::string> files = {"weights", "baseline", "distill_teacher"};
+  const std::vector<std::string> files = {"weights", "hyp", "baseline", "distill_teacher"};
   for (const auto& name : files) {
     auto with = run;
     with[name] = "nowhere";
