@@ -11,9 +11,10 @@ namespace sparsify {
 
 /// The options of a network by name with a file of weights, where a run can be given instead.
 inline void declare_weights_options(CommandLine& line) {
-  line.option("what", "model", "network by name", "NAME");
-  line.option("what", "weights", "its weights: .safetensors, .pt, .pth, or a checkpoint", "FILE");
-  line.option("what", "data", "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]", "D");
+  line.option("what", "model", "network by name, or a detector's .cfg or .yaml", "NAME");
+  line.option("what", "weights", "its weights: .safetensors, .pt, .pth, .weights, or a checkpoint", "FILE");
+  line.option("what", "data",
+              "image folder, CIFAR archive, generated[:train=N,val=N,seed=N], or a detector's data", "D");
   line.option("what", "image-size,imgsz",
               "side of the network's input in pixels; also --imgsz (default: usual for the data)", "N");
 }

@@ -74,6 +74,16 @@ std::string file_rows(const json& summary) {
   return rows;
 }
 
+// They lie beside the report.
+std::string pictures(const json& summary) {
+  std::string html;
+  for (const auto& [name, title] :
+       {std::pair{"labels.jpg", "Labels"}, std::pair{"predictions.jpg", "Predictions"}})
+    if (summary.at("files").contains(name))
+      html += std::string("\n<h2>") + title + "</h2>\n<img src='" + name + "' style='max-width:100%'>";
+  return html;
+}
+
 }  // namespace
 
 std::string report_html(const json& summary, const json& baseline,
@@ -90,12 +100,20 @@ std::string report_html(const json& summary, const json& baseline,
           plot(metrics,
                {{"val_top1", "validation top-1", "#2f6fd6"},
                 {"train_top1", "training top-1", "#9aa5b5"},
+                {"val_map50", "validation mAP@0.5", "#2f6fd6"},
+                {"val_map", "validation mAP@0.5:0.95", "#9aa5b5"},
                 {"sparsity", "sparsity", "#c0392b"},
                 {"quantized", "quantized (0 or 1)", "#27864a"}},
                true) +
           "\n<h2>Loss by epoch</h2>\n" +
-          plot(metrics, {{"val_loss", "validation", "#2f6fd6"}, {"train_loss", "training", "#9aa5b5"}},
+          plot(metrics,
+               {{"val_loss", "validation", "#2f6fd6"},
+                {"train_loss", "training", "#9aa5b5"},
+                {"train_box", "box", "#2f6fd6"},
+                {"train_obj", "objectness", "#c0392b"},
+                {"train_cls", "classes", "#27864a"}},
                false) +
+          pictures(summary) +
           "\n<h2>Layers</h2>\n<table><tr><th>weight</th><th>sparsity</th><th></th><th>arithmetic</th></"
           "tr>\n" +
           layer_rows(summary) + "</table>\n<h2>Files</h2>\n<table>" + file_rows(summary) + "</table>\n");

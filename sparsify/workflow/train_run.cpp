@@ -7,6 +7,7 @@
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/session.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
+#include "workflow/detection_pictures.hpp"
 #include "workflow/export_run.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/metrics_table.hpp"
@@ -192,14 +193,8 @@ class TrainRun::Impl {
     stop_if_asked();
     note("comparing with ONNX Runtime on " + std::to_string(validation.images()) + " images");
     onnx::Engine engine(path, onnx::comparison_options(parse_target(settings.target)));
-    const auto device = parse_device(settings.device);
-    auto& network = inputs_.opened.task->network();
-    network.eval();
-    const auto trained = [&](const at::Tensor& images) {
-      return trainer_->session().evaluate([&] { return network.outputs(images.to(device)); });
-    };
     const auto parity = compare(
-        validation, trained, [&](const at::Tensor& images) { return engine.run(Outputs{images}); },
+        validation, trained_forward(), [&](const at::Tensor& images) { return engine.run(Outputs{images}); },
         [&](const std::string& what, std::int64_t done, std::int64_t of) {
           stop_if_asked();
           if (events_.comparing) events_.comparing(what, done, of);
@@ -209,6 +204,25 @@ class TrainRun::Impl {
     for (const auto& complaint : complaints(parity, "ONNX Runtime")) disagree(summary, complaint);
   }
 
+  /// Of a detector: what it was to find and what it finds.
+  void draw_pictures(Summary& summary) {
+    const auto* task = dynamic_cast<const detection::DetectionTask*>(inputs_.opened.task.get());
+    if (!task) return;
+    const auto labels = inputs_.directory.path() / "labels.jpg",
+               predictions = inputs_.directory.path() / "predictions.jpg";
+    write_detection_pictures(*task, trained_forward(), labels, predictions);
+    summary.files["labels.jpg"] = labels, summary.files["predictions.jpg"] = predictions;
+  }
+
+  /// The trained network as its export computes it.
+  Forward trained_forward() {
+    auto& network = inputs_.opened.task->network();
+    network.eval();
+    return [&, device = parse_device(inputs_.settings.device)](const at::Tensor& images) {
+      return trainer_->session().evaluate([&] { return network.outputs(images.to(device)); });
+    };
+  }
+
   /// Of the validation set, as the network gets it: [1, 3, H, W].
   torch::Tensor first_image() const {
     return inputs_.opened.task->validation()->next().value().slice(0, 0, 1);
@@ -216,6 +230,7 @@ class TrainRun::Impl {
 
   json write(Summary& summary) {
     const auto& directory = inputs_.directory;
+    draw_pictures(summary);
     if (!one_shot_) summary.files["metrics.csv"] = directory.metrics();
     auto written = to_json(summary);
     write_file_atomically(directory.report(),

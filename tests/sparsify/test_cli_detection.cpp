@@ -106,6 +106,9 @@ TEST_CASE("a detector is pruned, quantized, exported, and finds the same in ONNX
   CHECK_THAT(cli::read(folder / "run" / "metrics.csv"),
              ContainsSubstring("epoch,train_loss,train_box,train_obj,train_cls,val_map50,val_map"));
 
+  CHECK(cli::fs::file_size(folder / "run" / "predictions.jpg") > 1000);
+  CHECK_THAT(cli::read(folder / "run" / "report.html"), ContainsSubstring("src='labels.jpg'"));
+
   const auto validated = sparsify(folder.path(), {"validate", "run/model.cpu.onnx", "--json", "v.json"});
   INFO(validated.err << validated.out);
   REQUIRE(validated.code == 0);

@@ -57,6 +57,10 @@ class DetectionTask : public Task {
                                                         std::int64_t workers) const override;
   std::unique_ptr<Validation> validation() const override;
 
+  const Detector& detector() const { return *detector_; }
+  const DetectionDatasets& data() const { return data_; }
+  const DetectionOptions& options() const { return options_; }
+
  private:
   std::shared_ptr<Detector> detector_;
   DetectionDatasets data_;
