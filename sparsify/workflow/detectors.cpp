@@ -26,6 +26,7 @@ namespace fs = std::filesystem;
 using detection::Detector;
 
 const trainers::Normalization kNoNormalization{{0, 0, 0}, {1, 1, 1}};
+constexpr std::size_t kMostFindings = 10;
 constexpr std::int64_t kUsualBatch = 16, kUsualSize = 640;
 
 bool is_file(const std::string& path) {
@@ -125,6 +126,14 @@ std::int64_t image_size_of(const Settings& settings, const Detector& detector) {
   return std::max(detector.image_height, detector.image_width);
 }
 
+void tell(const std::vector<detection::LabelFinding>& findings,
+          const std::function<void(const std::string&)>& note) {
+  for (std::size_t i = 0; i < std::min(findings.size(), kMostFindings); ++i)
+    note("warning: " + findings[i].where + ": " + findings[i].what);
+  if (findings.size() > kMostFindings)
+    note("warning: and " + std::to_string(findings.size() - kMostFindings) + " more about the labels");
+}
+
 class ObjectData : public DataSource {
  public:
   ObjectData(detection::DetectionDatasets set, std::vector<detection::DetectionHead> heads,
@@ -176,7 +185,7 @@ OpenedTask open_detection(const Settings& settings, bool load,
   torch::manual_seed(static_cast<std::uint64_t>(settings.seed));
   const auto detector = parse(settings.model, definition);
   const auto data = detection::open_detection_datasets(settings.data);
-  for (const auto& finding : data.findings) note("warning: " + finding.where + ": " + finding.what);
+  tell(data.findings, note);
   const auto classes = data.train->classes();
   if (load && !settings.weights.empty())
     load_start_weights(*detector, settings, classes, note);

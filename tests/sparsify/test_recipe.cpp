@@ -32,11 +32,11 @@ std::vector<std::string> shipped(const std::string& family) {
   return names;
 }
 
-void must_bind(const std::string& family, const std::string& model) {
+void must_bind(const std::string& family, const std::string& model, std::size_t recipes = 6) {
   const Folder folder;
   std::vector<std::string> check = {"recipe", "check", "--model", model};
   for (const auto& name : shipped(family)) check.push_back(name);
-  REQUIRE(check.size() == 10);
+  REQUIRE(check.size() == 4 + recipes);
   const auto checked = sparsify(folder.path(), check);
   INFO(model << "\n" << checked.err);
   CHECK(checked.code == 0);
@@ -249,6 +249,10 @@ TEST_CASE("every ready-made recipe says what to expect") {
       CHECK(row.substr(column) == "not measured here");
   }
   CHECK(recipes >= 16);
+}
+
+TEST_CASE("the recipes of detectors bind to YOLOv3, -SPP and -tiny") {
+  for (const std::string model : {"yolov3", "yolov3-spp", "yolov3-tiny"}) must_bind("yolov3", model, 2);
 }
 
 TEST_CASE("the recipes for ResNets bind to ResNet-18 and ResNet-34") {

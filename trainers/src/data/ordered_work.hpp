@@ -23,15 +23,14 @@ class OrderedWork {
   OrderedWork(std::int64_t workers, std::int64_t ahead,
               std::function<Thing(std::int64_t epoch, std::int64_t number)> make)
       : make_(std::move(make)), ahead_(ahead) {
-    for (std::int64_t i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
-  }
-  ~OrderedWork() {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
+    try {
+      for (std::int64_t i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
+    } catch (...) {  // the threads that did start are joined
+      stop();
+      throw;
     }
-    changed_.notify_all();
   }
+  ~OrderedWork() { stop(); }
   OrderedWork(const OrderedWork&) = delete;
   OrderedWork& operator=(const OrderedWork&) = delete;
 
@@ -66,6 +65,14 @@ class OrderedWork {
   }
 
  private:
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+  }
+
   struct Made {
     std::optional<Thing> thing{};
     std::exception_ptr error{};
