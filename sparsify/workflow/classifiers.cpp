@@ -5,6 +5,7 @@
 
 #include "sparsify/trainers/classification.hpp"
 #include "sparsify/trainers/weights.hpp"
+#include "workflow/image_data.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/saved_model.hpp"
 
@@ -68,9 +69,8 @@ OpenedTask open_classification(const Settings& settings, bool load,
   const auto model = build(opened.card);
   if (load && !settings.weights.empty()) load_start_weights(*model, settings, note);
   opened.task = std::make_shared<Classification>(model, data, options_from(settings));
-  opened.describe = std::to_string(data.train->size()) + " training and " + std::to_string(data.val->size()) +
-                    " validation images, " + std::to_string(data.train->classes()) + " classes, " +
-                    std::to_string(data.image_size) + " px";
+  opened.data = std::make_shared<ImageData>(data);
+  opened.describe = describe_data(data.train->size(), data.val->size(), opened.card);
   return opened;
 }
 

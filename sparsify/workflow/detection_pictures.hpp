@@ -3,14 +3,15 @@
 
 #include <filesystem>
 
-#include "sparsify/detection/detection_task.hpp"
+#include "sparsify/detection/dataset.hpp"
+#include "workflow/runnable_detector.hpp"
 
 namespace sparsify {
 
-/// Draws the first images of the validation set in two grids, with the objects that are labelled and with
-/// those that `forward` finds (scores of 0.25 and more), into two files. Throws Error when one cannot be
+/// Draws the first images of a set in two grids, with the objects that are labelled and with those that the
+/// detector finds (scores of 0.25 and more), into two files. Throws Error when one cannot be
 /// written.
-void write_detection_pictures(const detection::DetectionTask& task, const Forward& forward,
+void write_detection_pictures(const detection::DetectionDataset& images, const RunnableDetector& detector,
                               const std::filesystem::path& labels, const std::filesystem::path& predictions);
 
 }  // namespace sparsify

@@ -199,9 +199,8 @@ OpenedTask open_detection(const Settings& settings, bool load,
   opened.card.normalization = kNoNormalization;
   opened.card.class_names = data.train->class_names();
   opened.card.data = settings.data;
-  opened.describe = std::to_string(data.train->size()) + " training and " + std::to_string(data.val->size()) +
-                    " validation images, " + std::to_string(classes) + " classes, " +
-                    std::to_string(image_size) + " px";
+  opened.data = std::make_shared<ObjectData>(data, detector->heads(), image_size);
+  opened.describe = describe_data(data.train->size(), data.val->size(), opened.card);
   opened.task =
       std::make_shared<detection::DetectionTask>(detector, data, options_from(settings, image_size));
   return opened;

@@ -123,6 +123,13 @@ ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example,
   return outcome;
 }
 
+Forward open_engine(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata) {
+  const auto target = metadata.find("target");
+  const auto engine = std::make_shared<onnx::Engine>(
+      path, onnx::comparison_options(parse_target(target == metadata.end() ? "cpu" : target->second)));
+  return [engine](const at::Tensor& images) { return engine->run(Outputs{images}); };
+}
+
 at::Tensor example_input(const ModelCard& card) {
   return torch::randn({1, 3, card.image_size, card.image_size}, at::make_generator<at::CPUGeneratorImpl>(0));
 }

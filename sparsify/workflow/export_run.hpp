@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ struct ExportOutcome {
 /// Error; no file is left then. The file's metadata says how images are to be normalised.
 ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target,
                              int opset, const std::filesystem::path& path);
+
+/// An exported file in ONNX Runtime, run as its metadata's target is compared.
+Forward open_engine(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata);
 
 /// An example when no data is at hand: seeded noise of the model's input size.
 at::Tensor example_input(const ModelCard& card);

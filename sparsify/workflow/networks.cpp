@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/networks.hpp"
 
-#include "sparsify/trainers/model.hpp"
+#include "sparsify/detection/detection_task.hpp"
+#include "sparsify/trainers/classification.hpp"
 #include "workflow/classifiers.hpp"
 #include "workflow/detectors.hpp"
 
 namespace sparsify {
+
+std::string describe_data(std::int64_t train, std::int64_t val, const ModelCard& card) {
+  return std::to_string(train) + " training and " + std::to_string(val) + " validation images, " +
+         std::to_string(card.num_classes) + " classes, " + std::to_string(card.image_size) + " px";
+}
 
 OpenedTask open_task(const Settings& settings, bool load,
                      const std::function<void(const std::string&)>& note) {
@@ -24,9 +30,9 @@ std::shared_ptr<Network> build_network(const std::string& model) {
 }
 
 std::string metric_of(const std::string& model) {
-  if (is_detector(model)) return "map50";
+  if (is_detector(model)) return detection::DetectionTask::kMetric;
   model_info(model);
-  return "top1";
+  return Classification::kMetric;
 }
 
 }  // namespace sparsify

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "sparsify/trainers/task.hpp"
+#include "workflow/data_source.hpp"
 #include "workflow/model_card.hpp"
 #include "workflow/settings.hpp"
 
@@ -14,9 +15,13 @@ namespace sparsify {
 /// A network with the data it is to learn from, as a run's settings ask for.
 struct OpenedTask {
   std::shared_ptr<Task> task;
+  std::shared_ptr<const DataSource> data;
   ModelCard card;        ///< all but what it says of the recipe
   std::string describe;  ///< of the data: "12000 training and 2000 validation images, 10 classes, 32 px"
 };
+
+/// "12000 training and 2000 validation images, 10 classes, 32 px".
+std::string describe_data(std::int64_t train, std::int64_t val, const ModelCard& card);
 
 /// Opens data and builds the network from the seed; with `load`, reads its starting weights. Throws Error.
 OpenedTask open_task(const Settings& settings, bool load,

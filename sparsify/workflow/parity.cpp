@@ -3,42 +3,23 @@
 
 #include <torch/torch.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "sparsify/error.hpp"
+#include "sparsify/onnx/parity.hpp"
 #include "workflow/metric_names.hpp"
 #include "workflow/problems.hpp"
 #include "workflow/table.hpp"
 
 namespace sparsify {
-
 namespace {
 
-class Differences {
- public:
-  void add(const Outputs& trained, const Outputs& engine) {
-    if (trained.size() != engine.size())
-      throw Error("the exported model has " + std::to_string(engine.size()) + " outputs, the trained model " +
-                  std::to_string(trained.size()));
-    for (std::size_t i = 0; i < trained.size(); ++i) add(trained[i], engine[i]);
-  }
-  double largest() const { return largest_; }
-  double mean() const { return sum_ / std::max(1.0, elements_); }
-
- private:
-  void add(const at::Tensor& trained, const at::Tensor& engine) {
-    if (trained.sizes() != engine.sizes())
-      throw Error("the exported model's output has shape " + c10::str(engine.sizes()) +
-                  ", the trained model's " + c10::str(trained.sizes()));
-    const auto difference = (trained - engine).abs();
-    largest_ = std::max(largest_, difference.max().item<double>());
-    sum_ += difference.sum(at::kDouble).item<double>();
-    elements_ += static_cast<double>(difference.numel());
-  }
-
-  double largest_ = 0, sum_ = 0, elements_ = 0;
-};
+void add(onnx::OutputDifferences& differences, const Outputs& trained, const Outputs& engine) {
+  if (trained.size() != engine.size())
+    throw Error("the exported model has " + std::to_string(engine.size()) + " outputs, the trained model " +
+                std::to_string(trained.size()));
+  for (std::size_t i = 0; i < trained.size(); ++i) differences.add(engine[i], trained[i]);
+}
 
 Outputs on_cpu(Outputs outputs) {
   for (auto& output : outputs) output = output.to(at::kCPU, at::kFloat);
@@ -70,11 +51,11 @@ Parity compare(Validation& validation, const Forward& trained_forward, const For
   const torch::NoGradGuard no_grad;
   const auto trained =
       reporting(trained_forward, "trained and exported model", validation.images(), progress);
-  Differences differences;
+  onnx::OutputDifferences differences;
   Equal decisions;
   while (const auto images = validation.next()) {
     const auto expected = on_cpu(trained(*images)), found = on_cpu(engine_forward(*images));
-    differences.add(expected, found);
+    add(differences, expected, found);
     validation.add(0, expected), validation.add(1, found);
     const auto equal = validation.compare(expected, found);
     decisions.equal += equal.equal, decisions.of += equal.of;

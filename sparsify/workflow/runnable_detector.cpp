@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include "sparsify/detection/letterbox.hpp"
 #include "sparsify/onnx/inspect.hpp"
 #include "sparsify/onnx/runtime.hpp"
 #include "workflow/export_run.hpp"
@@ -23,11 +24,8 @@ RunnableDetector open_onnx(const std::filesystem::path& path) {
   opened.card = card_from(facts.metadata, path.string());
   require_detector(opened.card, path);
   opened.heads = build_detector(opened.card)->heads();
-  const auto target = facts.metadata.find("target");
-  const auto engine = std::make_shared<onnx::Engine>(
-      path, onnx::comparison_options(parse_target(target == facts.metadata.end() ? "cpu" : target->second)));
   opened.description = path.string() + " in ONNX Runtime " + onnx::Engine::version();
-  opened.forward = [engine](const torch::Tensor& images) { return engine->run(Outputs{images}); };
+  opened.forward = open_engine(path, facts.metadata);
   return opened;
 }
 
@@ -44,14 +42,12 @@ RunnableDetector open_saved(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::vector<std::vector<detection::Detection>> RunnableDetector::detect(
-    const torch::Tensor& images, const detection::NmsOptions& options) const {
+std::vector<detection::Detection> RunnableDetector::find(const trainers::Image& image,
+                                                         const detection::NmsOptions& options) const {
   const torch::NoGradGuard no_grad;
-  const auto boxes = detection::decode(forward(images), heads, images.size(2), images.size(3));
-  std::vector<std::vector<detection::Detection>> found;
-  for (std::int64_t i = 0; i < boxes.size(0); ++i)
-    found.push_back(detection::non_max_suppression(boxes[i], options));
-  return found;
+  const auto input = detection::letterboxed(image, card.image_size);
+  const auto boxes = detection::decode(forward(input.pixels), heads, card.image_size, card.image_size);
+  return detection::to_image(detection::non_max_suppression(boxes[0].cpu(), options), input.placement);
 }
 
 RunnableDetector open_detector(const std::filesystem::path& path) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sparsify/detection/boxes.hpp"
+#include "sparsify/trainers/image.hpp"
 #include "workflow/detectors.hpp"
 
 namespace sparsify {
@@ -18,9 +19,9 @@ struct RunnableDetector {
   Forward forward;
   std::vector<detection::DetectionHead> heads{};
 
-  /// What it finds in every image of a batch, best first; corners in pixels of its input.
-  std::vector<std::vector<detection::Detection>> detect(const torch::Tensor& images,
-                                                        const detection::NmsOptions& options) const;
+  /// What it finds in an image, best first.
+  std::vector<detection::Detection> find(const trainers::Image& image,
+                                         const detection::NmsOptions& options = {}) const;
 };
 
 /// Opens a run, a checkpoint, or an .onnx file exported by sparsify. Throws Error when it is no detector.

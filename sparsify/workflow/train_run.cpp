@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "sparsify/detection/detection_task.hpp"
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/session.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
@@ -181,8 +182,8 @@ class TrainRun::Impl {
     const auto path = inputs_.directory.model(settings.target);
     note("exporting " + path.string());
     const auto saved = open_saved_model(inputs_.directory.last());
-    const auto outcome = export_checked(saved, first_image(), parse_target(settings.target),
-                                        onnx::ExportOptions{}.opset, path);
+    const auto outcome = export_checked(saved, inputs_.opened.data->first_image(),
+                                        parse_target(settings.target), onnx::ExportOptions{}.opset, path);
     summary.files[path.filename().string()] = path;
     for (const auto& warning : outcome.warnings) warn(summary, warning);
     for (const auto& broken : outcome.broken) disagree(summary, broken);
@@ -210,7 +211,9 @@ class TrainRun::Impl {
     if (!task) return;
     const auto labels = inputs_.directory.path() / "labels.jpg",
                predictions = inputs_.directory.path() / "predictions.jpg";
-    write_detection_pictures(*task, trained_forward(), labels, predictions);
+    write_detection_pictures(*task->data().val,
+                             {"trained", inputs_.card(), trained_forward(), task->detector().heads()}, labels,
+                             predictions);
     summary.files["labels.jpg"] = labels, summary.files["predictions.jpg"] = predictions;
   }
 
@@ -221,11 +224,6 @@ class TrainRun::Impl {
     return [&, device = parse_device(inputs_.settings.device)](const at::Tensor& images) {
       return trainer_->session().evaluate([&] { return network.outputs(images.to(device)); });
     };
-  }
-
-  /// Of the validation set, as the network gets it: [1, 3, H, W].
-  torch::Tensor first_image() const {
-    return inputs_.opened.task->validation()->next().value().slice(0, 0, 1);
   }
 
   json write(Summary& summary) {

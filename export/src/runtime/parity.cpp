@@ -12,19 +12,13 @@ namespace sparsify::onnx {
 namespace {
 
 struct Sums {
-  std::int64_t samples = 0, decisions = 0, equal = 0, elements = 0, labelled = 0, reference_right = 0,
-               engine_right = 0;
-  double difference = 0, largest = 0;
+  std::int64_t samples = 0, decisions = 0, equal = 0, labelled = 0, reference_right = 0, engine_right = 0;
 };
 
 std::int64_t count(const at::Tensor& condition) { return condition.sum().item<std::int64_t>(); }
 
 void add(Sums& sums, const at::Tensor& actual, const at::Tensor& expected, const at::Tensor& labels) {
-  const auto difference = (actual - expected).abs();
   sums.samples += actual.size(0);
-  sums.elements += actual.numel();
-  sums.difference += difference.sum().item<double>();
-  sums.largest = std::max(sums.largest, actual.numel() ? difference.max().item<double>() : 0);
   if (actual.dim() < 2 || actual.numel() == 0) return;
   const auto chosen = actual.argmax(1), wanted = expected.argmax(1);
   sums.decisions += chosen.numel();
@@ -42,17 +36,29 @@ double share(std::int64_t part, std::int64_t all) {
 
 }  // namespace
 
+void OutputDifferences::add(const at::Tensor& engine, const at::Tensor& reference) {
+  if (engine.sizes() != reference.sizes())
+    throw Error("the engine's output has " + std::to_string(engine.numel()) + " elements in " +
+                std::to_string(engine.dim()) + " dimensions, the model's " +
+                std::to_string(reference.numel()) + " in " + std::to_string(reference.dim()));
+  if (engine.numel() == 0) return;
+  const auto difference = (engine.to(at::kCPU, at::kDouble) - reference.to(at::kCPU, at::kDouble)).abs();
+  largest_ = std::max(largest_, difference.max().item<double>());
+  sum_ += difference.sum().item<double>();
+  elements_ += static_cast<double>(difference.numel());
+}
+
+double OutputDifferences::mean() const { return sum_ / std::max(1.0, elements_); }
+
 ParityReport compare(const Forward& engine, const Forward& reference, const NextBatch& next) {
   const at::NoGradGuard no_grad;
   Sums sums;
+  OutputDifferences differences;
   at::Tensor input, labels;
   while (next(input, labels)) {
     const auto actual = engine(input).to(at::kCPU, at::kDouble),
                expected = reference(input).to(at::kCPU, at::kDouble);
-    if (actual.sizes() != expected.sizes())
-      throw Error("the engine's output has " + std::to_string(actual.numel()) + " elements in " +
-                  std::to_string(actual.dim()) + " dimensions, the model's " +
-                  std::to_string(expected.numel()) + " in " + std::to_string(expected.dim()));
+    differences.add(actual, expected);
     add(sums, actual, expected, labels);
     labels = at::Tensor();
   }
@@ -60,8 +66,8 @@ ParityReport compare(const Forward& engine, const Forward& reference, const Next
   ParityReport report;
   report.samples = sums.samples;
   report.agreement = sums.decisions ? share(sums.equal, sums.decisions) : 1;
-  report.max_difference = sums.largest;
-  report.mean_difference = sums.difference / static_cast<double>(std::max<std::int64_t>(1, sums.elements));
+  report.max_difference = differences.largest();
+  report.mean_difference = differences.mean();
   if (sums.labelled) {
     report.reference_accuracy = share(sums.reference_right, sums.labelled);
     report.engine_accuracy = share(sums.engine_right, sums.labelled);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -10,6 +9,7 @@
 
 #include "command_line.hpp"
 #include "commands/commands.hpp"
+#include "number_text.hpp"
 #include "signals.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
 #include "terminal.hpp"
@@ -52,11 +52,7 @@ Subject open_subject(const CommandLine& line) {
 
 double number(const std::string& text, const std::string& flag, double above, double up_to,
               const std::string& expected) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || !(value > above && value <= up_to))
-    throw InputError(flag + ": expected " + expected + ", got '" + text + "'");
-  return value;
+  return parse_number(text, flag, expected, [&](double value) { return value > above && value <= up_to; });
 }
 
 double fraction(const std::string& text, const std::string& flag) {

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <map>
@@ -11,14 +9,13 @@
 #include "command_line.hpp"
 #include "commands/commands.hpp"
 #include "json_output.hpp"
+#include "number_text.hpp"
 #include "signals.hpp"
 #include "sparsify/detection/draw.hpp"
 #include "sparsify/detection/labels.hpp"
-#include "sparsify/detection/letterbox.hpp"
-#include "terminal.hpp"
+#include "sparsify/trainers/image_files.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/runnable_detector.hpp"
-#include "workflow/table.hpp"
 
 namespace sparsify {
 namespace {
@@ -26,34 +23,21 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-bool is_image(const fs::path& path) {
-  auto extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(), ::tolower);
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".bmp";
-}
-
 std::vector<fs::path> images_in(const fs::path& path) {
   std::error_code ignored;
   if (!fs::is_directory(path, ignored)) {
     if (!fs::exists(path, ignored)) throw InputError(path.string() + ": no such image or folder");
     return {path};
   }
-  std::vector<fs::path> found;
-  for (const auto& file : fs::recursive_directory_iterator(path))
-    if (file.is_regular_file() && is_image(file.path())) found.push_back(file.path());
-  std::sort(found.begin(), found.end());
+  auto found = trainers::image_files_in(path);
   if (found.empty()) throw InputError(path.string() + ": no .jpg, .jpeg, .png or .bmp image in this folder");
   return found;
 }
 
 double fraction(const CommandLine& line, const std::string& name, double otherwise) {
   if (!line.given(name)) return otherwise;
-  const auto text = line.text(name);
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || !(value >= 0 && value <= 1))
-    throw InputError("--" + name + ": expected a number from 0 to 1, got '" + text + "'");
-  return value;
+  return parse_number(line.text(name), "--" + name, "a number from 0 to 1",
+                      [](double value) { return value >= 0 && value <= 1; });
 }
 
 RunnableDetector open_network(const CommandLine& line, std::vector<std::string>& images) {
@@ -148,7 +132,6 @@ int predict_command(const std::vector<std::string>& arguments) {
     for (const auto& path : images_in(operand)) paths.push_back(path);
   if (line.given("output")) fs::create_directories(line.text("output"));
   catch_stop_signals();
-  Terminal terminal;
   std::map<std::string, int> used;
   json results = json::object();
   int failed = 0;
@@ -156,10 +139,8 @@ int predict_command(const std::vector<std::string>& arguments) {
     stop_if_requested("the images after " + path.string() + " were not looked at");
     try {
       const auto image = trainers::load_image(path.string());
-      const auto input = detection::letterboxed(image, detector.card.image_size);
-      const auto found = detection::to_image(detector.detect(input.pixels, options).front(), input.placement);
+      const auto found = detector.find(image, options);
       results[path.string()] = as_json(detector, found);
-      terminal.status("");
       std::cout << path.string() << ": " << counts(detector, found) << std::endl;
       if (line.given("output"))
         detection::write_image(detection::draw_boxes(image, found, detector.card.class_names),

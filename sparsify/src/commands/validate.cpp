@@ -52,10 +52,7 @@ Subject open_onnx(const CommandLine& line, const std::string& path) {
     subject.data = std::make_shared<ImageData>(trainers::open_datasets(data_for(line, ""), options));
   }
   subject.description = path + " in ONNX Runtime " + onnx::Engine::version();
-  const auto target = facts.metadata.find("target");
-  auto engine = std::make_shared<onnx::Engine>(
-      path, onnx::comparison_options(parse_target(target == facts.metadata.end() ? "cpu" : target->second)));
-  subject.forward = [engine](const at::Tensor& images) { return engine->run(Outputs{images}); };
+  subject.forward = open_engine(path, facts.metadata);
   return subject;
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cctype>
 #include <filesystem>
 
 #include <sparsify/error.hpp>
+#include <sparsify/trainers/image_files.hpp>
 
 #include "class_tree.hpp"
 #include "sources.hpp"
@@ -66,10 +66,7 @@ ClassTree list_classes(const fs::path& folder) {
 
 bool is_image_name(const fs::path& path) {
   if (path.filename().string().starts_with('.')) return false;
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".bmp";
+  return has_image_extension(path);
 }
 
 Datasets open_image_folder(const std::string& path, const DataOptions& options) {

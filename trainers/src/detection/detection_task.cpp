@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "sparsify/error.hpp"
+#include "training/endless_images.hpp"
 
 namespace sparsify::detection {
 namespace {
@@ -15,17 +16,10 @@ std::int64_t coarsest_stride(const Detector& detector) {
   return std::llround(stride);
 }
 
-DetectionLoaderOptions letterboxed(std::int64_t image_size, std::int64_t batch_size, std::int64_t workers) {
-  DetectionLoaderOptions loading;
-  loading.image_size = image_size, loading.stride = 1;
-  loading.batch_size = batch_size, loading.workers = workers;
-  return loading;
-}
-
 DetectionLoaderOptions training(const Detector& detector, const DetectionDatasets& data,
                                 const DetectionOptions& options) {
   if (options.nominal_batch_size < 1) throw Error("nominal_batch_size: expected at least 1");
-  auto loading = letterboxed(options.image_size, options.batch_size, options.workers);
+  auto loading = in_order(options.image_size, options.batch_size, options.workers);
   loading.stride = coarsest_stride(detector);
   loading.shuffle = true;
   loading.drop_last = data.train->size() >= options.batch_size;
@@ -42,32 +36,14 @@ void check_classes(const Detector& detector, const DetectionDatasets& data) {
                   std::to_string(head.classes));
 }
 
-class LetterboxedImages : public CalibrationImages {
- public:
-  LetterboxedImages(std::shared_ptr<const DetectionDataset> images, DetectionLoaderOptions options)
-      : loader_(std::move(images), options) {
-    rewind();
-  }
-  void rewind() override { loader_.start_epoch(epoch_ = 0); }
-  torch::Tensor next() override {
-    auto batch = loader_.next();
-    if (!batch) loader_.start_epoch(++epoch_), batch = loader_.next();
-    return batch->images;
-  }
-
- private:
-  DetectionLoader loader_;
-  std::int64_t epoch_ = 0;
-};
-
 }  // namespace
 
 std::unique_ptr<CalibrationImages> calibration_images(std::shared_ptr<const DetectionDataset> images,
                                                       std::int64_t image_size, std::int64_t batch_size,
                                                       std::int64_t workers) {
-  auto loading = letterboxed(image_size, batch_size, workers);
+  auto loading = in_order(image_size, batch_size, workers);
   loading.shuffle = true;
-  return std::make_unique<LetterboxedImages>(std::move(images), loading);
+  return std::make_unique<EndlessImages<DetectionLoader>>(std::move(images), loading);
 }
 
 DetectionTask::DetectionTask(std::shared_ptr<Detector> detector, DetectionDatasets data,

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sparsify/detection/hyperparameters.hpp"
 
-#include <fstream>
 #include <functional>
 #include <map>
-#include <sstream>
 #include <vector>
 
 #include "detection/yaml_value.hpp"
 #include "sparsify/error.hpp"
 #include "sparsify/suggest.hpp"
+#include "weights/read_whole.hpp"
 
 namespace sparsify::detection {
 namespace {
@@ -75,12 +74,8 @@ bool is_left_out(const std::string& key, const YamlValue& value) {
 }  // namespace
 
 Hyperparameters load_hyperparameters(const std::filesystem::path& file) {
-  std::ifstream stream(file);
-  if (!stream) throw Error(file.string() + ": cannot be read");
-  std::ostringstream text;
-  text << stream.rdbuf();
   Hyperparameters hyp;
-  for (const auto& [name, value] : YamlValue::parse(text.str(), file.string()).entries()) {
+  for (const auto& [name, value] : YamlValue::parse(weights::read_whole(file), file.string()).entries()) {
     if (is_left_out(name, value)) continue;
     const auto key = keys().find(name);
     if (key == keys().end()) {

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <mutex>
 #include <numeric>
 
 #include "data/ordered_work.hpp"
@@ -105,7 +107,19 @@ class DetectionLoader::Impl {
     return order;
   }
 
-  std::vector<std::int64_t> order_of(std::int64_t epoch) const {
+  using Order = std::vector<std::int64_t>;
+
+  // Made once for all batches of an epoch.
+  std::shared_ptr<const Order> order_of(std::int64_t epoch) const {
+    const std::lock_guard lock(order_mutex_);
+    if (!order_ || order_epoch_ != epoch) {
+      order_ = std::make_shared<const Order>(shuffled(epoch));
+      order_epoch_ = epoch;
+    }
+    return order_;
+  }
+
+  Order shuffled(std::int64_t epoch) const {
     auto order = by_shape_;
     if (!options_.shuffle) return order;
     CounterRng rng(options_.seed, static_cast<std::uint64_t>(epoch), kOrderStream);
@@ -116,7 +130,7 @@ class DetectionLoader::Impl {
 
   std::vector<std::int64_t> indices_of(std::int64_t epoch, std::int64_t number) const {
     const auto order = order_of(epoch);
-    const auto begin = order.begin() + number * options_.batch_size;
+    const auto begin = order->begin() + number * options_.batch_size;
     const auto left = dataset_->size() - number * options_.batch_size;
     return {begin, begin + std::min(options_.batch_size, left)};
   }
@@ -197,9 +211,19 @@ class DetectionLoader::Impl {
 
   const DetectionLoaderOptions options_;
   const std::shared_ptr<const DetectionDataset> dataset_;
-  std::vector<std::int64_t> by_shape_;
+  Order by_shape_;
+  mutable std::mutex order_mutex_;
+  mutable std::shared_ptr<const Order> order_;
+  mutable std::int64_t order_epoch_ = -1;
   trainers::OrderedWork<DetectionBatch> work_;  // last, so that its threads end first
 };
+
+DetectionLoaderOptions in_order(std::int64_t image_size, std::int64_t batch_size, std::int64_t workers) {
+  DetectionLoaderOptions loading;
+  loading.image_size = image_size, loading.stride = 1;
+  loading.batch_size = batch_size, loading.workers = workers;
+  return loading;
+}
 
 DetectionLoader::DetectionLoader(std::shared_ptr<const DetectionDataset> dataset,
                                  const DetectionLoaderOptions& options)

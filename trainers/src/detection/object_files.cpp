@@ -2,7 +2,6 @@
 #include "detection/object_files.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <tuple>
 
 #include "detection/upright.hpp"
@@ -76,20 +75,6 @@ std::vector<GroundTruth> cleaned(const std::vector<GroundTruth>& objects, const 
     }
   }
   return kept;
-}
-
-std::vector<std::filesystem::path> image_files_in(const std::filesystem::path& folder) {
-  std::vector<std::filesystem::path> found;
-  for (const auto& file : std::filesystem::recursive_directory_iterator(folder)) {
-    auto extension = file.path().extension().string();
-    std::transform(extension.begin(), extension.end(), extension.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    const bool is_image =
-        extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".bmp";
-    if (is_image && file.is_regular_file()) found.push_back(file.path());
-  }
-  std::sort(found.begin(), found.end());
-  return found;
 }
 
 std::shared_ptr<const DetectionDataset> make_dataset(std::vector<std::string> class_names,

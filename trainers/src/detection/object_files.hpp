@@ -56,9 +56,6 @@ void read_sizes(std::vector<ObjectFile>& files, ImageReading& reading, LabelRepo
 std::vector<GroundTruth> cleaned(const std::vector<GroundTruth>& objects, const ImageSize& size,
                                  const std::function<std::string(std::size_t)>& where, LabelReport& report);
 
-/// Images by extension in a folder and those below it, in order.
-std::vector<std::filesystem::path> image_files_in(const std::filesystem::path& folder);
-
 std::shared_ptr<const DetectionDataset> make_dataset(std::vector<std::string> class_names,
                                                      std::vector<ObjectFile> files);
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
-#include <cctype>
 #include <optional>
 
 #include "data/parallel.hpp"
 #include "detection/object_files.hpp"
 #include "sparsify/error.hpp"
+#include "sparsify/trainers/image_files.hpp"
 
 namespace sparsify::detection {
 namespace {
@@ -32,15 +31,8 @@ Look look_at(const std::filesystem::path& image, const ImageIndex& index) {
   return look;
 }
 
-std::string lower_extension(const std::filesystem::path& file) {
-  auto extension = file.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return extension;
-}
-
 void tell_strange(const std::filesystem::path& image, const ImageHeader& header, LabelReport& report) {
-  const auto extension = lower_extension(image);
+  const auto extension = trainers::lower_extension(image);
   const bool is_called_jpeg = extension == ".jpg" || extension == ".jpeg";
   const bool is_called_png = extension == ".png";
   if (header.format == ImageFormat::kPng && !is_called_png)

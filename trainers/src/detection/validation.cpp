@@ -58,7 +58,7 @@ class DetectionPass : public Validation {
     const auto metrics = judged.precision.compute();
     return {judged.images, {{"map50", metrics.map50}, {"map", metrics.map}}};
   }
-  std::string metric() const override { return "map50"; }
+  std::string metric() const override { return DetectionTask::kMetric; }
   Equal compare(const Outputs& a, const Outputs& b) const override {
     const auto boxes_a = boxes_of(a), boxes_b = boxes_of(b);
     Equal objects;
@@ -95,10 +95,8 @@ class DetectionPass : public Validation {
 std::unique_ptr<Validation> detection_validation(std::shared_ptr<const DetectionDataset> images,
                                                  std::vector<DetectionHead> heads, std::int64_t image_size,
                                                  std::int64_t batch_size, std::int64_t workers) {
-  DetectionLoaderOptions loading;
-  loading.image_size = image_size, loading.stride = 1;
-  loading.batch_size = batch_size, loading.workers = workers;
-  return std::make_unique<DetectionPass>(std::move(images), std::move(heads), loading);
+  return std::make_unique<DetectionPass>(std::move(images), std::move(heads),
+                                         in_order(image_size, batch_size, workers));
 }
 
 }  // namespace sparsify::detection

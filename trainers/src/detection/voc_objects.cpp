@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <fstream>
+#include <initializer_list>
 #include <map>
 #include <pugixml.hpp>
 #include <sstream>
@@ -124,11 +125,21 @@ ObjectSplit make_split(const fs::path& folder, const std::vector<Annotation>& an
 }
 
 // Of all annotations, whatever split they are in: numbers of classes must not depend on what is validated.
-std::vector<std::string> names_of_classes(const fs::path& folder) {
+// Those that `read` holds are not read again.
+std::vector<std::string> names_of_classes(const fs::path& folder,
+                                          std::initializer_list<const std::vector<Annotation>*> read) {
   std::set<std::string> names;
+  std::set<fs::path> known;
+  for (const auto* annotations : read)
+    for (const auto& annotation : *annotations) {
+      known.insert(annotation.file);
+      for (const auto& object : annotation.objects) names.insert(object.name);
+    }
   for (const auto& entry : fs::directory_iterator(folder / "Annotations")) {
     pugi::xml_document document;
-    if (entry.path().extension() != ".xml" || !document.load_file(entry.path().c_str())) continue;
+    if (known.count(entry.path()) || entry.path().extension() != ".xml" ||
+        !document.load_file(entry.path().c_str()))
+      continue;
     for (const auto& object : document.child("annotation").children("object"))
       if (object.child("difficult").text().as_int() == 0)
         names.insert(object.child("name").text().as_string());
@@ -144,7 +155,7 @@ ReadObjects read_voc_folder(const fs::path& folder, const std::vector<std::strin
   reading.index.keep_in(folder / "Annotations");
   const auto train = read_annotations(folder, {"train"}, set.report);
   const auto others = read_annotations(folder, val, set.report);
-  set.class_names = names_of_classes(folder);
+  set.class_names = names_of_classes(folder, {&train, &others});
   std::map<std::string, std::int64_t> labels;
   for (const auto& name : set.class_names) labels.emplace(name, static_cast<std::int64_t>(labels.size()));
   set.train = make_split(folder, train, labels, reading, set.report);

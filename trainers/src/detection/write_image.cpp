@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stb/stb_image_write.h>
 
-#include <algorithm>
-#include <cctype>
-
 #include "sparsify/detection/draw.hpp"
 #include "sparsify/error.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
+#include "sparsify/trainers/image_files.hpp"
 
 namespace sparsify::detection {
 namespace {
@@ -15,12 +13,6 @@ constexpr int kJpegQuality = 90;
 
 void append(void* content, void* data, int size) {
   static_cast<std::string*>(content)->append(static_cast<const char*>(data), static_cast<std::size_t>(size));
-}
-
-std::string small_letters(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
-  return text;
 }
 
 std::string encoded(const trainers::Image& image, bool as_png) {
@@ -35,7 +27,7 @@ std::string encoded(const trainers::Image& image, bool as_png) {
 }  // namespace
 
 void write_image(const trainers::Image& image, const std::filesystem::path& path) {
-  const auto ending = small_letters(path.extension().string());
+  const auto ending = trainers::lower_extension(path);
   if (ending != ".png" && ending != ".jpg" && ending != ".jpeg")
     throw Error(path.string() + ": images are written to names that end in .png, .jpg or .jpeg");
   if (image.height() < 1 || image.width() < 1) throw Error(path.string() + ": the image has no pixels");

@@ -2,13 +2,14 @@
 #include <algorithm>
 #include <fstream>
 #include <set>
-#include <sstream>
 
 #include "detection/label_lines.hpp"
 #include "detection/object_files.hpp"
 #include "detection/yaml_value.hpp"
 #include "sparsify/detection/labels.hpp"
 #include "sparsify/error.hpp"
+#include "sparsify/trainers/image_files.hpp"
+#include "weights/read_whole.hpp"
 
 namespace sparsify::detection {
 namespace {
@@ -101,7 +102,7 @@ fs::path found_at(const std::string& name, const fs::path& root) {
 std::vector<fs::path> images_at(const YamlValue& value, const fs::path& root) {
   const auto path = found_at(value.text(), root);
   std::error_code ignored;
-  if (fs::is_directory(path, ignored)) return image_files_in(path);
+  if (fs::is_directory(path, ignored)) return trainers::image_files_in(path);
   if (path.extension() != ".txt" || !fs::exists(path, ignored))
     value.fail("expected a folder of images or a .txt file that lists them; there is neither at " +
                path.string());
@@ -132,19 +133,11 @@ std::vector<std::string> names_in(const YamlValue& value) {
   return names;
 }
 
-std::string whole(const fs::path& file) {
-  std::ifstream stream(file);
-  if (!stream) throw Error(file.string() + ": cannot be read");
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return text.str();
-}
-
 std::vector<fs::path> parts_called(const fs::path& folder, const std::string& name) {
   std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator(folder))
     if (entry.is_directory() && entry.path().filename().string().rfind(name, 0) == 0)
-      for (const auto& image : image_files_in(entry.path())) found.push_back(image);
+      for (const auto& image : trainers::image_files_in(entry.path())) found.push_back(image);
   std::sort(found.begin(), found.end());
   return found;
 }
@@ -165,7 +158,7 @@ fs::path names_file_in(const fs::path& folder) {
 }  // namespace
 
 ReadObjects read_yolo_yaml(const fs::path& file, ImageReading& reading) {
-  const auto root = YamlValue::parse(whole(file), file.string());
+  const auto root = YamlValue::parse(weights::read_whole(file), file.string());
   ReadObjects set;
   auto folder = file.parent_path();
   std::vector<std::pair<std::string, YamlValue>> parts;

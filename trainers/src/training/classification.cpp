@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "sparsify/error.hpp"
+#include "training/endless_images.hpp"
 
 namespace sparsify {
 namespace {
@@ -26,31 +27,6 @@ trainers::LoaderOptions training(const trainers::Datasets& data, const Classific
   return loader;
 }
 
-class LoadedImages : public CalibrationImages {
- public:
-  LoadedImages(const trainers::Datasets& set, std::int64_t batch_size, std::int64_t workers)
-      : loader_(set.train, shuffled(set, batch_size, workers)) {
-    rewind();
-  }
-  void rewind() override { loader_.start_epoch(epoch_ = 0); }
-  torch::Tensor next() override {
-    auto batch = loader_.next();
-    if (!batch) loader_.start_epoch(++epoch_), batch = loader_.next();
-    return batch->images;
-  }
-
- private:
-  static trainers::LoaderOptions shuffled(const trainers::Datasets& set, std::int64_t batch_size,
-                                          std::int64_t workers) {
-    auto loading = trainers::in_order(set, batch_size, workers);
-    loading.shuffle = true;
-    return loading;
-  }
-
-  trainers::Loader loader_;
-  std::int64_t epoch_ = 0;
-};
-
 class LabelledPass : public Validation {
  public:
   LabelledPass(const trainers::Datasets& set, std::int64_t batch_size, std::int64_t workers)
@@ -69,7 +45,7 @@ class LabelledPass : public Validation {
     sums_[which].add(outputs.front(), labels_);
   }
   Evaluation result(std::size_t which) const override { return sums_.at(which).mean(); }
-  std::string metric() const override { return "top1"; }
+  std::string metric() const override { return Classification::kMetric; }
   Equal compare(const Outputs& a, const Outputs& b) const override {
     const auto equal = a.front().cpu().argmax(1).eq(b.front().cpu().argmax(1));
     return {equal.sum().item<double>(), static_cast<double>(equal.numel())};
@@ -85,7 +61,9 @@ class LabelledPass : public Validation {
 
 std::unique_ptr<CalibrationImages> calibration_images(const trainers::Datasets& set, std::int64_t batch_size,
                                                       std::int64_t workers) {
-  return std::make_unique<LoadedImages>(set, batch_size, workers);
+  auto loading = trainers::in_order(set, batch_size, workers);
+  loading.shuffle = true;
+  return std::make_unique<EndlessImages<trainers::Loader>>(set.train, loading);
 }
 
 void EvaluationSum::add(const torch::Tensor& logits, const torch::Tensor& labels) {

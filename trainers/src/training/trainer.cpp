@@ -56,7 +56,6 @@ class Trainer::Impl {
         precision_(parse_precision(options_.precision, device_)),
         task_(std::move(task)),
         network_(task_->network()),
-        metric_(task_->validation()->metric()),
         scaler_(precision_ == Precision::kFp16 && device_.is_cuda()) {
     if (recipe.epochs() > options_.epochs)
       throw Error("epochs: the recipe needs " + std::to_string(recipe.epochs()) + ", got " +
@@ -135,7 +134,6 @@ class Trainer::Impl {
 
   Evaluation evaluate() { return evaluate_in(Precision::kFp32); }
 
-  Task& task() { return *task_; }
   Session& session() { return *session_; }
   Precision precision() const { return precision_; }
 
@@ -305,13 +303,13 @@ class Trainer::Impl {
   /// `best` holds what is deployed: the averaged weights where there are.
   void note_best(const EpochMetrics& row) {
     const bool comparable = row.sparsity == best_.sparsity && row.quantized == best_.quantized;
-    const double reached = row.val[metric_];
+    const double reached = row.val[task_->metric()];
     if (comparable && reached <= best_.metric) return;
     best_ = {reached, row.sparsity, row.quantized};
     if (options_.output.empty()) return;
     with_averaged_weights([&] {
       auto saved = checkpoint();
-      saved.metadata["val_" + metric_] = std::to_string(reached);
+      saved.metadata["val_" + task_->metric()] = std::to_string(reached);
       save_checkpoint(path("best"), saved);
     });
   }
@@ -348,7 +346,6 @@ class Trainer::Impl {
   Precision precision_;
   std::shared_ptr<Task> task_;
   Network& network_;
-  std::string metric_;
   GradientScaler scaler_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::optional<LearningRateSchedule> schedule_;
@@ -366,7 +363,6 @@ Trainer::~Trainer() = default;
 TrainResult Trainer::run() { return impl_->run(); }
 void Trainer::apply_once(const CalibrationOptions& options) { impl_->apply_once(options); }
 Evaluation Trainer::evaluate() { return impl_->evaluate(); }
-Task& Trainer::task() { return impl_->task(); }
 Session& Trainer::session() { return impl_->session(); }
 Precision Trainer::precision() const { return impl_->precision(); }
 

@@ -18,6 +18,18 @@ struct ParityReport {
   std::optional<double> reference_accuracy, engine_accuracy;  ///< top-1, 0 to 1, when labels were given
 };
 
+/// How far an engine's outputs are from those of the trained model, over any number of them.
+class OutputDifferences {
+ public:
+  /// Any device and type. Throws Error unless the shapes are equal.
+  void add(const at::Tensor& engine, const at::Tensor& reference);
+  double largest() const { return largest_; }  ///< absolute, of an element
+  double mean() const;                         ///< of absolute differences of elements
+
+ private:
+  double largest_ = 0, sum_ = 0, elements_ = 0;
+};
+
 /// Gives the next batch; `labels` (int64, [N]) may stay undefined. Returns false when there are no more.
 using NextBatch = std::function<bool(at::Tensor& input, at::Tensor& labels)>;
 /// Computes the output for an input.

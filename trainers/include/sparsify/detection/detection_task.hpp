@@ -56,10 +56,11 @@ class DetectionTask : public Task {
   std::unique_ptr<CalibrationImages> calibration_images(std::int64_t batch_size,
                                                         std::int64_t workers) const override;
   std::unique_ptr<Validation> validation() const override;
+  static constexpr const char* kMetric = "map50";
+  std::string metric() const override { return kMetric; }
 
   const Detector& detector() const { return *detector_; }
   const DetectionDatasets& data() const { return data_; }
-  const DetectionOptions& options() const { return options_; }
 
  private:
   std::shared_ptr<Detector> detector_;

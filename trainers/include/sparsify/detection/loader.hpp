@@ -37,6 +37,9 @@ struct DetectionLoaderOptions {
   std::int64_t prefetch = 4;  ///< batches made ahead
 };
 
+/// Every image once, in order, letterboxed into a square: what evaluation and calibration read.
+DetectionLoaderOptions in_order(std::int64_t image_size, std::int64_t batch_size, std::int64_t workers);
+
 /// Feeds a data set in batches. Order and augmentation depend only on (seed, epoch, index), whatever the
 /// number of workers. Not to be called from several threads.
 class DetectionLoader {

@@ -57,6 +57,8 @@ class Classification : public Task {
   std::unique_ptr<CalibrationImages> calibration_images(std::int64_t batch_size,
                                                         std::int64_t workers) const override;
   std::unique_ptr<Validation> validation() const override;
+  static constexpr const char* kMetric = "top1";
+  std::string metric() const override { return kMetric; }
 
   const trainers::Datasets& data() const { return data_; }
 

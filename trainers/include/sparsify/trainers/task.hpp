@@ -74,6 +74,8 @@ class Task {
                                                                 std::int64_t workers) const = 0;
 
   virtual std::unique_ptr<Validation> validation() const = 0;
+  /// As the validation's.
+  virtual std::string metric() const = 0;
 };
 
 }  // namespace sparsify

@@ -84,7 +84,6 @@ class Trainer {
   /// with.
   Evaluation evaluate();
 
-  Task& task();
   Session& session();
   Precision precision() const;
 
