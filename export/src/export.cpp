@@ -4,6 +4,7 @@
 #include "ir/serialize.hpp"
 #include "ir/write_file.hpp"
 #include "lower/lowering.hpp"
+#include "lower/select_boxes.hpp"
 #include "passes/graph_passes.hpp"
 #include "sparsify/error.hpp"
 
@@ -18,7 +19,8 @@ ExportReport export_graph(const Graph& graph, const TrainedQuantization* trained
   ExportReport report;
   report.path = path;
   const auto reduced = remove_dead_nodes(fold_constants(remove_dead_nodes(graph)));
-  const auto model = Lowering(reduced, trained, options, report).run();
+  auto model = Lowering(reduced, trained, options, report).run();
+  if (options.non_max_suppression) select_boxes(model, *options.non_max_suppression);
 
   auto written = options;
   written.metadata.emplace("target", name(options.target));

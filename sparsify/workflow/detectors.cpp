@@ -136,11 +136,10 @@ void tell(const std::vector<detection::LabelFinding>& findings,
 
 class ObjectData : public DataSource {
  public:
-  ObjectData(detection::DetectionDatasets set, std::vector<detection::DetectionHead> heads,
-             std::int64_t image_size)
-      : set_(std::move(set)), heads_(std::move(heads)), image_size_(image_size) {}
+  ObjectData(detection::DetectionDatasets set, detection::BoxReader reader, std::int64_t image_size)
+      : set_(std::move(set)), reader_(std::move(reader)), image_size_(image_size) {}
   std::unique_ptr<Validation> validation(std::int64_t batch_size, std::int64_t workers) const override {
-    return detection::detection_validation(set_.val, heads_, image_size_, batch_size, workers);
+    return detection::detection_validation(set_.val, reader_, image_size_, batch_size, workers);
   }
   std::unique_ptr<CalibrationImages> calibration_images(std::int64_t batch_size,
                                                         std::int64_t workers) const override {
@@ -149,7 +148,7 @@ class ObjectData : public DataSource {
 
  private:
   detection::DetectionDatasets set_;
-  std::vector<detection::DetectionHead> heads_;
+  detection::BoxReader reader_;
   std::int64_t image_size_;
 };
 
@@ -199,7 +198,9 @@ OpenedTask open_detection(const Settings& settings, bool load,
   opened.card.normalization = kNoNormalization;
   opened.card.class_names = data.train->class_names();
   opened.card.data = settings.data;
-  opened.data = std::make_shared<ObjectData>(data, detector->heads(), image_size);
+  note_anchors(opened.card, *detector);
+  opened.data = std::make_shared<ObjectData>(
+      data, detection::BoxReader{detector->heads(), detection::BoxOutput::kDecoded}, image_size);
   opened.describe = describe_data(data.train->size(), data.val->size(), opened.card);
   opened.task =
       std::make_shared<detection::DetectionTask>(detector, data, options_from(settings, image_size));
@@ -226,6 +227,7 @@ std::shared_ptr<Detector> open_detector_weights(const std::string& model, const 
   else
     load_weights(*detector, read_model_weights(weights));
   card.num_classes = classes_of(*detector);
+  note_anchors(card, *detector);
   Settings settings;
   settings.model = model, settings.image_size = image_size;
   card.image_size = image_size_of(settings, *detector);
@@ -235,12 +237,27 @@ std::shared_ptr<Detector> open_detector_weights(const std::string& model, const 
   return detector;
 }
 
+void note_anchors(ModelCard& card, const Detector& detector) {
+  card.anchors.clear();
+  for (const auto& head : detector.heads()) card.anchors.push_back(head.anchors);
+}
+
+detection::BoxReader reader_of(const ModelCard& card) {
+  detection::BoxReader reader{build_detector(card)->heads(), card.boxes};
+  if (card.anchors.empty()) return reader;  // a file of an earlier version
+  if (card.anchors.size() != reader.heads.size())
+    throw Error("the anchors of " + std::to_string(card.anchors.size()) + " heads are given, " + card.model +
+                " has " + std::to_string(reader.heads.size()));
+  for (std::size_t i = 0; i < reader.heads.size(); ++i) reader.heads[i].anchors = card.anchors[i];
+  return reader;
+}
+
 std::shared_ptr<const DataSource> open_objects_for(const ModelCard& card, const std::string& spec) {
   auto data = detection::open_detection_datasets(spec);
   if (data.val->classes() != card.num_classes)
     throw Error("data '" + spec + "' has " + std::to_string(data.val->classes()) + " classes, the detector " +
                 std::to_string(card.num_classes));
-  return std::make_shared<ObjectData>(std::move(data), build_detector(card)->heads(), card.image_size);
+  return std::make_shared<ObjectData>(std::move(data), reader_of(card), card.image_size);
 }
 
 }  // namespace sparsify

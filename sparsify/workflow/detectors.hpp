@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "sparsify/detection/box_output.hpp"
 #include "sparsify/detection/detector.hpp"
 #include "workflow/data_source.hpp"
 #include "workflow/networks.hpp"
@@ -35,6 +36,12 @@ std::shared_ptr<detection::Detector> build_detector(const std::string& model);
 std::shared_ptr<detection::Detector> open_detector_weights(const std::string& model,
                                                            const std::filesystem::path& weights,
                                                            std::int64_t image_size, ModelCard& card);
+
+/// The anchors that a detector's weights brought go into its card.
+void note_anchors(ModelCard& card, const detection::Detector& detector);
+
+/// How to read what comes of a detector, by its card.
+detection::BoxReader reader_of(const ModelCard& card);
 
 /// Opens images with objects for a detector's card; see open_data_for.
 std::shared_ptr<const DataSource> open_objects_for(const ModelCard& card, const std::string& spec);

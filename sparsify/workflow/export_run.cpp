@@ -10,6 +10,7 @@
 #include "sparsify/onnx/inspect.hpp"
 #include "sparsify/onnx/lint.hpp"
 #include "sparsify/trainers/optimizers.hpp"
+#include "workflow/detectors.hpp"
 #include "workflow/model_card.hpp"
 #include "workflow/recipe_quantization.hpp"
 #include "workflow/table.hpp"
@@ -81,22 +82,59 @@ void look_for_broken_rules(ExportOutcome& outcome) {
                              finding.message);
 }
 
+at::Tensor as_many(const at::Tensor& example, std::int64_t batch_size) {
+  return batch_size > 0 ? example.expand({batch_size, -1, -1, -1}).contiguous() : example;
+}
+
+// What follows a detector's maps in its file.
+void end_with_boxes(ModelCard& card, const ExportForm& form, Recordable& recordable,
+                    onnx::ExportOptions& options) {
+  card.boxes = form.boxes;
+  if (form.boxes == detection::BoxOutput::kRaw) return;
+  detection::BoxReader reader{reader_of(card).heads, detection::BoxOutput::kDecoded};
+  recordable.after = [reader, side = card.image_size](const Outputs& maps) {
+    return reader.from_raw(maps, side, side, {});
+  };
+  if (form.boxes == detection::BoxOutput::kNms)
+    options.non_max_suppression = {form.nms.confidence, form.nms.iou, form.nms.max_det};
+}
+
+// `count` images at a time; what lacks at the end is repeated, and its outputs are cut off.
+Outputs run_in_batches(onnx::Engine& engine, const at::Tensor& images, std::int64_t count) {
+  std::vector<Outputs> parts;
+  for (std::int64_t start = 0; start < images.size(0); start += count) {
+    const auto rows = at::arange(start, start + count).clamp_max(images.size(0) - 1);
+    parts.push_back(engine.run(Outputs{images.index_select(0, rows)}));
+  }
+  Outputs outputs;
+  for (std::size_t i = 0; i < parts.at(0).size(); ++i) {
+    std::vector<at::Tensor> pieces;
+    for (const auto& part : parts) pieces.push_back(part.at(i));
+    outputs.push_back(at::cat(pieces).narrow(0, 0, images.size(0)));
+  }
+  return outputs;
+}
+
 }  // namespace
 
 onnx::Target parse_target(const std::string& name) {
   return Quantization::scheme_of(name) == "gpu" ? onnx::Target::kGpu : onnx::Target::kCpu;
 }
 
-ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target,
-                             int opset, const std::filesystem::path& path) {
+ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, const ExportForm& form,
+                             const std::filesystem::path& path) {
   std::optional<TrainedQuantization> trained;
   if (const auto* quantization = saved.session->find<Quantization>(); quantization && quantization->active())
     trained = quantization->trained(saved.session->state());
+  Recordable recordable{*saved.model};
+  auto card = saved.card;
   onnx::ExportOptions options;
-  options.target = target;
-  options.opset = opset;
-  options.graph_name = saved.card.model;
-  options.metadata = to_metadata(saved.card);
+  options.target = form.target;
+  options.opset = form.opset;
+  options.dynamic_batch = form.batch_size == 0;
+  options.graph_name = card.model;
+  if (is_detector(card.model)) end_with_boxes(card, form, recordable, options);
+  options.metadata = to_metadata(card);
   if (trained)
     options.metadata["scheme"] = quantization_of(saved.recipe)->scheme;  // the plan knows no presets
   if (saved.requantized) options.metadata["requantized"] = "true";
@@ -105,12 +143,12 @@ ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example,
   Unless leftover(partial);
   ExportOutcome outcome;
   Recordable recordable{*saved.model};
-  outcome.report = onnx::export_model(recordable, example, options, partial, trained ? &*trained : nullptr);
+  outcome.report = onnx::export_model(recordable, as_many(example, form.batch_size), options, partial, trained ? &*trained : nullptr);
   onnx::check_model(partial);
   outcome.report.path = partial;
-  target == onnx::Target::kCpu ? compare_with_plan(outcome) : look_for_broken_rules(outcome);
+  form.target == onnx::Target::kCpu ? compare_with_plan(outcome) : look_for_broken_rules(outcome);
   look_for_two_four(saved, outcome);
-  if (target == onnx::Target::kCpu && trained && may_saturate(*trained) &&
+  if (form.target == onnx::Target::kCpu && trained && may_saturate(*trained) &&
       !onnx::default_integers_are_exact())
     outcome.warnings.push_back(
         "this CPU has no VNNI: ONNX Runtime saturates sums of products here, and accuracy suffers, unless "
@@ -123,11 +161,26 @@ ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example,
   return outcome;
 }
 
+Forward open_engine(const std::filesystem::path& path, onnx::Target target) {
+  const auto engine = std::make_shared<onnx::Engine>(path, onnx::comparison_options(target));
+  return [engine](const at::Tensor& images) {
+    const auto count = engine->batch_size();
+    return count < 0 || count == images.size(0) ? engine->run(Outputs{images})
+                                                : run_in_batches(*engine, images, count);
+  };
+}
+
 Forward open_engine(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata) {
   const auto target = metadata.find("target");
-  const auto engine = std::make_shared<onnx::Engine>(
-      path, onnx::comparison_options(parse_target(target == metadata.end() ? "cpu" : target->second)));
-  return [engine](const at::Tensor& images) { return engine->run(Outputs{images}); };
+  return open_engine(path, parse_target(target == metadata.end() ? "cpu" : target->second));
+}
+
+Forward as_exported(const ModelCard& card, Forward forward, const ExportForm& form) {
+  if (!is_detector(card.model) || form.boxes == detection::BoxOutput::kRaw) return forward;
+  const detection::BoxReader reader{reader_of(card).heads, form.boxes};
+  return [=](const at::Tensor& images) {
+    return reader.from_raw(forward(images), images.size(2), images.size(3), form.nms);
+  };
 }
 
 at::Tensor example_input(const ModelCard& card) {

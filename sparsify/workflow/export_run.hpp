@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "sparsify/detection/box_output.hpp"
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/onnx/export.hpp"
 #include "sparsify/onnx/runtime.hpp"
@@ -17,6 +18,16 @@ namespace sparsify {
 
 /// The target of a scheme's name: "cpu", "cpu-legacy", "deepsparse" or "gpu"; throws Error for anything else.
 onnx::Target parse_target(const std::string& name);
+
+/// How a file is to be.
+struct ExportForm {
+  onnx::Target target = onnx::Target::kCpu;
+  int opset = onnx::ExportOptions{}.opset;
+  std::int64_t batch_size = 0;  ///< images that a run takes; 0: any number
+  /// Of a detector. Of what non-maximum suppression does, `multi_label` and `max_nms` are not for files.
+  detection::BoxOutput boxes = detection::BoxOutput::kDecoded;
+  detection::NmsOptions nms{};
+};
 
 /// What became of an export.
 struct ExportOutcome {
@@ -31,11 +42,17 @@ struct ExportOutcome {
 /// ONNX checker, and looks whether ONNX Runtime computes just the planned layers in integers (cpu), whether
 /// TensorRT's rules are kept (gpu), and whether 2:4 patterns are still there. `example`: [1, 3, H, W]. Throws
 /// Error; no file is left then. The file's metadata says how images are to be normalised.
-ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, onnx::Target target,
-                             int opset, const std::filesystem::path& path);
+ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example, const ExportForm& form,
+                             const std::filesystem::path& path);
 
-/// An exported file in ONNX Runtime, run as its metadata's target is compared.
+/// An exported file in ONNX Runtime, run as its target is compared; any number of images, whatever number the
+/// file takes.
+Forward open_engine(const std::filesystem::path& path, onnx::Target target);
+/// The same for the target that the file's metadata names.
 Forward open_engine(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata);
+
+/// What `forward` of a trained network gives, as a file of this form has it.
+Forward as_exported(const ModelCard& card, Forward forward, const ExportForm& form);
 
 /// An example when no data is at hand: seeded noise of the model's input size.
 at::Tensor example_input(const ModelCard& card);

@@ -47,7 +47,10 @@ LayerParity measure_layer_parity(const SavedModel& saved, const DataSource& data
   const auto target = parse_target(trained.plan.scheme);
   const onnx::TemporaryFolder folder;
   const auto file = folder / "model.onnx";
-  const auto outcome = export_checked(saved, data.first_image(), target, onnx::ExportOptions{}.opset, file);
+  ExportForm form;
+  form.target = target;
+  form.boxes = saved.card.boxes;  // as the data judges them
+  const auto outcome = export_checked(saved, data.first_image(), form, file);
   const auto options = onnx::comparison_options(target);
   const Forward forward = [&](const at::Tensor& input) { return saved.forward(input); };
 
@@ -64,10 +67,8 @@ LayerParity measure_layer_parity(const SavedModel& saved, const DataSource& data
       onnx::steps_of_trained(*quantization, trained,
                              [&](const at::Tensor& input) { return reported(input).front(); }),
       first_images(*pass, images));
-  onnx::Engine engine(file, options);
   const auto validation = data.validation(batch_size, workers);
-  parity.whole = compare(
-      *validation, forward, [&](const at::Tensor& input) { return engine.run(Outputs{input}); }, progress);
+  parity.whole = compare(*validation, forward, open_engine(file, target), progress);
   return parity;
 }
 

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "sparsify/detection/box_output.hpp"
 #include "sparsify/load_recipe.hpp"
 #include "sparsify/trainers/transforms.hpp"
 #include "sparsify/trainers/weights.hpp"
@@ -19,6 +21,9 @@ struct ModelCard {
   std::int64_t num_classes = 0, image_size = 0;
   trainers::Normalization normalization{};
   std::vector<std::string> class_names{};  ///< empty in files of earlier versions
+  /// Of a detector: what it gives, and the anchors of every head where weights brought their own.
+  detection::BoxOutput boxes = detection::BoxOutput::kRaw;
+  std::vector<std::vector<std::pair<double, double>>> anchors{};
   std::string data;
   std::string recipe_name, recipe_text;
   RecipeArguments recipe_arguments{};

@@ -15,7 +15,7 @@ namespace sparsify {
 /// A network with the data it is to learn from, as a run's settings ask for.
 struct OpenedTask {
   std::shared_ptr<Task> task;
-  std::shared_ptr<const DataSource> data;
+  std::shared_ptr<const DataSource> data;  ///< judges what an exported file gives
   ModelCard card;        ///< all but what it says of the recipe
   std::string describe;  ///< of the data: "12000 training and 2000 validation images, 10 classes, 32 px"
 };
@@ -32,6 +32,9 @@ std::shared_ptr<Network> build_network(const ModelCard& card);
 
 /// The same by name, or by the file of a detector, with as many classes as is usual for it.
 std::shared_ptr<Network> build_network(const std::string& model);
+
+/// Adds what only the network's weights say.
+void complete(ModelCard& card, const Network& network);
 
 /// The figure that a network of this name is judged by. Throws Error for a name that no network has.
 std::string metric_of(const std::string& model);

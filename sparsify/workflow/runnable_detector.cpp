@@ -23,7 +23,7 @@ RunnableDetector open_onnx(const std::filesystem::path& path) {
   RunnableDetector opened;
   opened.card = card_from(facts.metadata, path.string());
   require_detector(opened.card, path);
-  opened.heads = build_detector(opened.card)->heads();
+  opened.reader = reader_of(opened.card);
   opened.description = path.string() + " in ONNX Runtime " + onnx::Engine::version();
   opened.forward = open_engine(path, facts.metadata);
   return opened;
@@ -35,7 +35,7 @@ RunnableDetector open_saved(const std::filesystem::path& path) {
   RunnableDetector opened;
   opened.description = saved->card.model + " of " + saved->checkpoint.string();
   opened.card = saved->card;
-  opened.heads = dynamic_cast<detection::Detector&>(*saved->model).heads();
+  opened.reader = reader_of(saved->card);
   opened.forward = [saved](const torch::Tensor& images) { return saved->forward(images); };
   return opened;
 }
@@ -46,8 +46,8 @@ std::vector<detection::Detection> RunnableDetector::find(const trainers::Image& 
                                                          const detection::NmsOptions& options) const {
   const torch::NoGradGuard no_grad;
   const auto input = detection::letterboxed(image, card.image_size);
-  const auto boxes = detection::decode(forward(input.pixels), heads, card.image_size, card.image_size);
-  return detection::to_image(detection::non_max_suppression(boxes[0].cpu(), options), input.placement);
+  const auto found = reader.objects(forward(input.pixels), card.image_size, card.image_size, options);
+  return detection::to_image(found.at(0), input.placement);
 }
 
 RunnableDetector open_detector(const std::filesystem::path& path) {
@@ -59,7 +59,7 @@ RunnableDetector open_detector(const std::string& model, const std::filesystem::
   RunnableDetector opened;
   const auto detector = open_detector_weights(model, weights, image_size, opened.card);
   opened.description = model + " with " + weights.string();
-  opened.heads = detector->heads();
+  opened.reader = {detector->heads()};
   opened.forward = [detector](const torch::Tensor& images) { return detector->forward(images); };
   return opened;
 }

@@ -12,14 +12,15 @@
 
 namespace sparsify {
 
-/// A detector that can be run, wherever it comes from: images [N, 3, H, W] to raw maps.
+/// A detector that can be run, wherever it comes from, and how to read what it gives.
 struct RunnableDetector {
   std::string description;
   ModelCard card;
   Forward forward;
-  std::vector<detection::DetectionHead> heads{};
+  detection::BoxReader reader{};
 
-  /// What it finds in an image, best first.
+  /// What it finds in an image, best first. A file with non-maximum suppression inside finds no more
+  /// than its own options let it.
   std::vector<detection::Detection> find(const trainers::Image& image,
                                          const detection::NmsOptions& options = {}) const;
 };

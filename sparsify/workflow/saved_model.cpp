@@ -47,6 +47,7 @@ SavedModel open_saved_model(const fs::path& run_or_checkpoint) {
       parse_recipe(saved.card.recipe_text, where + " (recipe)", saved.card.recipe_arguments).recipe;
   saved.model = build_network(saved.card);
   load_weights(*saved.model, deployed(checkpoint));
+  complete(saved.card, *saved.model);
   use_channels_last(*saved.model);
   saved.model->eval();
   saved.optimizer = make_optimizer(*saved.model, {});

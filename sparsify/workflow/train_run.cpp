@@ -163,7 +163,7 @@ class TrainRun::Impl {
     const auto* quantization = trainer_->session().find<Quantization>();
     summary.facts =
         measure(trainer_->session().state().parameters, quantization ? &quantization->plan() : nullptr);
-    const auto validation = inputs_.opened.task->validation();
+    const auto validation = inputs_.opened.data->validation(settings.batch_size, settings.workers);
     summary.metric = validation->metric();
     if (export_model_) {
       export_and_compare(summary, *validation);
@@ -182,8 +182,9 @@ class TrainRun::Impl {
     const auto path = inputs_.directory.model(settings.target);
     note("exporting " + path.string());
     const auto saved = open_saved_model(inputs_.directory.last());
-    const auto outcome = export_checked(saved, inputs_.opened.data->first_image(),
-                                        parse_target(settings.target), onnx::ExportOptions{}.opset, path);
+    ExportForm form;
+    form.target = parse_target(settings.target);
+    const auto outcome = export_checked(saved, inputs_.opened.data->first_image(), form, path);
     summary.files[path.filename().string()] = path;
     for (const auto& warning : outcome.warnings) warn(summary, warning);
     for (const auto& broken : outcome.broken) disagree(summary, broken);
@@ -193,9 +194,8 @@ class TrainRun::Impl {
            std::to_string(outcome.report.quantized_layers) + " quantized layers in integers");
     stop_if_asked();
     note("comparing with ONNX Runtime on " + std::to_string(validation.images()) + " images");
-    onnx::Engine engine(path, onnx::comparison_options(parse_target(settings.target)));
     const auto parity = compare(
-        validation, trained_forward(), [&](const at::Tensor& images) { return engine.run(Outputs{images}); },
+        validation, as_exported(saved.card, trained_forward(), form), open_engine(path, form.target),
         [&](const std::string& what, std::int64_t done, std::int64_t of) {
           stop_if_asked();
           if (events_.comparing) events_.comparing(what, done, of);
@@ -212,7 +212,7 @@ class TrainRun::Impl {
     const auto labels = inputs_.directory.path() / "labels.jpg",
                predictions = inputs_.directory.path() / "predictions.jpg";
     write_detection_pictures(*task->data().val,
-                             {"trained", inputs_.card(), trained_forward(), task->detector().heads()}, labels,
+                             {"trained", inputs_.card(), trained_forward(), {task->detector().heads()}}, labels,
                              predictions);
     summary.files["labels.jpg"] = labels, summary.files["predictions.jpg"] = predictions;
   }

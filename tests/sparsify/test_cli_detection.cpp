@@ -127,6 +127,22 @@ TEST_CASE("a detector is pruned, quantized, exported, and finds the same in ONNX
         !objects.empty() && objects[0].at("class") == std::stoi(cli::fs::path(image).stem().string()) % 2;
   CHECK(boxes.size() == 16);
   CHECK(right >= 13);
+
+  for (const auto* form : {"raw", "nms"}) {
+    const auto file = form + std::string(".onnx");
+    const auto exported = sparsify(folder.path(), {"export", "run", "--boxes", form, "--batch-size", "5", "--output",
+                                                   file, "--json", "e.json"});
+    INFO(exported.err << exported.out);
+    CHECK(exported.code == 0);
+    CHECK(json::parse(cli::read(folder / "e.json")).at("parity").at("onnxruntime").at("agreement") == 1);
+    const auto again = sparsify(folder.path(), {"predict", file, "data/images/val", "--json", "again.json"});
+    INFO(again.err << again.out);
+    CHECK(again.code == 0);
+    const auto decoded =
+        sparsify(folder.path(), {"predict", "run/model.cpu.onnx", "data/images/val", "--json", "decoded.json"});
+    CHECK(decoded.code == 0);
+    CHECK(cli::read(folder / "again.json") == cli::read(folder / "decoded.json"));
+  }
 }
 
 TEST_CASE("a detector's run goes on where it was interrupted") {
@@ -172,6 +188,7 @@ TEST_CASE("what is wrong with a detector, its weights, its data or its images is
   refused(with({"--weights", "short.weights"}), 2, "short.weights");
   cli::write(folder / "hyp.yaml", "lr0: 0.01\nmosiac: 1\n");
   refused(with({"--hyp", "hyp.yaml"}), 2, "did you mean 'mosaic'?");
+  refused({"export", "run.safetensors", "--boxes", "nms", "--output", "x.onnx"}, 2, "run.safetensors");
   refused({"predict", "--model", "tiny.cfg", "--weights", "short.weights", "none.bmp", "--output", "out"}, 2,
           "short.weights");
   cli::write(folder / "data" / "labels" / "train" / "3.txt", "7 0.5 0.5 0.1 0.1\n");

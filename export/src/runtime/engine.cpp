@@ -61,6 +61,7 @@ struct Engine::State {
   Ort::Session session{nullptr};
   std::vector<std::string> inputs, outputs;
   std::vector<const char*> input_names, output_names;
+  std::int64_t batch_size = -1;
 };
 
 Engine::Engine(const std::filesystem::path& path, const EngineOptions& options)
@@ -79,6 +80,9 @@ Engine::Engine(const std::filesystem::path& path, const EngineOptions& options)
       state_->inputs.push_back(state_->session.GetInputNameAllocated(i, allocator).get());
     for (std::size_t i = 0; i < state_->session.GetOutputCount(); ++i)
       state_->outputs.push_back(state_->session.GetOutputNameAllocated(i, allocator).get());
+    const auto type = state_->session.GetInputTypeInfo(0);
+    const auto shape = type.GetTensorTypeAndShapeInfo().GetShape();
+    if (!shape.empty()) state_->batch_size = shape.front();
   } catch (const Ort::Exception& error) {
     throw Error(state_->path + ": ONNX Runtime cannot load it: " + error.what());
   }
@@ -120,6 +124,7 @@ std::vector<at::Tensor> Engine::run(const std::vector<at::Tensor>& inputs) {
 
 const std::vector<std::string>& Engine::input_names() const { return state_->inputs; }
 const std::vector<std::string>& Engine::output_names() const { return state_->outputs; }
+std::int64_t Engine::batch_size() const { return state_->batch_size; }
 std::string Engine::version() { return Ort::GetVersionString(); }
 
 bool default_integers_are_exact() {

@@ -9,7 +9,9 @@
 #include "commands/commands.hpp"
 #include "image_progress.hpp"
 #include "json_output.hpp"
+#include "nms_options.hpp"
 #include "sparsify/modifiers/quantization.hpp"
+#include "workflow/detectors.hpp"
 #include "workflow/export_run.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/recipe_quantization.hpp"
@@ -24,7 +26,7 @@ constexpr std::int64_t kBatch = 128, kWorkers = 2;
 
 struct Inputs {
   SavedModel saved;
-  onnx::Target target = onnx::Target::kCpu;
+  ExportForm form{};
   std::shared_ptr<const DataSource> data{};  ///< null: it is not there, and nothing needs it
 };
 
@@ -41,6 +43,22 @@ std::shared_ptr<const DataSource> find_data(const CommandLine& line, const Saved
   }
 }
 
+void read_form(const CommandLine& line, Inputs& inputs) {
+  auto& form = inputs.form;
+  form.opset = static_cast<int>(line.integer("opset", form.opset, 13, 17));
+  form.batch_size = line.integer("batch-size", 0, 1, 1 << 16);
+  const bool detector = is_detector(inputs.saved.card.model);
+  if (line.given("boxes")) {
+    if (!detector) throw InputError("--boxes: " + inputs.saved.card.model + " is no detector");
+    form.boxes = detection::parse_box_output(line.text("boxes"));
+  }
+  for (const std::string option : {"conf", "iou", "max-det"})
+    if (line.given(option) && form.boxes != detection::BoxOutput::kNms)
+      throw InputError("--" + option + ": only with --boxes nms");
+  read_nms_options(line, form.nms);
+  if (detector) inputs.saved.card.boxes = form.boxes;  // the data judges what the file gives
+}
+
 Inputs open_inputs(const CommandLine& line) {
   if (!line.given("output")) throw InputError("no file is given: use --output FILE.onnx");
   check_output_path(line.text("output"), "--output");
@@ -50,9 +68,9 @@ Inputs open_inputs(const CommandLine& line) {
       throw InputError("--" + option + ": without --requantize the model keeps its quantizers");
   Inputs inputs{open_saved_model(line.operand("run directory or checkpoint"))};
   const auto scheme = quantization_scheme(inputs.saved.recipe);
-  inputs.target =
+  inputs.form.target =
       as_input([&] { return parse_target(line.text("target", scheme.empty() ? "cpu" : scheme)); });
-  const auto target = onnx::name(inputs.target);
+  const auto target = onnx::name(inputs.form.target);
   if (!scheme.empty() && scheme != target && !line.given("requantize"))
     throw InputError(
         "--target " + target + ": this model was quantized for " + scheme + " engines, whose quantizers " +
@@ -62,17 +80,18 @@ Inputs open_inputs(const CommandLine& line) {
   if (line.given("requantize") && scheme == target && !line.given("scheme"))
     throw InputError("--requantize: the model is quantized for " + scheme +
                      " already; leave the option out to keep its quantizers");
-  if (parse_target(line.text("scheme", target)) != inputs.target)
+  if (parse_target(line.text("scheme", target)) != inputs.form.target)
     throw InputError("--scheme " + line.text("scheme") + ": is not for target " + target);
   if (parse_observer(line.text("observer", "minmax")) == Observer::kLsq)
     throw InputError("--observer lsq: learns by gradient, in training; expected another");
+  read_form(line, inputs);
   inputs.data = find_data(line, inputs.saved);
   return inputs;
 }
 
 void requantize(Inputs& inputs, const CommandLine& line, const CalibrationOptions& calibration) {
   std::vector<std::string> notes;
-  const auto scheme = line.text("scheme", line.text("target", onnx::name(inputs.target)));
+  const auto scheme = line.text("scheme", line.text("target", onnx::name(inputs.form.target)));
   const auto options = requantization(inputs.saved.recipe, scheme, line.text("observer", "minmax"), notes);
   for (const auto& note : requantize(inputs.saved, options, *inputs.data, calibration)) notes.push_back(note);
   for (const auto& note : notes) std::cerr << note << std::endl;
@@ -132,6 +151,12 @@ int export_command(const std::vector<std::string>& arguments) {
               "quantized for, else cpu)",
               "cpu|gpu");
   line.option("export", "opset", "13 to 17 (default: 17)", "N");
+  line.option("export", "batch-size", "images that a run of the file takes (default: any number)", "N");
+  line.option("detectors", "boxes",
+              "what the file gives: raw maps of the heads, decoded boxes [N, boxes, 5 + classes], or nms: [N, "
+              "max-det, 6], the\nboxes that non-maximum suppression leaves (default: decoded)",
+              "raw|decoded|nms");
+  declare_nms_options(line, "detectors", "with --boxes nms: ");
   line.flag(
       "export", "requantize",
       "quantize after training, or anew for another target, the layers that the recipe quantizes: calibrated "
@@ -144,7 +169,6 @@ int export_command(const std::vector<std::string>& arguments) {
   line.option("comparison", "data", "validation data (default: what the model was trained on)", "D");
   line.option("comparison", "json", "also write the results to this file", "FILE");
   if (!line.parse(arguments)) return 0;
-  const auto opset = static_cast<int>(line.integer("opset", 17, 13, 17));
   const auto calibrating = read_calibration(line, "requantize");
   auto inputs = as_input([&] { return open_inputs(line); });
   catch_stop_signals();
@@ -154,19 +178,19 @@ int export_command(const std::vector<std::string>& arguments) {
   const auto unfinished = why_unfinished(saved);
   if (!unfinished.empty()) std::cerr << "warning: " << unfinished << std::endl;
   const auto example = inputs.data ? inputs.data->first_image() : example_input(saved.card);
-  const auto outcome = export_checked(saved, example, inputs.target, opset, line.text("output"));
-  auto results = report(outcome, inputs.target);
+  const auto outcome = export_checked(saved, example, inputs.form, line.text("output"));
+  auto results = report(outcome, inputs.form.target);
   if (!unfinished.empty()) results["warnings"].push_back(unfinished);
   results["requantized"] = saved.requantized;
   auto disagreements = outcome.broken;
   if (inputs.data) {
     Terminal terminal;
     Progress progress(terminal);
-    onnx::Engine engine(outcome.report.path, onnx::comparison_options(inputs.target));
     const auto validation = inputs.data->validation(kBatch, kWorkers);
     const auto parity = compare(
-        *validation, [&](const at::Tensor& images) { return saved.forward(images); },
-        [&](const at::Tensor& images) { return engine.run(Outputs{images}); },
+        *validation,
+        as_exported(saved.card, [&](const at::Tensor& images) { return saved.forward(images); }, inputs.form),
+        open_engine(outcome.report.path, inputs.form.target),
         show_images(progress, outcome.report.path.string() + " is written, but was not compared to the end"));
     std::cout << label_of(parity.metric) << " in ONNX Runtime " << format_percent(parity.engine_metric())
               << ", of the " << (saved.requantized ? "requantized" : "trained") << " model "

@@ -9,7 +9,7 @@
 #include "command_line.hpp"
 #include "commands/commands.hpp"
 #include "json_output.hpp"
-#include "number_text.hpp"
+#include "nms_options.hpp"
 #include "signals.hpp"
 #include "sparsify/detection/draw.hpp"
 #include "sparsify/detection/labels.hpp"
@@ -32,12 +32,6 @@ std::vector<fs::path> images_in(const fs::path& path) {
   auto found = trainers::image_files_in(path);
   if (found.empty()) throw InputError(path.string() + ": no .jpg, .jpeg, .png or .bmp image in this folder");
   return found;
-}
-
-double fraction(const CommandLine& line, const std::string& name, double otherwise) {
-  if (!line.given(name)) return otherwise;
-  return parse_number(line.text(name), "--" + name, "a number from 0 to 1",
-                      [](double value) { return value >= 0 && value <= 1; });
 }
 
 RunnableDetector open_network(const CommandLine& line, std::vector<std::string>& images) {
@@ -111,9 +105,7 @@ int predict_command(const std::vector<std::string>& arguments) {
   line.option("network", "weights", "darknet's .weights, .safetensors, .pt", "W");
   line.option("network", "image-size,imgsz", "with --model: side of the input in pixels", "N");
   line.option("network", "names", "names of the classes, one a line", "FILE");
-  line.option("boxes", "conf", "smallest score (default: 0.25)", "X");
-  line.option("boxes", "iou", "boxes of a class that overlap more are one object (default: 0.45)", "X");
-  line.option("boxes", "max-det", "boxes in an image at most (default: 300)", "N");
+  declare_nms_options(line, "boxes");
   line.option("results", "output", "folder for the pictures with boxes", "FOLDER");
   line.option("results", "json", "also write the boxes to this file, in pixels of the images", "FILE");
   if (!line.parse(arguments)) return 0;
@@ -122,9 +114,7 @@ int predict_command(const std::vector<std::string>& arguments) {
         "no place for the results is given: use --output FOLDER for pictures, --json FILE for boxes");
   check_output_path(line.text("json"), "--json");
   detection::NmsOptions options;
-  options.confidence = fraction(line, "conf", options.confidence);
-  options.iou = fraction(line, "iou", options.iou);
-  options.max_det = line.integer("max-det", options.max_det, 1, 100000);
+  read_nms_options(line, options);
   std::vector<std::string> operands;
   const auto detector = as_input([&] { return open_network(line, operands); });
   std::vector<fs::path> paths;

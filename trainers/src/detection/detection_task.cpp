@@ -86,7 +86,7 @@ std::unique_ptr<CalibrationImages> DetectionTask::calibration_images(std::int64_
 }
 
 std::unique_ptr<Validation> DetectionTask::validation() const {
-  return detection_validation(data_.val, detector_->heads(), options_.image_size, options_.batch_size,
+  return detection_validation(data_.val, {detector_->heads()}, options_.image_size, options_.batch_size,
                               options_.workers);
 }
 

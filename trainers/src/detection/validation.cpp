@@ -31,9 +31,9 @@ std::int64_t found_in_both(const std::vector<Detection>& a, std::vector<Detectio
 
 class DetectionPass : public Validation {
  public:
-  DetectionPass(std::shared_ptr<const DetectionDataset> images, std::vector<DetectionHead> heads,
+  DetectionPass(std::shared_ptr<const DetectionDataset> images, BoxReader reader,
                 const DetectionLoaderOptions& loading)
-      : images_(std::move(images)), heads_(std::move(heads)), loader_(images_, loading) {
+      : images_(std::move(images)), reader_(std::move(reader)), loader_(images_, loading) {
     loader_.start_epoch(0);
   }
   std::int64_t images() const override { return images_->size(); }
@@ -46,10 +46,9 @@ class DetectionPass : public Validation {
   void add(std::size_t which, const Outputs& outputs) override {
     if (judged_.size() <= which) judged_.resize(which + 1);
     auto& judged = judged_[which];
-    const auto boxes = boxes_of(outputs);
+    const auto found = objects(outputs, kMeasured);
     for (std::size_t i = 0; i < batch_.indices.size(); ++i) {
-      const auto found = non_max_suppression(boxes[static_cast<std::int64_t>(i)], kMeasured);
-      judged.precision.add(to_image(found, batch_.placements[i]), images_->objects(batch_.indices[i]));
+      judged.precision.add(to_image(found.at(i), batch_.placements[i]), images_->objects(batch_.indices[i]));
       ++judged.images;
     }
   }
@@ -60,15 +59,13 @@ class DetectionPass : public Validation {
   }
   std::string metric() const override { return DetectionTask::kMetric; }
   Equal compare(const Outputs& a, const Outputs& b) const override {
-    const auto boxes_a = boxes_of(a), boxes_b = boxes_of(b);
-    Equal objects;
-    for (std::int64_t i = 0; i < boxes_a.size(0); ++i) {
-      const auto found_a = non_max_suppression(boxes_a[i], kShown),
-                 found_b = non_max_suppression(boxes_b[i], kShown);
-      objects.equal += 2 * static_cast<double>(found_in_both(found_a, found_b));
-      objects.of += static_cast<double>(found_a.size() + found_b.size());
+    const auto found_a = objects(a, kShown), found_b = objects(b, kShown);
+    Equal equal;
+    for (std::size_t i = 0; i < found_a.size(); ++i) {
+      equal.equal += 2 * static_cast<double>(found_in_both(found_a[i], found_b.at(i)));
+      equal.of += static_cast<double>(found_a[i].size() + found_b[i].size());
     }
-    return objects;
+    return equal;
   }
 
  private:
@@ -77,14 +74,12 @@ class DetectionPass : public Validation {
     AveragePrecision precision{Interpolation::kCoco, kMeasured.max_det};
   };
 
-  torch::Tensor boxes_of(const Outputs& outputs) const {
-    Maps maps;
-    for (const auto& map : outputs) maps.push_back(map.to(torch::kCPU, torch::kFloat));
-    return decode(maps, heads_, batch_.images.size(2), batch_.images.size(3));
+  std::vector<std::vector<Detection>> objects(const Outputs& outputs, const NmsOptions& options) const {
+    return reader_.objects(outputs, batch_.images.size(2), batch_.images.size(3), options);
   }
 
   std::shared_ptr<const DetectionDataset> images_;
-  std::vector<DetectionHead> heads_;
+  BoxReader reader_;
   DetectionLoader loader_;
   DetectionBatch batch_;
   std::vector<Judged> judged_;
@@ -93,9 +88,9 @@ class DetectionPass : public Validation {
 }  // namespace
 
 std::unique_ptr<Validation> detection_validation(std::shared_ptr<const DetectionDataset> images,
-                                                 std::vector<DetectionHead> heads, std::int64_t image_size,
+                                                 BoxReader reader, std::int64_t image_size,
                                                  std::int64_t batch_size, std::int64_t workers) {
-  return std::make_unique<DetectionPass>(std::move(images), std::move(heads),
+  return std::make_unique<DetectionPass>(std::move(images), std::move(reader),
                                          in_order(image_size, batch_size, workers));
 }
 

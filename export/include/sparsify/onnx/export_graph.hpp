@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,13 @@ enum class Target {
 /// "cpu" or "gpu", the name of the quantization scheme that belongs to a target.
 std::string name(Target target);
 
+/// What a file is to leave of a detector's boxes.
+struct BoxSelection {
+  double confidence = 0.25;    ///< boxes score more than this
+  double iou = 0.45;           ///< boxes of one class that overlap more than this are one object
+  std::int64_t max_det = 300;  ///< kept at most of an image, the best ones
+};
+
 struct ExportOptions {
   Target target = Target::kCpu;
   int opset = 17;             ///< 13 to 17: what every engine of the two families reads
@@ -32,6 +40,9 @@ struct ExportOptions {
   std::string graph_name = "sparsify";
   std::vector<std::string> input_names = {"input"};
   std::vector<std::string> output_names = {"output"};
+  /// The graph gives boxes, [N, boxes, 5 + classes]: centre, size, objectness, class probabilities. The file
+  /// then gives [N, max_det, 6] in their place: corners, score, class, best first, zeros behind the last.
+  std::optional<BoxSelection> non_max_suppression{};
   std::map<std::string, std::string> metadata{};  ///< added to the file's metadata_props
 };
 

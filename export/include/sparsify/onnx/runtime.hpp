@@ -46,6 +46,8 @@ class Engine {
 
   const std::vector<std::string>& input_names() const;
   const std::vector<std::string>& output_names() const;
+  /// Of dimension 0 of the first input: how many samples a run takes; -1: any number.
+  std::int64_t batch_size() const;
 
   /// ONNX Runtime's version.
   static std::string version();

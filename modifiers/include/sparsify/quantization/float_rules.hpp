@@ -20,7 +20,6 @@ inline constexpr FloatRule kOutsideSubmodules{"outside-submodules", "outside the
 inline constexpr FloatRule kFloatOutput{"float-output", "its output is an output of the model"};
 inline constexpr FloatRule kNoIntegerKernel{"no-integer-kernel", "engines have no integer kernel for it"};
 inline constexpr FloatRule kConstantInput{"constant-input", "its input is a constant"};
-inline constexpr FloatRule kNoWeight{"weight-missing", "it has no weight"};
 inline constexpr FloatRule kComputedWeight{"weight-computed", "its weight is computed in the forward pass"};
 inline constexpr FloatRule kForeignWeight{"weight-foreign", "its weight is not the model's"};
 inline constexpr FloatRule kBufferWeight{"weight-buffer", "its weight is a buffer"};

@@ -138,7 +138,6 @@ class PlanMaker {
   const FloatRule* why_float(const GraphNode& node, const Layer& layer) {
     const int weight = node.value("weight");
     if (is_product_with_parameter(node)) return &float_rules::kNotTransposed;
-    if (weight < 0) return &float_rules::kNoWeight;
     const auto& value = graph_.values[weight];
     if (value.producer >= 0) return &float_rules::kComputedWeight;
     if (value.name.empty()) return &float_rules::kForeignWeight;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "sparsify/detection/box_output.hpp"
 #include "sparsify/detection/dataset.hpp"
 #include "sparsify/detection/detector.hpp"
 #include "sparsify/detection/hyperparameters.hpp"
@@ -26,12 +27,12 @@ struct DetectionOptions {
   Hyperparameters hyp{};
 };
 
-/// Judges raw maps of a detector with these heads over a set's validation part: "map50" and "map", of boxes
+/// Judges what a detector gives over a set's validation part: "map50" and "map", of boxes
 /// with a score above 0.001, after non-maximum suppression at an IoU of 0.6. Images are letterboxed into a
 /// square. Two detectors decide the same where they find boxes of one class, with a score of 0.25 or more,
 /// that overlap by at least 0.9.
 std::unique_ptr<Validation> detection_validation(std::shared_ptr<const DetectionDataset> images,
-                                                 std::vector<DetectionHead> heads, std::int64_t image_size,
+                                                 BoxReader reader, std::int64_t image_size,
                                                  std::int64_t batch_size, std::int64_t workers);
 
 /// Training images, letterboxed, to calibrate on.

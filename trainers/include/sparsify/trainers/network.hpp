@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include <functional>
 #include <vector>
 
 namespace sparsify {
@@ -17,11 +18,16 @@ class Network : public torch::nn::Module {
   virtual Outputs outputs(const torch::Tensor& images) = 0;
 };
 
-/// A network in the form that the graph recorder takes: `forward` gives its outputs.
+/// A network in the form that the graph recorder takes: `forward` gives its outputs, or what `after` makes of
+/// them.
 struct Recordable {
   Network& network;
+  std::function<Outputs(const Outputs&)> after{};
 
-  Outputs forward(const torch::Tensor& images) { return network.outputs(images); }
+  Outputs forward(const torch::Tensor& images) {
+    const auto outputs = network.outputs(images);
+    return after ? after(outputs) : outputs;
+  }
   auto named_parameters() const { return network.named_parameters(); }
   auto named_buffers() const { return network.named_buffers(); }
   bool is_training() const { return network.is_training(); }
