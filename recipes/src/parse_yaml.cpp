@@ -14,7 +14,7 @@
 namespace sparsify::yaml {
 namespace {
 
-constexpr std::size_t kMaxDepth = 32;
+constexpr std::size_t kDeepestNode = 32;
 constexpr std::int64_t kMaxNodes = 100'000;
 constexpr std::size_t kMaxDocuments = 16;
 
@@ -89,7 +89,7 @@ class TreeBuilder : public YAML::EventHandler {
 
   void open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, Kind kind) {
     const auto node = make(mark, tag, anchor, kind);
-    if (levels_.size() >= kMaxDepth) fail(source_, node->mark, "nested more than 32 levels deep");
+    if (levels_.size() >= kDeepestNode) fail(source_, node->mark, "nested more than 32 levels deep");
     levels_.push_back({{node, node->mark}, {}});
   }
 

@@ -3,7 +3,8 @@
 add_library(sparsify_development INTERFACE)
 if(PROJECT_IS_TOP_LEVEL)
   target_compile_options(sparsify_development INTERFACE -Wall -Wextra -Werror -Wno-unknown-pragmas
-    $<$<CXX_COMPILER_ID:Clang>:-Wno-pass-failed>)   # unoptimised and sanitized loops are not vectorised
+    $<$<CXX_COMPILER_ID:Clang>:-Wno-pass-failed>   # unoptimised and sanitized loops are not vectorised
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)   # takes sources that are compiled together for headers
 endif()
 if(SPARSIFY_SANITIZE)
   target_compile_options(sparsify_development INTERFACE

@@ -10,7 +10,7 @@
 namespace sparsify {
 namespace {
 
-std::string number(double value) {
+std::string coordinate(double value) {
   char text[32];
   std::snprintf(text, sizeof text, "%.4g", value);
   return text;
@@ -31,8 +31,8 @@ std::string svg_of(const std::string& inside, int height) {
 
 std::string label(double x, double y, const std::string& text, const char* anchor,
                   const std::string& fill = "#222") {
-  return "<text x='" + number(x) + "' y='" + number(y) + "' text-anchor='" + anchor + "' fill='" + fill +
-         "'>" + escape_html(text) + "</text>";
+  return "<text x='" + coordinate(x) + "' y='" + coordinate(y) + "' text-anchor='" + anchor + "' fill='" +
+         fill + "'>" + escape_html(text) + "</text>";
 }
 
 }  // namespace
@@ -41,23 +41,23 @@ Chart::Chart(Point lowest, Point highest)
     : lowest_(lowest), highest_{std::max(highest.x, lowest.x + 1e-9), std::max(highest.y, lowest.y + 1e-9)} {
   for (int i = 0; i <= 4; ++i) {
     const double value = lowest_.y + (highest_.y - lowest_.y) * i / 4;
-    svg_ += "<line x1='60' x2='830' y1='" + number(y(value)) + "' y2='" + number(y(value)) +
-            "' stroke='#ddd'/>" + label(54, y(value) + 4, number(value), "end");
+    svg_ += "<line x1='60' x2='830' y1='" + coordinate(y(value)) + "' y2='" + coordinate(y(value)) +
+            "' stroke='#ddd'/>" + label(54, y(value) + 4, coordinate(value), "end");
   }
   const double step = std::max(1.0, tick(highest_.x - lowest_.x, 12));
   for (double value = std::ceil(lowest_.x / step) * step; value <= highest_.x + 1e-9; value += step)
-    svg_ += label(x(value), 232, number(value), "middle");
+    svg_ += label(x(value), 232, coordinate(value), "middle");
 }
 
 void Chart::curve(const std::string& name, const std::string& colour, const std::vector<Point>& points,
                   bool dots) {
   svg_ += "<polyline fill='none' stroke-width='2' stroke='" + colour + "' points='";
-  for (const auto& point : points) svg_ += number(x(point.x)) + "," + number(y(point.y)) + " ";
+  for (const auto& point : points) svg_ += coordinate(x(point.x)) + "," + coordinate(y(point.y)) + " ";
   svg_ += "'/>";
   if (dots)
     for (const auto& point : points)
-      svg_ += "<circle r='2.5' fill='" + colour + "' cx='" + number(x(point.x)) + "' cy='" +
-              number(y(point.y)) + "'/>";
+      svg_ += "<circle r='2.5' fill='" + colour + "' cx='" + coordinate(x(point.x)) + "' cy='" +
+              coordinate(y(point.y)) + "'/>";
   svg_ += label(70 + 190 * curves_++, 12, name, "start", colour);
 }
 
@@ -72,15 +72,15 @@ std::string bars_svg(const std::vector<Bar>& bars, double last) {
   double top = 4;
   for (const auto& bar : bars) {
     const double from = x(std::min(bar.from, last)), to = x(std::min(bar.to, last));
-    svg += "<rect x='" + number(from) + "' y='" + number(top) + "' width='" +
-           number(std::max(2.0, to - from)) + "' height='16' fill='#bcd3f5'/>";
+    svg += "<rect x='" + coordinate(from) + "' y='" + coordinate(top) + "' width='" +
+           coordinate(std::max(2.0, to - from)) + "' height='16' fill='#bcd3f5'/>";
     const bool left = from > 450;  // where there is room for the words
     svg += label(left ? from - 4 : from + 4, top + 12, bar.label, left ? "end" : "start");
     top += 20;
   }
   const double step = std::max(1.0, tick(last, 12));
   for (double value = 0; value <= last + 1e-9; value += step)
-    svg += label(x(value), top + 12, number(value), "middle");
+    svg += label(x(value), top + 12, coordinate(value), "middle");
   return svg_of(svg, static_cast<int>(top) + 18);
 }
 

@@ -142,8 +142,8 @@ ExportOutcome export_checked(const SavedModel& saved, const at::Tensor& example,
   partial += ".unchecked";
   Unless leftover(partial);
   ExportOutcome outcome;
-  Recordable recordable{*saved.model};
-  outcome.report = onnx::export_model(recordable, as_many(example, form.batch_size), options, partial, trained ? &*trained : nullptr);
+  outcome.report = onnx::export_model(recordable, as_many(example, form.batch_size), options, partial,
+                                      trained ? &*trained : nullptr);
   onnx::check_model(partial);
   outcome.report.path = partial;
   form.target == onnx::Target::kCpu ? compare_with_plan(outcome) : look_for_broken_rules(outcome);

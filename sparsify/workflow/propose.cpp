@@ -13,11 +13,11 @@ namespace {
 
 /// A layer's loss increase at each level, level 0 first; never falling: less is never better than it was
 /// measured.
-struct Curve {
+struct LayerCurve {
   std::vector<double> levels{0}, increases{0};
   std::size_t at = 0;
 
-  Curve(const LayerSensitivity& layer, const Sensitivity& sensitivity) {
+  LayerCurve(const LayerSensitivity& layer, const Sensitivity& sensitivity) {
     for (std::size_t i = 0; i < layer.pruned.size(); ++i) {
       levels.push_back(sensitivity.levels[i]);
       const double increase = layer.pruned[i].loss - sensitivity.dense.loss;
@@ -37,7 +37,7 @@ double total(const Sensitivity& sensitivity, Size size) {
 }
 
 // Removed at the chosen levels.
-double removed(const std::vector<Curve>& curves, const Sensitivity& sensitivity, Size size) {
+double removed(const std::vector<LayerCurve>& curves, const Sensitivity& sensitivity, Size size) {
   double sum = 0;
   for (std::size_t i = 0; i < curves.size(); ++i)
     sum += curves[i].levels[curves[i].at] * static_cast<double>(sensitivity.layers[i].*size);
@@ -46,7 +46,7 @@ double removed(const std::vector<Curve>& curves, const Sensitivity& sensitivity,
 
 // Raises one layer's level: the one that costs least loss for what it removes. False when all are at their
 // highest.
-bool raise_the_cheapest(std::vector<Curve>& curves, const Sensitivity& sensitivity, Size size) {
+bool raise_the_cheapest(std::vector<LayerCurve>& curves, const Sensitivity& sensitivity, Size size) {
   double best = std::numeric_limits<double>::infinity();
   std::size_t layer = 0, level = 0;
   for (std::size_t i = 0; i < curves.size(); ++i) {
@@ -62,7 +62,7 @@ bool raise_the_cheapest(std::vector<Curve>& curves, const Sensitivity& sensitivi
 }
 
 Proposal propose(const Sensitivity& sensitivity, Size size, double wanted, const std::string& target) {
-  std::vector<Curve> curves;
+  std::vector<LayerCurve> curves;
   curves.reserve(sensitivity.layers.size());
   for (const auto& layer : sensitivity.layers) curves.emplace_back(layer, sensitivity);
   while (removed(curves, sensitivity, size) < wanted)

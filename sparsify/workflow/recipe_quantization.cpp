@@ -8,9 +8,9 @@
 namespace sparsify {
 namespace {
 
-using Field = std::variant<bool, std::int64_t, double, std::string, std::vector<std::string>,
-                           std::vector<std::int64_t>, Value>;
-using Fields = std::map<std::string, Field>;
+using FieldValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::string>,
+                                std::vector<std::int64_t>, Value>;
+using Fields = std::map<std::string, FieldValue>;
 
 /// Does the same with a modifier's fields of every kind: `act(name, value)`.
 template <class Act>

@@ -194,12 +194,12 @@ class TrainRun::Impl {
            std::to_string(outcome.report.quantized_layers) + " quantized layers in integers");
     stop_if_asked();
     note("comparing with ONNX Runtime on " + std::to_string(validation.images()) + " images");
-    const auto parity = compare(
-        validation, as_exported(saved.card, trained_forward(), form), open_engine(path, form.target),
-        [&](const std::string& what, std::int64_t done, std::int64_t of) {
-          stop_if_asked();
-          if (events_.comparing) events_.comparing(what, done, of);
-        });
+    const auto parity =
+        compare(validation, as_exported(saved.card, trained_forward(), form), open_engine(path, form.target),
+                [&](const std::string& what, std::int64_t done, std::int64_t of) {
+                  stop_if_asked();
+                  if (events_.comparing) events_.comparing(what, done, of);
+                });
     summary.final = parity.trained;
     summary.parity["onnxruntime"] = parity;
     for (const auto& complaint : complaints(parity, "ONNX Runtime")) disagree(summary, complaint);
@@ -212,8 +212,8 @@ class TrainRun::Impl {
     const auto labels = inputs_.directory.path() / "labels.jpg",
                predictions = inputs_.directory.path() / "predictions.jpg";
     write_detection_pictures(*task->data().val,
-                             {"trained", inputs_.card(), trained_forward(), {task->detector().heads()}}, labels,
-                             predictions);
+                             {"trained", inputs_.card(), trained_forward(), {task->detector().heads()}},
+                             labels, predictions);
     summary.files["labels.jpg"] = labels, summary.files["predictions.jpg"] = predictions;
   }
 

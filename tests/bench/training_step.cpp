@@ -10,7 +10,7 @@
 namespace sparsify::bench {
 namespace {
 
-constexpr int64_t kPairs = 9;
+constexpr int64_t kStepPairs = 9;
 
 struct ResNet50 : Training {
   ResNet50(const std::string& precision_name, bool channels_last, const Recipe& recipe = {},
@@ -50,7 +50,7 @@ Record prune() {
   ResNet50 dense("auto", true), pruned("auto", true, pruning_of_pruned_quant(), kStepsPerEpoch);
   auto record = compare(
       "step/prune",
-      kWhat + "pruned globally as in pruned_quant.yaml, an update every 9.4 steps, against dense", kPairs,
+      kWhat + "pruned globally as in pruned_quant.yaml, an update every 9.4 steps, against dense", kStepPairs,
       [&] { pruned.step(); }, [&] { dense.step(); },
       [&] {
         return milliseconds([&] { update_masks(*pruned.session); }) / (kUpdateFrequency * kStepsPerEpoch);
@@ -62,7 +62,7 @@ Record prune() {
 Record precision_and_layout() {
   ResNet50 best("auto", true), plain("fp32", false);
   auto record = compare(
-      "step/default", kWhat + "in the trainers' default precision and layout, against NCHW fp32", kPairs,
+      "step/default", kWhat + "in the trainers' default precision and layout, against NCHW fp32", kStepPairs,
       [&] { best.step(); }, [&] { plain.step(); });
   record.precision = to_string(best.precision) + " channels_last";
   return record;
@@ -96,7 +96,7 @@ Record optimizer_step(const std::string& record, const std::string& name, const 
       record,
       "ResNet-50, 85 % zeros: " + name + " with masks in one pass, against LibTorch's " + name +
           " without masks",
-      kPairs, [&] { session.begin_step().optimize(); }, [&] { theirs.optimizer->step(); });
+      kStepPairs, [&] { session.begin_step().optimize(); }, [&] { theirs.optimizer->step(); });
 }
 
 Record sgd_step() {

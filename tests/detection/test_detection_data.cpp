@@ -16,8 +16,8 @@ const std::string kTwoNames = "names: [cat, dog]\n";
 const std::string kParts = "train: images/train\nval: images/val\n";
 
 /// images/train/a.png of 40 x 20 pixels with a dog, images/val/b.jpg of 16 x 16 with a cat and a dog.
-struct TwoImages : Scratch {
-  TwoImages() {
+struct TwoParts : Scratch {
+  TwoParts() {
     write_plain_image(*this, "images/train/a.png", 20, 40);
     write("labels/train/a.txt", "1 0.5 0.5 0.5 0.2\n");
     write_plain_image(*this, "images/val/b.jpg", 16, 16);
@@ -33,7 +33,7 @@ struct TwoImages : Scratch {
   }
 };
 
-void check_two_images(const DetectionDatasets& data, const TwoImages& files) {
+void check_two_images(const DetectionDatasets& data, const TwoParts& files) {
   CHECK(data.train->class_names() == Texts{"cat", "dog"});
   REQUIRE(data.train->size() == 1);
   REQUIRE(data.val->size() == 1);
@@ -52,7 +52,7 @@ void check_two_images(const DetectionDatasets& data, const TwoImages& files) {
 }  // namespace
 
 TEST_CASE("an Ultralytics data.yaml names its classes in a list or in a mapping") {
-  const TwoImages files;
+  const TwoParts files;
   const auto file = files.yaml(kTwoNames + kParts + "nc: 2\n");
   check_two_images(open_detection_datasets(file), files);
   CHECK(open_detection_datasets(file).name == file);
@@ -61,7 +61,7 @@ TEST_CASE("an Ultralytics data.yaml names its classes in a list or in a mapping"
 }
 
 TEST_CASE("a data.yaml may lie elsewhere, list its images in files, and pool folders") {
-  const TwoImages files;
+  const TwoParts files;
   files.write("sets/here.yaml", "path: ..\n" + kTwoNames + kParts);
   check_two_images(open_detection_datasets(files.path("sets/here.yaml")), files);
   files.write("sets/there.yaml", "path: " + files.path() + "\n" + kTwoNames + kParts + "test:\n");
@@ -77,13 +77,13 @@ TEST_CASE("a data.yaml may lie elsewhere, list its images in files, and pool fol
 }
 
 TEST_CASE("paths of a data.yaml that start one folder too high, as Roboflow writes them") {
-  const TwoImages files;
+  const TwoParts files;
   check_two_images(
       open_detection_datasets(files.yaml(kTwoNames + "train: ../images/train\nval: ../images/val\n")), files);
 }
 
 TEST_CASE("a plain folder takes its names from a .names file or classes.txt") {
-  const TwoImages files;
+  const TwoParts files;
   CHECK(refusal(files.path()) ==
         files.path() + ": says no names of classes; expected a data.yaml, a .names file or classes.txt");
   files.write("pets.names", "cat\r\ndog\n\n");
@@ -95,7 +95,7 @@ TEST_CASE("a plain folder takes its names from a .names file or classes.txt") {
 }
 
 TEST_CASE("what is wrong with a data.yaml is said with its place") {
-  const TwoImages files;
+  const TwoParts files;
   const auto file = files.path("data.yaml");
   CHECK(refusal(files.yaml(kTwoNames + kParts + "nc: 3\n")) == file + ":1:1: nc is 3, but there are 2 names");
   CHECK(refusal(files.yaml(kTwoNames + kParts + "nc: 0\n")) ==
@@ -122,14 +122,14 @@ TEST_CASE("a specification that names no set of objects") {
             ": no images with objects; expected an Ultralytics data.yaml, or a folder with images/ and "
             "labels/, with annotations/instances_train*.json and instances_val*.json (COCO), or with "
             "JPEGImages/, Annotations/ and ImageSets/ (Pascal VOC)");
-  const TwoImages files;
+  const TwoParts files;
   const auto file = files.yaml(kTwoNames + kParts);
   CHECK(refusal(file + ":val=test") ==
         file + ":val=test: ':val=' chooses among the splits of a Pascal VOC folder only");
 }
 
 TEST_CASE("a part without images") {
-  const TwoImages files;
+  const TwoParts files;
   fs::create_directories(files.path("images/none"));
   const auto file = files.yaml(kTwoNames + "train: images/train\nval: images/none\n");
   CHECK(refusal(file) == file + ": cannot be used\n  there is no validation image");
@@ -139,7 +139,7 @@ TEST_CASE("a part without images") {
 }
 
 TEST_CASE("labels that cannot be used are named with file and line") {
-  const TwoImages files;
+  const TwoParts files;
   const auto line = files.path("data.yaml") + ": cannot be used\n  " + files.path("labels/train/a.txt");
   CHECK(refusal(files.labelled("0 0.5 0.5 0.2 0.2\n2 0.5 0.5 0.2 0.2\n")) ==
         line + ":2: expected a class from 0 to 1, got '2 0.5 0.5 0.2 0.2'");
@@ -157,7 +157,7 @@ TEST_CASE("labels that cannot be used are named with file and line") {
 }
 
 TEST_CASE("strange labels are told and mended") {
-  const TwoImages files;
+  const TwoParts files;
   const auto labels = files.path("labels/train/a.txt");
   // 40 x 20 pixels: twice the same, 10 pixels too far left, half a pixel too far down, without a width.
   const auto data =
@@ -175,7 +175,7 @@ TEST_CASE("strange labels are told and mended") {
 }
 
 TEST_CASE("images without labels are counted, labels without an image named") {
-  const TwoImages files;
+  const TwoParts files;
   write_plain_image(files, "images/train/c.png", 8, 8);
   files.write("labels/train/z.txt", "0 0.5 0.5 0.5 0.5\n");
   files.write("labels/train/classes.txt", "cat\ndog\n");
@@ -206,7 +206,7 @@ TEST_CASE("labels of the other part do not lack an image; a part given twice is 
 }
 
 TEST_CASE("all images that are broken are listed, the first twenty in full") {
-  const TwoImages files;
+  const TwoParts files;
   files.write("images/train/empty.png", "");
   files.write("images/train/broken.jpg", "\xFF\xD8\xFF");
   files.write("images/train/text.png", "no image");
@@ -230,7 +230,7 @@ TEST_CASE("all images that are broken are listed, the first twenty in full") {
 }
 
 TEST_CASE("an image that turns out to be broken when its pixels are read") {
-  const TwoImages files;
+  const TwoParts files;
   const auto jpeg = data_test::jpeg(16, 16, data_test::noise(16 * 16 * 3, 1));
   files.write("images/val/b.jpg", jpeg.substr(0, jpeg.size() / 2));
   const auto data = open_detection_datasets(files.yaml(kTwoNames + kParts));

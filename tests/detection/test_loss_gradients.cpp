@@ -17,15 +17,15 @@ namespace {
 
 using Raw = std::array<double, 8>;  // x, y, width, height, objectness, three classes
 
-constexpr double kSide = 16;                    // of the only cell, in pixels
+constexpr double kMapSide = 16;                 // of the only cell, in pixels
 constexpr std::array<double, 2> kAnchor{1, 1};  // in cells
 constexpr std::array<double, 4> kObject{0.6, 0.55, 0.9, 0.7};
 constexpr int kLabel = 1;
 
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 
 double cross_entropy(double logit, double expected) {
-  return -expected * std::log(sigmoid(logit)) - (1 - expected) * std::log(1 - sigmoid(logit));
+  return -expected * std::log(logistic(logit)) - (1 - expected) * std::log(1 - logistic(logit));
 }
 
 std::array<double, 4> box_of(const Raw& raw, const DetectionHead& head) {
@@ -33,8 +33,8 @@ std::array<double, 4> box_of(const Raw& raw, const DetectionHead& head) {
   const double reach = darknet ? head.scale_xy : 2;
   std::array<double, 4> box{};
   for (std::size_t i = 0; i < 2; ++i) {
-    box[i] = sigmoid(raw[i]) * reach - (reach - 1) / 2;
-    box[i + 2] = kAnchor[i] * (darknet ? std::exp(raw[i + 2]) : std::pow(2 * sigmoid(raw[i + 2]), 2));
+    box[i] = logistic(raw[i]) * reach - (reach - 1) / 2;
+    box[i + 2] = kAnchor[i] * (darknet ? std::exp(raw[i + 2]) : std::pow(2 * logistic(raw[i + 2]), 2));
   }
   return box;
 }
@@ -68,7 +68,7 @@ double loss_near(const Raw& fixed, const Raw& raw, const DetectionHead& head, co
   double cls = 0;
   for (int i = 0; i < 3; ++i)
     cls += cross_entropy(raw[5 + i], i == kLabel ? 1 - hyp.label_smoothing / 2 : hyp.label_smoothing / 2) / 3;
-  return 3 * (hyp.box * box + hyp.obj * 4 * std::pow(kSide / 640, 2) * obj + hyp.cls * 3 / 80 * cls);
+  return 3 * (hyp.box * box + hyp.obj * 4 * std::pow(kMapSide / 640, 2) * obj + hyp.cls * 3 / 80 * cls);
 }
 
 torch::Tensor map_of(const Raw& raw) {
@@ -85,7 +85,7 @@ torch::Tensor target() {
 
 TEST_CASE("every gradient of the loss is what differences of a plain computation say") {
   const auto coding = GENERATE(BoxCoding::kUltralytics, BoxCoding::kDarknet);
-  const DetectionHead head{{{kSide, kSide}}, 3, coding, 1.1, kSide};
+  const DetectionHead head{{{kMapSide, kMapSide}}, 3, coding, 1.1, kMapSide};
   Hyperparameters hyp;
   hyp.label_smoothing = 0.1;
   const Raw raw{0.3, -0.4, 0.25, -0.35, 0.7, -0.2, 0.5, 1.1};
@@ -104,7 +104,7 @@ TEST_CASE("every gradient of the loss is what differences of a plain computation
 }
 
 TEST_CASE("focal loss weighs the cross entropy by how wrong it is") {
-  const DetectionHead head{{{kSide, kSide}}, 1, BoxCoding::kUltralytics, 1, kSide};
+  const DetectionHead head{{{kMapSide, kMapSide}}, 1, BoxCoding::kUltralytics, 1, kMapSide};
   Hyperparameters hyp;
   hyp.fl_gamma = 2;
   const auto none = DetectionLoss({head}, hyp)({torch::zeros({1, 6, 1, 1})}, torch::zeros({0, 6}), 640, 640);
@@ -117,7 +117,7 @@ TEST_CASE("focal loss weighs the cross entropy by how wrong it is") {
 }
 
 TEST_CASE("objects that no anchor fits, and empty ones, teach no boxes") {
-  const DetectionHead head{{{kSide, kSide}}, 3, BoxCoding::kUltralytics, 1, kSide};
+  const DetectionHead head{{{kMapSide, kMapSide}}, 3, BoxCoding::kUltralytics, 1, kMapSide};
   auto map = torch::zeros({1, 8, 4, 4}).requires_grad_();
   const auto targets = torch::tensor({{0.F, 1.F, 0.5F, 0.5F, 0.01F, 0.9F}, {0.F, 2.F, 0.3F, 0.3F, 0.F, 0.F}});
   const auto losses = DetectionLoss({head}, {})({map}, targets, 64, 64);

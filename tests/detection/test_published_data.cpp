@@ -13,7 +13,7 @@ namespace {
 
 using Counts = std::vector<std::int64_t>;
 
-std::string data_folder(const char* name) {
+std::string set_folder(const char* name) {
   const char* data = std::getenv("SPARSIFY_DATA");
   if (!data || !fs::is_directory(fs::path(data) / name))
     SKIP("needs " << name << " in the folder that SPARSIFY_DATA names");
@@ -31,7 +31,7 @@ DetectionDatasets opened(const std::string& spec) {
 }  // namespace
 
 TEST_CASE("objects of each class in 128 + 128 images of COCO") {
-  const auto folder = data_folder("coco128");
+  const auto folder = set_folder("coco128");
   const auto data = opened(folder);
   CHECK(data.train->size() == 128);
   CHECK(data.val->size() == 128);
@@ -51,7 +51,7 @@ TEST_CASE("objects of each class in 128 + 128 images of COCO") {
 }
 
 TEST_CASE("objects of each class in the splits of BCCD") {
-  const auto folder = data_folder("bccd");
+  const auto folder = set_folder("bccd");
   const auto data = opened(folder);
   CHECK(data.train->class_names() == std::vector<std::string>{"Platelets", "RBC", "WBC"});
   CHECK(data.train->size() == 205);

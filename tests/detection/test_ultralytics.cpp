@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // One of every module; with the multiples there are 8, 16, 16 (twice), 16, 16, ... channels.
-const std::string kSmall = R"(nc: 2
+const std::string kSmallModel = R"(nc: 2
 depth_multiple: 0.5
 width_multiple: 0.3
 activation: nn.LeakyReLU(0.1)
@@ -46,14 +46,15 @@ head:
   - [[7, -1], 1, Detect, [nc, anchors]]
 )";
 
-std::string replaced(std::string text, const std::string& what, const std::string& by) {
+std::string with_text(std::string text, const std::string& what, const std::string& by) {
   const auto at = text.find(what);
   REQUIRE(at != std::string::npos);
   return text.replace(at, what.size(), by);
 }
 
 void check_refused(const std::string& what, const std::string& by, const std::string& message) {
-  CHECK_THROWS_WITH(parse_ultralytics(replaced(kSmall, what, by), "net.yaml"), ContainsSubstring(message));
+  CHECK_THROWS_WITH(parse_ultralytics(with_text(kSmallModel, what, by), "net.yaml"),
+                    ContainsSubstring(message));
 }
 
 std::int64_t parameters_of(const torch::nn::Module& module) {
@@ -69,12 +70,12 @@ std::vector<torch::IntArrayRef> sizes_of(const Maps& maps) {
 }
 
 /// Exists while the case runs.
-struct Folder {
-  Folder() {
+struct ModelFolder {
+  ModelFolder() {
     char pattern[] = "/tmp/sparsify-ultralytics-XXXXXX";
     path = ::mkdtemp(pattern);
   }
-  ~Folder() { fs::remove_all(path); }
+  ~ModelFolder() { fs::remove_all(path); }
   fs::path path;
 };
 
@@ -158,7 +159,7 @@ TEST_CASE("YOLOv3-SPP and YOLOv3-tiny are Ultralytics'") {
 
 TEST_CASE("a model file computes what its rows say, with its multiples") {
   torch::manual_seed(1);
-  const auto detector = parse_ultralytics(kSmall, "net.yaml");
+  const auto detector = parse_ultralytics(kSmallModel, "net.yaml");
   const torch::NoGradGuard no_grad;
   for (auto& buffer : detector->named_buffers())
     if (buffer.key().find("running_var") != std::string::npos)
@@ -221,14 +222,14 @@ TEST_CASE("activations are SiLU, the file's or the caller's") {
       if (torch::allclose(y, expected, 1e-4, 1e-5)) return name;
     return std::string("another");
   };
-  const auto silent = replaced(kSmall, "activation: nn.LeakyReLU(0.1)\n", "");
-  CHECK(first(kSmall, "") == "leaky");
+  const auto silent = with_text(kSmallModel, "activation: nn.LeakyReLU(0.1)\n", "");
+  CHECK(first(kSmallModel, "") == "leaky");
   CHECK(first(silent, "") == "silu");
-  CHECK(first(kSmall, "nn.SiLU()") == "silu");
-  CHECK(first(kSmall, "relu") == "relu");
+  CHECK(first(kSmallModel, "nn.SiLU()") == "silu");
+  CHECK(first(kSmallModel, "relu") == "relu");
   CHECK(first(silent, "LeakyReLU(0.1)") == "leaky");
-  CHECK(first(replaced(kSmall, "nn.LeakyReLU(0.1)", "nn.ReLU(inplace=True)"), "") == "relu");
-  CHECK_THROWS_WITH(first(kSmall, "nn.SiLu6()"), ContainsSubstring("got 'nn.SiLu6()'; did you mean"));
+  CHECK(first(with_text(kSmallModel, "nn.LeakyReLU(0.1)", "nn.ReLU(inplace=True)"), "") == "relu");
+  CHECK_THROWS_WITH(first(kSmallModel, "nn.SiLu6()"), ContainsSubstring("got 'nn.SiLu6()'; did you mean"));
 }
 
 TEST_CASE("mistakes in a model file are refused with their place") {
@@ -276,13 +277,13 @@ TEST_CASE("mistakes in a model file are refused with their place") {
   check_refused("[nc, anchors]]\n", "[nc, anchors]]\n  - [0, 1, Conv, [8]]\n", "no row may follow Detect");
   check_refused("backbone:", "backbone: [", "not valid YAML");
   CHECK_THROWS_WITH(parse_ultralytics("", "net.yaml"), StartsWith("net.yaml: expected 'key: value' lines"));
-  CHECK_THROWS_WITH(parse_ultralytics(kSmall, "net.yaml", {.classes = -1}),
+  CHECK_THROWS_WITH(parse_ultralytics(kSmallModel, "net.yaml", {.classes = -1}),
                     ContainsSubstring("at least one"));
 }
 
 TEST_CASE("a file comes before a model of our own; unknown names are refused") {
-  const Folder folder;
-  std::ofstream(folder.path / "yolov3.yaml") << kSmall;
+  const ModelFolder folder;
+  std::ofstream(folder.path / "yolov3.yaml") << kSmallModel;
   CHECK(build_ultralytics(folder.path / "yolov3.yaml")->heads()[0].classes == 2);
   CHECK_THROWS_WITH(build_ultralytics("yolov3-tyni.yaml"),
                     ContainsSubstring("yolov3-tyni.yaml: no such file") &&
@@ -292,8 +293,9 @@ TEST_CASE("a file comes before a model of our own; unknown names are refused") {
 }
 
 TEST_CASE("anchors are those that weights bring") {
-  const auto trained = parse_ultralytics(replaced(kSmall, "[4, 6, 10, 12]", "[5, 7, 11, 13]"), "net.yaml");
-  const auto detector = parse_ultralytics(kSmall, "net.yaml");
+  const auto trained =
+      parse_ultralytics(with_text(kSmallModel, "[4, 6, 10, 12]", "[5, 7, 11, 13]"), "net.yaml");
+  const auto detector = parse_ultralytics(kSmallModel, "net.yaml");
   load_weights(*detector, state_dict(*trained));
   CHECK(detector->heads()[0].anchors == std::vector<std::pair<double, double>>{{5, 7}, {11, 13}});
   CHECK(detector->heads()[1].anchors == std::vector<std::pair<double, double>>{{20, 30}, {40, 50}});
@@ -391,20 +393,20 @@ void check_changed_classes(Detector& detector, const std::vector<std::string>& c
 
 TEST_CASE("changed classes give new heads on the same body") {
   torch::manual_seed(3);
-  const auto ultralytics = parse_ultralytics(kSmall, "net.yaml");
+  const auto ultralytics = parse_ultralytics(kSmallModel, "net.yaml");
   check_changed_classes(*ultralytics, {"model.10.m.0.", "model.10.m.1."}, {16, 16});
   const auto darknet = parse_darknet(kDarknet, "net.cfg");
   CHECK(darknet->heads()[0].stride == 4);
   check_changed_classes(*darknet, {"model.2.conv."}, {16});
   CHECK_THROWS_WITH(change_classes(*darknet, 0), ContainsSubstring("at least one class"));
   const auto pooled =
-      parse_darknet(replaced(kDarknet, "[yolo]", "[maxpool]\nsize=2\nstride=2\n[yolo]"), "net.cfg");
+      parse_darknet(with_text(kDarknet, "[yolo]", "[maxpool]\nsize=2\nstride=2\n[yolo]"), "net.cfg");
   CHECK(pooled->heads()[0].stride == 8);
   CHECK_THROWS_WITH(change_classes(*pooled, 3), ContainsSubstring("right before [yolo]; here is none"));
 }
 
 TEST_CASE("a file of darknet's that ends early fills a backbone") {
-  const Folder folder;
+  const ModelFolder folder;
   const auto whole = folder.path / "whole.weights", part = folder.path / "net.conv.2";
   const auto source = parse_darknet(kDarknet, "net.cfg");
   save_darknet_weights(*source, whole);

@@ -19,7 +19,7 @@ Tensor squeezed(BuiltImpl& n, const Tensor& x) {
   return n.conv("down", torch::adaptive_avg_pool2d(x, {1, 1}), 4, 1).relu();
 }
 
-const std::vector<Pattern>& cases() {
+const std::vector<Pattern>& common_patterns() {
   using N = BuiltImpl;
   using T = const Tensor&;
   static const std::vector<Pattern> all = {
@@ -203,11 +203,11 @@ const std::vector<Pattern>& cases() {
 }  // namespace
 
 TEST_CASE("target cpu, pattern by pattern: what the plan marks is an integer kernel, and computes the same") {
-  check_on_cpu(cases());
+  check_on_cpu(common_patterns());
 }
 
 TEST_CASE("target gpu, pattern by pattern: the file keeps TensorRT's rules, and computes the same") {
-  check_on_gpu(cases());
+  check_on_gpu(common_patterns());
 }
 
 namespace {

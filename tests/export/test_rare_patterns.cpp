@@ -16,7 +16,7 @@ using at::Tensor;
 
 namespace {
 
-const std::vector<Pattern>& cases() {
+const std::vector<Pattern>& rare_patterns() {
   using N = BuiltImpl;
   using T = const Tensor&;
   static const std::vector<Pattern> all = {
@@ -154,11 +154,11 @@ TORCH_MODULE(Heads);
 }  // namespace
 
 TEST_CASE("target cpu, rare patterns: what the plan marks is an integer kernel, and computes the same") {
-  check_on_cpu(cases());
+  check_on_cpu(rare_patterns());
 }
 
 TEST_CASE("target gpu, rare patterns: the file keeps TensorRT's rules, and computes the same") {
-  check_on_gpu(cases());
+  check_on_gpu(rare_patterns());
 }
 
 TEST_CASE(

@@ -16,9 +16,9 @@ namespace nn = torch::nn;
 namespace {
 
 /// An integer layer, then what `act` computes with the weights of a second one, then a third.
-struct Net : nn::Module {
-  using Act = std::function<at::Tensor(Net& net, const at::Tensor& features)>;
-  explicit Net(Act act) : act(std::move(act)) {
+struct LayerNet : nn::Module {
+  using Act = std::function<at::Tensor(LayerNet& net, const at::Tensor& features)>;
+  explicit LayerNet(Act act) : act(std::move(act)) {
     register_module("first", first), register_module("second", second), register_module("last", last);
     register_module("transposed", transposed);
     product = register_parameter("product", torch::randn({8, 8}));
@@ -35,9 +35,9 @@ struct Net : nn::Module {
 };
 
 /// The layers that stay in floating point, with their rules' names.
-std::map<std::string, std::string> left(const Net::Act& act, const std::vector<std::string>& ignore = {},
+std::map<std::string, std::string> left(const LayerNet::Act& act, const std::vector<std::string>& ignore = {},
                                         const std::vector<std::string>& submodules = {}) {
-  Net net(act);
+  LayerNet net(act);
   const auto plan =
       make_plan(record(net, torch::randn({2, 3, 6, 6})), "cpu", ignore, submodules, SchemeOptions{});
   std::map<std::string, std::string> rules;
@@ -47,7 +47,7 @@ std::map<std::string, std::string> left(const Net::Act& act, const std::vector<s
 
 using Rules = std::map<std::string, std::string>;
 
-at::Tensor by_second(Net& net, const at::Tensor& x) { return torch::relu(net.second(x)); }
+at::Tensor by_second(LayerNet& net, const at::Tensor& x) { return torch::relu(net.second(x)); }
 
 }  // namespace
 
@@ -58,21 +58,21 @@ TEST_CASE("a layer that the recipe leaves out stays in floating point") {
 }
 
 TEST_CASE("a layer whose weight is not a parameter of the model stays in floating point") {
-  CHECK(left([](Net& net, auto& x) { return torch::linear(x, net.second->weight * 2); }) ==
+  CHECK(left([](LayerNet& net, auto& x) { return torch::linear(x, net.second->weight * 2); }) ==
         Rules{{"first.weight/linear#0", "weight-computed"}});
-  CHECK(left([](Net& net, auto& x) { return torch::linear(x, net.fixed); }) ==
+  CHECK(left([](LayerNet& net, auto& x) { return torch::linear(x, net.fixed); }) ==
         Rules{{"fixed", "weight-buffer"}});
   const auto elsewhere = torch::randn({8, 8});
-  const auto foreign = left([&](Net&, auto& x) { return torch::linear(x, elsewhere); });
+  const auto foreign = left([&](LayerNet&, auto& x) { return torch::linear(x, elsewhere); });
   REQUIRE(foreign.size() == 1);
   CHECK(foreign.begin()->second == "weight-foreign");
 }
 
 TEST_CASE("a layer that engines cannot compute in integers stays in floating point") {
-  CHECK(left([](Net& net, auto& x) { return torch::matmul(x, net.product); }) ==
+  CHECK(left([](LayerNet& net, auto& x) { return torch::matmul(x, net.product); }) ==
         Rules{{"product", "weight-not-transposed"}});
-  CHECK(left([](Net& net, auto& x) { return net.transposed(x.unsqueeze(2)).squeeze(2); }) ==
+  CHECK(left([](LayerNet& net, auto& x) { return net.transposed(x.unsqueeze(2)).squeeze(2); }) ==
         Rules{{"transposed.weight", "no-integer-kernel"}});
-  CHECK(left([](Net& net, auto& x) { return x + net.second(net.fixed).mean(0); }) ==
+  CHECK(left([](LayerNet& net, auto& x) { return x + net.second(net.fixed).mean(0); }) ==
         Rules{{"second.weight", "constant-input"}});
 }

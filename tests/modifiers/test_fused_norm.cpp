@@ -48,8 +48,8 @@ double worst(const at::Tensor& a, const at::Tensor& b) {
 
 // Convolutions with batch norm around max-pool and a sum, and one without, then a linear layer: each of the
 // ways in which integers reach a product.
-struct Net : nn::Module {
-  Net() {
+struct NormNet : nn::Module {
+  NormNet() {
     register_module("a", a), register_module("a_bn", a_bn), register_module("b", b),
         register_module("b_bn", b_bn);
     register_module("c", c), register_module("fc", fc);
@@ -69,7 +69,7 @@ struct Net : nn::Module {
   at::Tensor product_a, input_c, product_c;  ///< of the last pass
 };
 
-Parameters parameters_of(const nn::Module& net) {
+Parameters parameters_in(const nn::Module& net) {
   Parameters all;
   for (const auto& parameter : net.named_parameters()) all.push_back({parameter.key(), parameter.value()});
   return all;
@@ -173,9 +173,9 @@ TEST_CASE("the fused batch norm takes what it can compute, and nothing else") {
 
 TEST_CASE("a step with fused batch norms is the step that their parts make") {
   torch::manual_seed(0);
-  Net net;
+  NormNet net;
   const auto image = torch::randn({4, 3, 12, 12});
-  const auto parameters = parameters_of(net), buffers = buffers_of(net);
+  const auto parameters = parameters_in(net), buffers = buffers_of(net);
   const auto scheme = GENERATE("cpu", "gpu");
   const auto graph = record(net, image);
   Quantizers quantizers(make_plan(graph, scheme));
@@ -230,7 +230,7 @@ TEST_CASE(
   const auto image = torch::randn({2, 3, 8, 8});
   Quantizers quantizers(make_plan(record(net, image), "gpu"));
   for (auto& range : quantizers.ranges()) range = {{-2, 2}, 1};
-  const auto parameters = parameters_of(net), buffers = buffers_of(net);
+  const auto parameters = parameters_in(net), buffers = buffers_of(net);
   const auto run = [&] {
     QuantizationMode mode(quantizers, parameters, buffers, {});
     const ModeGuard guard(mode);
@@ -244,13 +244,13 @@ TEST_CASE(
 TEST_CASE("in bfloat16 layers multiply the integers of inference, to the bit") {
   torch::manual_seed(1);
   const bool channels_last = GENERATE(false, true);
-  Net net;
+  NormNet net;
   auto image = torch::randn({4, 3, 12, 12});
   if (channels_last) image = image.contiguous(at::MemoryFormat::ChannelsLast);
   const auto scheme = GENERATE("cpu", "gpu");
   Quantizers quantizers(make_plan(record(net, image), scheme));
   for (auto& range : quantizers.ranges()) range = {{-2.5f, 3.0f}, 1};
-  const auto parameters = parameters_of(net), buffers = buffers_of(net);
+  const auto parameters = parameters_in(net), buffers = buffers_of(net);
   QuantizationMode mode(quantizers, parameters, buffers, {});
   at::Tensor out;
   {
@@ -300,11 +300,11 @@ TEST_CASE("in bfloat16 layers multiply the integers of inference, to the bit") {
 
 TEST_CASE("a quantized step in bfloat16 follows the one in float32") {
   torch::manual_seed(1);
-  Net net;
+  NormNet net;
   const auto image = torch::randn({8, 3, 12, 12}).contiguous(at::MemoryFormat::ChannelsLast);
   Quantizers quantizers(make_plan(record(net, image), "cpu"));
   for (auto& range : quantizers.ranges()) range = {{-2.5f, 3.0f}, 1};
-  const auto parameters = parameters_of(net), buffers = buffers_of(net);
+  const auto parameters = parameters_in(net), buffers = buffers_of(net);
   const auto gradients = [&](bool bfloat16) {
     net.zero_grad();
     QuantizationMode mode(quantizers, parameters, buffers, {});

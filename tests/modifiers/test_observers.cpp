@@ -41,7 +41,7 @@ double error_on_grid(const at::Tensor& values, const Extent& extent, const Activ
 
 const ActivationRange kUnsigned{0, 255, false}, kSigned{-128, 127, true};
 
-nn::Sequential small_net() {
+nn::Sequential observed_net() {
   torch::manual_seed(1);
   return nn::Sequential(nn::Conv2d(nn::Conv2dOptions(3, 8, 3).padding(1)), nn::BatchNorm2d(8), nn::ReLU(),
                         nn::AdaptiveAvgPool2d(1), nn::Flatten(), nn::Linear(8, 4));
@@ -65,7 +65,7 @@ struct Calibration {
   }
   TrainedQuantization trained() { return session->find<Quantization>()->trained(session->state()); }
 
-  nn::Sequential net = small_net();
+  nn::Sequential net = observed_net();
   torch::optim::SGD optimizer;
   std::unique_ptr<Session> session;
 };

@@ -12,7 +12,7 @@ using namespace sparsify;
 
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kLargest = std::numeric_limits<float>::max();
 const float kNaN = std::nanf("");
 
@@ -29,8 +29,8 @@ TEST_CASE("a grid for any extent: a finite scale, a zero point within its intege
   const auto range = GENERATE(ActivationRange{0, 255, false}, ActivationRange{0, 255, true},
                               ActivationRange{-128, 127, true});
   const bool non_negative = GENERATE(false, true);
-  for (const float low : {-kInfinity, -kLargest, -3e38f, -1.0f, 0.0f, 1e-38f, 3e38f, kInfinity, kNaN})
-    for (const float high : {-kInfinity, -3e38f, 0.0f, 1e-38f, 1.0f, 3e38f, kLargest, kInfinity, kNaN}) {
+  for (const float low : {-kInf, -kLargest, -3e38f, -1.0f, 0.0f, 1e-38f, 3e38f, kInf, kNaN})
+    for (const float high : {-kInf, -3e38f, 0.0f, 1e-38f, 1.0f, 3e38f, kLargest, kInf, kNaN}) {
       CAPTURE(low, high);
       const auto grid = make_grid({low, high}, range, non_negative);
       CHECK(std::isfinite(grid.scale));
@@ -43,10 +43,10 @@ TEST_CASE("a grid for any extent: a finite scale, a zero point within its intege
 
 TEST_CASE("an infinite end counts as far away, one that is no number as 0") {
   const ActivationRange u8{0, 255, false};
-  CHECK(make_grid({-kInfinity, 1}, u8, false).zero_point == 255);
-  CHECK(make_grid({-1, kInfinity}, u8, false).zero_point == 0);
-  CHECK(make_grid({-kInfinity, kInfinity}, u8, false).zero_point == 128);
-  CHECK(make_grid({-kInfinity, kInfinity}, u8, false).scale == kLargest / 255);
+  CHECK(make_grid({-kInf, 1}, u8, false).zero_point == 255);
+  CHECK(make_grid({-1, kInf}, u8, false).zero_point == 0);
+  CHECK(make_grid({-kInf, kInf}, u8, false).zero_point == 128);
+  CHECK(make_grid({-kInf, kInf}, u8, false).scale == kLargest / 255);
   CHECK(make_grid({-3e38f, 3e38f}, u8, false).zero_point == 128);
   CHECK(make_grid({kNaN, 3}, u8, false).scale == make_grid({0, 3}, u8, false).scale);
   CHECK(make_grid({-1, kNaN}, u8, false).zero_point == 255);
@@ -55,10 +55,10 @@ TEST_CASE("an infinite end counts as far away, one that is no number as 0") {
 }
 
 TEST_CASE("weights that are infinite or no numbers: the same in every memory order") {
-  auto weight = torch::tensor({{0.5f, -1.27f, 0.0f}, {kInfinity, 3.2f, -kInfinity}, {kNaN, 2.54f, -1.0f}});
+  auto weight = torch::tensor({{0.5f, -1.27f, 0.0f}, {kInf, 3.2f, -kInf}, {kNaN, 2.54f, -1.0f}});
   if (GENERATE(false, true)) weight = with_gaps(weight);
   CAPTURE(weight.is_contiguous());
-  const Folded folded{{1, 1, 1}, {0.5, kInfinity, 0.5}};
+  const Folded folded{{1, 1, 1}, {0.5, kInf, 0.5}};
   for (const auto* with : {static_cast<const Folded*>(nullptr), &folded}) {
     const auto scales = weight_scales(weight, with, 0.1);
     CHECK(scales[0].item<float>() == 1.27f / 127);

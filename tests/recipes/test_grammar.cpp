@@ -27,7 +27,7 @@ struct Folder {
   }
 };
 
-std::string error_of(const std::string& file) {
+std::string file_error(const std::string& file) {
   try {
     load_recipe_file(file);
   } catch (const RecipeError& error) {
@@ -190,20 +190,20 @@ TEST_CASE("mistakes in what is extended are shown where they are") {
   const Folder folder;
   folder.write("base.yaml", "version: 1\nmodifiers:\n  - ProbeModifier: {rat: 1}\n");
   CHECK_THAT(
-      error_of(folder.write("child.yaml", "extends: base.yaml\n")),
+      file_error(folder.write("child.yaml", "extends: base.yaml\n")),
       ContainsSubstring("base.yaml:3:21: unknown field 'rat'") && ContainsSubstring("did you mean 'rate'"));
   folder.write("loose.yaml", "version: 1\nlevel: 0.5\nmodifiers:\n  - !ProbeModifier {rate: eval(level)}\n");
   const std::string without = "extends: loose.yaml\nversion: 1\nmodifiers:\n  - !ProbeModifier\n";
-  CHECK_THAT(error_of(folder.write("child.yaml", without)),
+  CHECK_THAT(file_error(folder.write("child.yaml", without)),
              ContainsSubstring("loose.yaml:2:1: variable 'level' is not used by what extends this recipe; "
                                "expected 'level:' there, without a value, which removes it"));
   CHECK(load_recipe(folder.write("child.yaml", without + "level:\n")).entries().size() == 1);
-  CHECK_THAT(error_of(folder.write("missing.yaml", "extends: basis.yaml\n")),
+  CHECK_THAT(file_error(folder.write("missing.yaml", "extends: basis.yaml\n")),
              ContainsSubstring("missing.yaml:1:10: extends: basis.yaml: no such recipe"));
   folder.write("a.yaml", "extends: b.yaml\n");
   folder.write("b.yaml", "extends: a.yaml\n");
-  CHECK_THAT(error_of((folder.path / "a.yaml").string()), ContainsSubstring("extends this recipe in turn"));
-  CHECK_THAT(error_of(folder.write("list.yaml", "extends: [base.yaml]\n")),
+  CHECK_THAT(file_error((folder.path / "a.yaml").string()), ContainsSubstring("extends this recipe in turn"));
+  CHECK_THAT(file_error(folder.write("list.yaml", "extends: [base.yaml]\n")),
              ContainsSubstring("list.yaml:1:10: extends: expected the name of a recipe, got a list"));
 }
 
@@ -235,7 +235,7 @@ TEST_CASE("the front matter that holds modifiers is found, and lines count from 
                       .at(0),
                   "rate") == 0.25);
   const Folder folder;
-  CHECK_THAT(error_of(folder.write("bad.md", "words\n+++\nmodifiers:\n  - ProbeModifier: {rat: 1}\n+++\n")),
+  CHECK_THAT(file_error(folder.write("bad.md", "words\n+++\nmodifiers:\n  - ProbeModifier: {rat: 1}\n+++\n")),
              ContainsSubstring("bad.md:4:21: unknown field 'rat'"));
 }
 

@@ -13,7 +13,7 @@ using Catch::Matchers::StartsWith;
 namespace {
 
 /// A modifier with good fields, then the wrong one: on the last line, whose value begins in the given column.
-struct Case {
+struct FieldCase {
   const char* modifier;
   const char* good;  // "name: value, name: value"
   const char* field;
@@ -26,7 +26,7 @@ const char* const kRate = "init_lr: 0.1, final_lr: 0, start_epoch: 0, end_epoch:
 const char* const kStep = "init_lr: 0.1, start_epoch: 0, lr_class: StepLR";
 const char* const kMulti = "init_lr: 0.1, start_epoch: 1, end_epoch: 9, lr_class: MultiStepLR";
 
-const Case kCases[] = {
+const FieldCase kCases[] = {
     // pruning
     {"MagnitudePruningModifier", "end_epoch: 4", "final_sparsity", "1.5",
      "expected a fraction from 0 to 1, got 1.5"},

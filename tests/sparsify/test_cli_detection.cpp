@@ -130,16 +130,16 @@ TEST_CASE("a detector is pruned, quantized, exported, and finds the same in ONNX
 
   for (const auto* form : {"raw", "nms"}) {
     const auto file = form + std::string(".onnx");
-    const auto exported = sparsify(folder.path(), {"export", "run", "--boxes", form, "--batch-size", "5", "--output",
-                                                   file, "--json", "e.json"});
+    const auto exported = sparsify(folder.path(), {"export", "run", "--boxes", form, "--batch-size", "5",
+                                                   "--output", file, "--json", "e.json"});
     INFO(exported.err << exported.out);
     CHECK(exported.code == 0);
     CHECK(json::parse(cli::read(folder / "e.json")).at("parity").at("onnxruntime").at("agreement") == 1);
     const auto again = sparsify(folder.path(), {"predict", file, "data/images/val", "--json", "again.json"});
     INFO(again.err << again.out);
     CHECK(again.code == 0);
-    const auto decoded =
-        sparsify(folder.path(), {"predict", "run/model.cpu.onnx", "data/images/val", "--json", "decoded.json"});
+    const auto decoded = sparsify(
+        folder.path(), {"predict", "run/model.cpu.onnx", "data/images/val", "--json", "decoded.json"});
     CHECK(decoded.code == 0);
     CHECK(cli::read(folder / "again.json") == cli::read(folder / "decoded.json"));
   }

@@ -13,7 +13,7 @@ using nlohmann::json;
 
 namespace {
 
-const char* const kRecipe =
+const char* const kExportRecipe =
     "version: 1\n"
     "run: {model: resnet8_cifar, data: 'generated:train=64,val=32', batch_size: 32, lr: 0.05, workers: 1}\n"
     "training_modifiers:\n"
@@ -31,7 +31,7 @@ const char* const kRecipe =
 
 TEST_CASE("requantized, a layer left float stays float, and what another target cannot keep is said") {
   const Folder folder;
-  cli::write(folder / "recipe.yaml", kRecipe);
+  cli::write(folder / "recipe.yaml", kExportRecipe);
   const auto trained = sparsify(folder.path(), {"train", "--recipe", "recipe.yaml", "--output", "run"});
   INFO(trained.err);
   REQUIRE(cli::fs::exists(folder / "run/checkpoints/last.safetensors"));

@@ -21,18 +21,20 @@ class Selection {
   // `boxes`: [N, A, 5 + C]. Gives [N, K, 6].
   void write(const std::string& boxes, std::int64_t count, const std::string& output) {
     const auto centre = part(boxes, 0, 2), size = part(boxes, 2, 4);
-    const auto scores = by_class(boxes);                                      // [N, C, A]
-    const auto kept = suppressed(emit("Concat", "boxes", {centre, size}, {{"axis", std::int64_t{-1}}}), scores);
+    const auto scores = by_class(boxes);  // [N, C, A]
+    const auto kept =
+        suppressed(emit("Concat", "boxes", {centre, size}, {{"axis", std::int64_t{-1}}}), scores);
     const auto score = emit("ReduceMax", "score", {kept}, {{"axes", Ints{1}}, {"keepdims", std::int64_t{0}}});
-    const auto label = emit("ArgMax", "class", {kept}, {{"axis", std::int64_t{1}}, {"keepdims", std::int64_t{0}}});
+    const auto label =
+        emit("ArgMax", "class", {kept}, {{"axis", std::int64_t{1}}, {"keepdims", std::int64_t{0}}});
     const auto most = integers("max_det", {std::min(wanted_.max_det, count)});
     model_.nodes.push_back({"TopK", kPrefix + "TopK", {score, most}, {kPrefix + "best", kPrefix + "where"}});
-    const auto where = column(kPrefix + "where");                             // [N, K, 1]
+    const auto where = column(kPrefix + "where");  // [N, K, 1]
     const auto half = emit("Mul", "half", {size, number("a_half", 0.5)});
-    const std::vector<std::string> columns = {
-        picked(emit("Sub", "upper_left", {centre, half}), where),
-        picked(emit("Add", "lower_right", {centre, half}), where), column(kPrefix + "best"),
-        picked(as_float(column(label)), where)};
+    const std::vector<std::string> columns = {picked(emit("Sub", "upper_left", {centre, half}), where),
+                                              picked(emit("Add", "lower_right", {centre, half}), where),
+                                              column(kPrefix + "best"),
+                                              picked(as_float(column(label)), where)};
     const auto rows = emit("Concat", "rows", columns, {{"axis", std::int64_t{-1}}});
     const auto found = as_float(emit("Greater", "is_object", {columns[2], number("zero", 0)}));
     model_.nodes.push_back({"Mul", kPrefix + "Mul", {rows, found}, {output}});
@@ -43,7 +45,8 @@ class Selection {
   std::string by_class(const std::string& boxes) {
     const auto all = emit("Mul", "scores", {part(boxes, 4, 5), part(boxes, 5, std::int64_t{1} << 31)});
     const auto best = emit("ReduceMax", "best_score", {all}, {{"axes", Ints{2}}});
-    const auto only = emit("Where", "single_label", {emit("Equal", "is_best", {all, best}), all, number("zero", 0)});
+    const auto only =
+        emit("Where", "single_label", {emit("Equal", "is_best", {all, best}), all, number("zero", 0)});
     return emit("Transpose", "by_class", {only}, {{"perm", Ints{0, 2, 1}}});
   }
 
@@ -62,11 +65,13 @@ class Selection {
   std::string part(const std::string& tensor, std::int64_t start, std::int64_t end) {
     const auto range = std::to_string(start) + "_to_" + (end >> 30 ? "end" : std::to_string(end));
     return emit("Slice", "columns_" + range,
-                {tensor, integers(range + "/start", {start}), integers(range + "/end", {end}), integers("last", {-1})});
+                {tensor, integers(range + "/start", {start}), integers(range + "/end", {end}),
+                 integers("last", {-1})});
   }
   // Rows of [N, A, x] by [N, K, 1] indices: [N, K, x].
   std::string picked(const std::string& rows, const std::string& where) {
-    return emit("GatherND", rows.substr(kPrefix.size()) + "_of_best", {rows, where}, {{"batch_dims", std::int64_t{1}}});
+    return emit("GatherND", rows.substr(kPrefix.size()) + "_of_best", {rows, where},
+                {{"batch_dims", std::int64_t{1}}});
   }
   std::string column(const std::string& tensor) {
     return emit("Unsqueeze", tensor.substr(kPrefix.size()) + "_column", {tensor, integers("last", {-1})});

@@ -29,13 +29,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Subject {
+struct Analyzed {
   std::string model_name;
   std::shared_ptr<Model> model;
   trainers::Datasets data;
 };
 
-Subject open_subject(const CommandLine& line) {
+Analyzed open_analyzed(const CommandLine& line) {
   if (!line.operands().empty()) {
     const auto path = line.operand("run or checkpoint");
     refuse_weights_beside(line, path);
@@ -129,7 +129,7 @@ struct Outcome {
   std::string summary;
 };
 
-Outcome propose_pruning(const Target& propose, const Sensitivity& sensitivity, const Subject& subject) {
+Outcome propose_pruning(const Target& propose, const Sensitivity& sensitivity, const Analyzed& subject) {
   const auto proposal = propose(sensitivity);
   return {recipe_text(proposal, sensitivity, subject.model_name),
           format_percent(proposal.reached) + " of all weights can go, with " +
@@ -139,7 +139,7 @@ Outcome propose_pruning(const Target& propose, const Sensitivity& sensitivity, c
               " before any fine-tuning, if the layers' add up"};
 }
 
-Outcome propose_quantization(double target_ms, const Sensitivity& sensitivity, const Subject& subject,
+Outcome propose_quantization(double target_ms, const Sensitivity& sensitivity, const Analyzed& subject,
                              Terminal& terminal) {
   const auto image = ImageData(subject.data).first_image();
   const auto network =
@@ -204,7 +204,7 @@ int analyze_command(const std::vector<std::string>& arguments) {
   const double target_ms = latency_target_of(line, options);
   const auto propose = target_of(line, *std::max_element(options.levels.begin(), options.levels.end()));
   const auto output = new_folder(line);
-  const auto subject = as_input([&] { return open_subject(line); });
+  const auto subject = as_input([&] { return open_analyzed(line); });
 
   catch_stop_signals();
   Terminal terminal;

@@ -152,10 +152,11 @@ int export_command(const std::vector<std::string>& arguments) {
               "cpu|gpu");
   line.option("export", "opset", "13 to 17 (default: 17)", "N");
   line.option("export", "batch-size", "images that a run of the file takes (default: any number)", "N");
-  line.option("detectors", "boxes",
-              "what the file gives: raw maps of the heads, decoded boxes [N, boxes, 5 + classes], or nms: [N, "
-              "max-det, 6], the\nboxes that non-maximum suppression leaves (default: decoded)",
-              "raw|decoded|nms");
+  line.option(
+      "detectors", "boxes",
+      "what the file gives: raw maps of the heads, decoded boxes [N, boxes, 5 + classes], or nms: [N, "
+      "max-det, 6], the\nboxes that non-maximum suppression leaves (default: decoded)",
+      "raw|decoded|nms");
   declare_nms_options(line, "detectors", "with --boxes nms: ");
   line.flag(
       "export", "requantize",
@@ -189,7 +190,8 @@ int export_command(const std::vector<std::string>& arguments) {
     const auto validation = inputs.data->validation(kBatch, kWorkers);
     const auto parity = compare(
         *validation,
-        as_exported(saved.card, [&](const at::Tensor& images) { return saved.forward(images); }, inputs.form),
+        as_exported(
+            saved.card, [&](const at::Tensor& images) { return saved.forward(images); }, inputs.form),
         open_engine(outcome.report.path, inputs.form.target),
         show_images(progress, outcome.report.path.string() + " is written, but was not compared to the end"));
     std::cout << label_of(parity.metric) << " in ONNX Runtime " << format_percent(parity.engine_metric())

@@ -11,24 +11,24 @@
 namespace sparsify::trainers {
 namespace {
 
-void require(bool condition, const std::string& message) {
+void demand(bool condition, const std::string& message) {
   if (!condition) throw Error("transform: " + message);
 }
 
 void check(const Augmentation& augmentation, int64_t image_size) {
   int64_t padding = augmentation.random_crop_padding;
-  require(padding >= 0 && padding < image_size,
-          "random_crop_padding is " + std::to_string(padding) +
-              "; expected 0 to image_size - 1 = " + std::to_string(image_size - 1));
+  demand(padding >= 0 && padding < image_size,
+         "random_crop_padding is " + std::to_string(padding) +
+             "; expected 0 to image_size - 1 = " + std::to_string(image_size - 1));
   if (const auto& crop = augmentation.random_resized_crop) {
-    require(crop->min_scale > 0 && crop->min_scale <= crop->max_scale && crop->max_scale <= 1,
-            "random_resized_crop scale; expected 0 < min <= max <= 1");
-    require(crop->min_ratio > 0 && crop->min_ratio <= crop->max_ratio,
-            "random_resized_crop ratio; expected 0 < min <= max");
+    demand(crop->min_scale > 0 && crop->min_scale <= crop->max_scale && crop->max_scale <= 1,
+           "random_resized_crop scale; expected 0 < min <= max <= 1");
+    demand(crop->min_ratio > 0 && crop->min_ratio <= crop->max_ratio,
+           "random_resized_crop ratio; expected 0 < min <= max");
   }
   if (const auto& jitter = augmentation.color_jitter)
     for (float strength : {jitter->brightness, jitter->contrast, jitter->saturation})
-      require(strength >= 0 && strength <= 1, "color_jitter strengths; expected 0 to 1");
+      demand(strength >= 0 && strength <= 1, "color_jitter strengths; expected 0 to 1");
 }
 
 int64_t reflected(int64_t position, int64_t size) {
@@ -71,11 +71,11 @@ Augmentation Augmentation::large_images() {
 
 Transform::Transform(int64_t image_size, const Normalization& normalization, const Augmentation& augmentation)
     : image_size_(image_size), augmentation_(augmentation) {
-  require(image_size > 0 && image_size <= 16384,
-          "image_size is " + std::to_string(image_size) + "; expected 1 to 16384 pixels");
+  demand(image_size > 0 && image_size <= 16384,
+         "image_size is " + std::to_string(image_size) + "; expected 1 to 16384 pixels");
   check(augmentation, image_size);
   for (size_t c = 0; c < 3; ++c) {
-    require(normalization.std[c] > 0, "normalization.std has to be positive");
+    demand(normalization.std[c] > 0, "normalization.std has to be positive");
     for (size_t value = 0; value < 256; ++value)
       table_[c][value] = (static_cast<float>(value) / 255.0F - normalization.mean[c]) / normalization.std[c];
   }
@@ -175,7 +175,7 @@ void Transform::write(const Image& image, int64_t top, int64_t left, bool flip, 
 }
 
 void Transform::apply(const Image& image, CounterRng rng, float* output) const {
-  require(image.height() > 0 && image.width() > 0, "the image is empty");
+  demand(image.height() > 0 && image.width() > 0, "the image is empty");
   Image input = to_input_size(image, rng);
   int64_t padding = augmentation_.random_resized_crop ? 0 : augmentation_.random_crop_padding;
   int64_t top = padding > 0 ? rng.below(2 * padding + 1) - padding : 0;

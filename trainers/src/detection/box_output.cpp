@@ -51,7 +51,8 @@ std::vector<std::vector<Detection>> BoxReader::objects(const Outputs& outputs, s
   const auto boxes = output == BoxOutput::kRaw ? decode(maps, heads, height, width) : maps.at(0);
   std::vector<std::vector<Detection>> found;
   for (std::int64_t i = 0; i < boxes.size(0); ++i)
-    found.push_back(output == BoxOutput::kNms ? detections(boxes[i], options) : non_max_suppression(boxes[i], options));
+    found.push_back(output == BoxOutput::kNms ? detections(boxes[i], options)
+                                              : non_max_suppression(boxes[i], options));
   return found;
 }
 

@@ -29,9 +29,9 @@ Activation activation_of(const DarknetSection& section) {
 }
 
 /// Turns sections into blocks, following what each gives.
-class Builder {
+class CfgBuilder {
  public:
-  Builder(const std::vector<DarknetSection>& sections, const DarknetOptions& options)
+  CfgBuilder(const std::vector<DarknetSection>& sections, const DarknetOptions& options)
       : options_(options), detector_(std::make_shared<Detector>()) {
     const auto& net = sections.front();
     image_.channels = net.integer("channels", 3, 1);
@@ -45,14 +45,14 @@ class Builder {
 
  private:
   void add(const DarknetSection& section) {
-    using Add = void (Builder::*)(const DarknetSection&);
-    static const std::map<std::string, Add> known = {{"convolutional", &Builder::convolution},
-                                                     {"shortcut", &Builder::shortcut},
-                                                     {"route", &Builder::route},
-                                                     {"upsample", &Builder::upsample},
-                                                     {"maxpool", &Builder::max_pool},
-                                                     {"dropout", &Builder::dropout},
-                                                     {"yolo", &Builder::yolo}};
+    using Add = void (CfgBuilder::*)(const DarknetSection&);
+    static const std::map<std::string, Add> known = {{"convolutional", &CfgBuilder::convolution},
+                                                     {"shortcut", &CfgBuilder::shortcut},
+                                                     {"route", &CfgBuilder::route},
+                                                     {"upsample", &CfgBuilder::upsample},
+                                                     {"maxpool", &CfgBuilder::max_pool},
+                                                     {"dropout", &CfgBuilder::dropout},
+                                                     {"yolo", &CfgBuilder::yolo}};
     const auto found = known.find(section.name());
     if (found != known.end()) return (this->*found->second)(section);
     std::vector<std::string> names;
@@ -182,7 +182,7 @@ class Builder {
 
 std::shared_ptr<Detector> parse_darknet(const std::string& config, const std::string& name,
                                         const DarknetOptions& options) {
-  return Builder(parse_darknet_config(config, name), options).detector();
+  return CfgBuilder(parse_darknet_config(config, name), options).detector();
 }
 
 std::shared_ptr<Detector> build_darknet(const std::filesystem::path& config, const DarknetOptions& options) {

@@ -4,13 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "detection/grey.hpp"
+
 namespace sparsify::detection {
-namespace {
-
-constexpr float kGrey = 114.F / 255;
-
-}  // namespace
-
 Placement placement_in(const ImageSize& image, std::int64_t height, std::int64_t width) {
   const double scale = std::min(static_cast<double>(height) / static_cast<double>(image.height),
                                 static_cast<double>(width) / static_cast<double>(image.width));
@@ -31,7 +27,7 @@ void letterbox(const trainers::Image& image, const Placement& placement, std::in
              down = std::llround(placement.scale_y * static_cast<double>(placement.image.height));
   const auto left = std::llround(placement.left), top = std::llround(placement.top);
   const auto resized = trainers::resize(image, {0, 0, image.height(), image.width()}, down, across);
-  std::fill(out, out + height * width * 3, kGrey);
+  std::fill(out, out + height * width * 3, kGrey / 255.F);
   for (std::int64_t row = 0; row < down; ++row) {
     const auto* from = resized.pixel(row, 0);
     float* to = out + ((top + row) * width + left) * 3;

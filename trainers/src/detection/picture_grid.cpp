@@ -2,13 +2,12 @@
 #include <algorithm>
 
 #include "detection/canvas.hpp"
+#include "detection/grey.hpp"
 #include "sparsify/detection/draw.hpp"
 #include "sparsify/error.hpp"
 
 namespace sparsify::detection {
 namespace {
-
-constexpr Colour kGrey = {114, 114, 114};
 
 Rectangle fitting(const trainers::Image& image, std::int64_t cell) {
   const auto longer = std::max(image.height(), image.width());
@@ -27,7 +26,7 @@ trainers::Image picture_grid(const std::vector<trainers::Image>& images, std::in
                 " images in " + std::to_string(columns) + " columns of " + std::to_string(cell) + " pixels");
   const auto count = static_cast<std::int64_t>(images.size());
   columns = std::min(columns, count);
-  Canvas canvas((count + columns - 1) / columns * cell, columns * cell, kGrey);
+  Canvas canvas((count + columns - 1) / columns * cell, columns * cell, {kGrey, kGrey, kGrey});
   for (std::int64_t i = 0; i < count; ++i) {
     const auto& image = images[static_cast<std::size_t>(i)];
     if (image.height() < 1 || image.width() < 1) continue;

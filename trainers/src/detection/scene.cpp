@@ -4,10 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "detection/grey.hpp"
+
 namespace sparsify::detection {
 namespace {
 
-constexpr std::uint8_t kGrey = 114;
 constexpr double kSmallest = 2, kLeastShown = 0.1, kLongest = 100;
 
 const Tile* tile_at(const Scene& scene, double x, double y) {

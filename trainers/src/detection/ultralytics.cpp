@@ -39,9 +39,9 @@ ModelSettings settings_of(const UltralyticsConfig& config, const UltralyticsOpti
 }
 
 /// Places the blocks of rows, following what each gives.
-class Builder {
+class YamlBuilder {
  public:
-  Builder(const UltralyticsConfig& config, const UltralyticsOptions& options)
+  YamlBuilder(const UltralyticsConfig& config, const UltralyticsOptions& options)
       : settings_(settings_of(config, options)), detector_(std::make_shared<Detector>()) {
     detector_->image_height = detector_->image_width = kImageSize;
     for (const auto& row : config.rows) add(row);
@@ -102,7 +102,7 @@ std::vector<std::string> builtin_ultralytics_models() {
 
 std::shared_ptr<Detector> parse_ultralytics(const std::string& text, const std::string& name,
                                             const UltralyticsOptions& options) {
-  return Builder(parse_ultralytics_config(text, name), options).detector();
+  return YamlBuilder(parse_ultralytics_config(text, name), options).detector();
 }
 
 std::shared_ptr<Detector> build_ultralytics(const std::filesystem::path& file_or_builtin,

@@ -44,7 +44,7 @@ struct Header {
   uint64_t data_size;
 };
 
-struct Entry {
+struct TensorEntry {
   std::string name;
   at::ScalarType type;
   std::vector<int64_t> shape;
@@ -93,7 +93,8 @@ uint64_t byte_count(const std::vector<int64_t>& shape, at::ScalarType type, cons
   return bytes;
 }
 
-Entry parse_entry(const std::string& name, const nlohmann::json& value, const std::filesystem::path& path) {
+TensorEntry parse_entry(const std::string& name, const nlohmann::json& value,
+                        const std::filesystem::path& path) {
   const auto is_size = [](const nlohmann::json& number) {
     return number.is_number_unsigned() && number.get<uint64_t>() < (uint64_t{1} << 48);
   };
@@ -106,8 +107,8 @@ Entry parse_entry(const std::string& name, const nlohmann::json& value, const st
     fail(path, "'" + name + "' is damaged: expected dtype, shape and two data_offsets");
   }
   const auto type = parse_type(value["dtype"], name, path);
-  Entry entry{name, type, value["shape"].get<std::vector<int64_t>>(), value["data_offsets"][0],
-              value["data_offsets"][1]};
+  TensorEntry entry{name, type, value["shape"].get<std::vector<int64_t>>(), value["data_offsets"][0],
+                    value["data_offsets"][1]};
   if (entry.end < entry.begin || entry.end - entry.begin != byte_count(entry.shape, type, name, path)) {
     fail(path, "'" + name + "' is damaged: its shape and its number of bytes differ");
   }
@@ -115,12 +116,12 @@ Entry parse_entry(const std::string& name, const nlohmann::json& value, const st
 }
 
 // In the order of the data, which has to be covered without gap or overlap.
-std::vector<Entry> parse_entries(const Header& header, const std::filesystem::path& path) {
-  std::vector<Entry> entries;
+std::vector<TensorEntry> parse_entries(const Header& header, const std::filesystem::path& path) {
+  std::vector<TensorEntry> entries;
   for (const auto& [name, value] : header.entries.items()) {
     if (name != kMetadataKey) entries.push_back(parse_entry(name, value, path));
   }
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+  std::sort(entries.begin(), entries.end(), [](const TensorEntry& a, const TensorEntry& b) {
     return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
   });
   uint64_t position = 0;
