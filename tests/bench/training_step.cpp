@@ -10,14 +10,7 @@
 namespace sparsify::bench {
 namespace {
 
-constexpr int64_t kPairs = 9;
-
-struct ResNet50 : Training {
-  ResNet50(const std::string& precision_name, bool channels_last, const Recipe& recipe = {},
-           int64_t steps_per_epoch = 1000)
-      : Training(build_model("resnet50"), {8, 224, 1000}, precision_name, channels_last, recipe,
-                 steps_per_epoch) {}
-};
+constexpr int64_t kStepPairs = 9;
 
 const std::string kWhat = "ResNet-50, 224 px, batch 8: one training step ";
 
@@ -47,10 +40,10 @@ void update_masks(const Session& session) {
 }
 
 Record prune() {
-  ResNet50 dense("auto", true), pruned("auto", true, pruning_of_pruned_quant(), kStepsPerEpoch);
+  ResNet50 dense, pruned({.recipe = pruning_of_pruned_quant(), .steps_per_epoch = kStepsPerEpoch});
   auto record = compare(
       "step/prune",
-      kWhat + "pruned globally as in pruned_quant.yaml, an update every 9.4 steps, against dense", kPairs,
+      kWhat + "pruned globally as in pruned_quant.yaml, an update every 9.4 steps, against dense", kStepPairs,
       [&] { pruned.step(); }, [&] { dense.step(); },
       [&] {
         return milliseconds([&] { update_masks(*pruned.session); }) / (kUpdateFrequency * kStepsPerEpoch);
@@ -60,9 +53,9 @@ Record prune() {
 }
 
 Record precision_and_layout() {
-  ResNet50 best("auto", true), plain("fp32", false);
+  ResNet50 best, plain({.precision = "fp32", .channels_last = false});
   auto record = compare(
-      "step/default", kWhat + "in the trainers' default precision and layout, against NCHW fp32", kPairs,
+      "step/default", kWhat + "in the trainers' default precision and layout, against NCHW fp32", kStepPairs,
       [&] { best.step(); }, [&] { plain.step(); });
   record.precision = to_string(best.precision) + " channels_last";
   return record;
@@ -96,7 +89,7 @@ Record optimizer_step(const std::string& record, const std::string& name, const 
       record,
       "ResNet-50, 85 % zeros: " + name + " with masks in one pass, against LibTorch's " + name +
           " without masks",
-      kPairs, [&] { session.begin_step().optimize(); }, [&] { theirs.optimizer->step(); });
+      kStepPairs, [&] { session.begin_step().optimize(); }, [&] { theirs.optimizer->step(); });
 }
 
 Record sgd_step() {
