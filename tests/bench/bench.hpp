@@ -27,6 +27,9 @@ struct Comparison {
 /// All comparisons, in the order they are printed.
 std::vector<Comparison> training_step_comparisons();
 std::vector<Comparison> quantization_comparisons();
+std::vector<Comparison> detection_comparisons();
+std::vector<Comparison> detection_data_comparisons();
+std::vector<Comparison> nms_comparisons();
 std::vector<Comparison> mask_comparisons();
 std::vector<Comparison> recipe_comparisons();
 

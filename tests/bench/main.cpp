@@ -14,6 +14,15 @@ using namespace sparsify::bench;
 
 namespace {
 
+std::vector<Comparison> all_comparisons() {
+  std::vector<Comparison> all;
+  for (const auto& part :
+       {mask_comparisons(), recipe_comparisons(), training_step_comparisons(), quantization_comparisons(),
+        detection_comparisons(), detection_data_comparisons(), nms_comparisons()})
+    all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
 std::string isa() { return at::get_cpu_capability(); }
 
 nlohmann::json to_json(const Record& record) {
@@ -54,10 +63,7 @@ int main(int argc, char** argv) {
     const auto arguments = options.parse(argc, argv);
     if (arguments.count("help")) return std::cout << options.help(), 0;
     const auto filter = arguments["filter"].as<std::string>();
-    auto all = mask_comparisons();
-    for (auto& comparison : recipe_comparisons()) all.push_back(std::move(comparison));
-    for (auto& comparison : training_step_comparisons()) all.push_back(std::move(comparison));
-    for (auto& comparison : quantization_comparisons()) all.push_back(std::move(comparison));
+    const auto all = all_comparisons();
     auto records = nlohmann::json::array();
     for (const auto& comparison : all) {
       if (comparison.name.find(filter) == std::string::npos) continue;

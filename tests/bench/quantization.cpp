@@ -4,18 +4,18 @@
 #include "bench.hpp"
 #include "sparsify/modifiers/quantization.hpp"
 #include "training.hpp"
-#include "yolov3.hpp"
+#include "yolov3_training.hpp"
 
 namespace sparsify::bench {
 namespace {
 
 constexpr int kPairs = 9;
 
-Record qat_step(const std::string& name, const std::string& what, BatchShape shape,
-                const std::function<std::shared_ptr<Model>()>& make) {
+template <class Trained>
+Record qat_step(const std::string& name, const std::string& what) {
   Recipe recipe;
   recipe.add<Quantization>();
-  Training dense(make(), shape, "auto", true), quantized(make(), shape, "auto", true, recipe);
+  Trained dense, quantized({.recipe = recipe});
   quantized.step();  // records the graph
   auto record = compare(
       name, what + ": one training step with fake-quantization, against without", kPairs,
@@ -24,16 +24,9 @@ Record qat_step(const std::string& name, const std::string& what, BatchShape sha
   return record;
 }
 
-Record resnet_step() {
-  return qat_step("step/qat", "ResNet-50, 224 px, batch 8", {8, 224, 1000},
-                  [] { return build_model("resnet50"); });
-}
+Record resnet_step() { return qat_step<ResNet50>("step/qat", "ResNet-50, 224 px, batch 8"); }
 
-Record yolo_step() {
-  // The boxes of a 160 px image, from maps of 20, 10 and 5 to a side.
-  return qat_step("step/qat-yolov3", "YOLOv3 with its three heads, 160 px, batch 4", {4, 160, 85, 1575},
-                  make_yolov3);
-}
+Record yolo_step() { return qat_step<YoloV3>("step/qat-yolov3", "YOLOv3 and its loss, 416 px, batch 4"); }
 
 // An activation of ResNet-50's first stage, far larger than the caches.
 Record fused(const std::string& name, torch::ScalarType type) {

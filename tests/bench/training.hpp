@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "sparsify/session.hpp"
 #include "sparsify/trainers/model.hpp"
@@ -12,47 +13,68 @@
 
 namespace sparsify::bench {
 
-/// Images of one batch, [count, 3, size, size], and the number of classes; `boxes`: of a detector, which
-/// gives logits [count, classes, boxes].
-struct BatchShape {
-  int64_t count, size, classes, boxes = 0;
+/// How one side of a comparison trains; left alone, as the trainers do.
+struct Setup {
+  std::string precision = "auto";
+  bool channels_last = true;
+  bool step_in_one_pass = true;  ///< false: the optimizer's own step
+  Recipe recipe{};
+  int64_t steps_per_epoch = 1000;
 };
 
-/// A network with its optimizer and, for one side of a comparison, a session.
+/// A network with its optimizer and its session.
 struct Training {
-  Training(std::shared_ptr<Model> network, BatchShape shape, const std::string& precision_name,
-           bool channels_last, const Recipe& recipe = {}, int64_t steps_per_epoch = 1000)
-      : precision(parse_precision(precision_name, torch::kCPU)), model(std::move(network)) {
-    torch::manual_seed(0);
-    images = torch::randn({shape.count, 3, shape.size, shape.size});
-    labels = torch::randint(shape.classes, {shape.count});
-    if (shape.boxes > 0) labels = torch::randint(shape.classes, {shape.count, shape.boxes});
-    if (channels_last) {
-      use_channels_last(*model);
-      images = images.contiguous(at::MemoryFormat::ChannelsLast);
-    }
+  Training(std::shared_ptr<Network> trained, const Setup& setup)
+      : precision(parse_precision(setup.precision, torch::kCPU)),
+        layout(setup.channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous),
+        step_in_one_pass(setup.step_in_one_pass),
+        network(std::move(trained)) {
+    if (setup.channels_last) use_channels_last(*network);
     optimizer = std::make_unique<torch::optim::SGD>(
-        model->parameters(), torch::optim::SGDOptions(0.001).momentum(0.9).weight_decay(1e-4));
-    session = std::make_unique<Session>(recipe, *model, *optimizer, steps_per_epoch);
+        network->parameters(), torch::optim::SGDOptions(0.001).momentum(0.9).weight_decay(1e-4));
+    session = std::make_unique<Session>(setup.recipe, *network, *optimizer, setup.steps_per_epoch);
   }
 
-  void step() {
+  /// One step; `loss_of` gives the loss of the network's outputs.
+  template <class LossOf>
+  void learn(const torch::Tensor& images, LossOf&& loss_of) {
     const auto step = session->begin_step();
     optimizer->zero_grad();
-    torch::Tensor logits;
+    Outputs outputs;
     {
       const Autocast autocast(precision, torch::kCPU);
-      logits = step.forward([&] { return model->forward(images); });
+      outputs = step.forward([&] { return network->outputs(images); });
     }
-    step.loss(torch::nn::functional::cross_entropy(logits.to(torch::kFloat), labels)).backward();
-    step.optimize();
+    step.loss(loss_of(outputs)).backward();
+    if (step_in_one_pass)
+      step.optimize();
+    else
+      step.optimize([&] { optimizer->step(); });
   }
 
   Precision precision;
-  std::shared_ptr<Model> model;
-  torch::Tensor images, labels;
+  at::MemoryFormat layout;
+  bool step_in_one_pass;
+  std::shared_ptr<Network> network;
   std::unique_ptr<torch::optim::SGD> optimizer;
   std::unique_ptr<Session> session;
+};
+
+/// ResNet-50 on a batch of 8 images of 224 px.
+struct ResNet50 : Training {
+  explicit ResNet50(const Setup& setup = {}) : Training(build_model("resnet50"), setup) {
+    torch::manual_seed(0);
+    images = torch::randn({8, 3, 224, 224}).contiguous(layout);
+    labels = torch::randint(1000, {8});
+  }
+
+  void step() {
+    learn(images, [&](const Outputs& outputs) {
+      return torch::nn::functional::cross_entropy(outputs.front().to(torch::kFloat), labels);
+    });
+  }
+
+  torch::Tensor images, labels;
 };
 
 }  // namespace sparsify::bench

@@ -12,13 +12,6 @@ namespace {
 
 constexpr int64_t kStepPairs = 9;
 
-struct ResNet50 : Training {
-  ResNet50(const std::string& precision_name, bool channels_last, const Recipe& recipe = {},
-           int64_t steps_per_epoch = 1000)
-      : Training(build_model("resnet50"), {8, 224, 1000}, precision_name, channels_last, recipe,
-                 steps_per_epoch) {}
-};
-
 const std::string kWhat = "ResNet-50, 224 px, batch 8: one training step ";
 
 // As recipes/pruned_quant.yaml prunes, on the data it names: 94 steps of 128 images are an epoch there, and
@@ -47,7 +40,7 @@ void update_masks(const Session& session) {
 }
 
 Record prune() {
-  ResNet50 dense("auto", true), pruned("auto", true, pruning_of_pruned_quant(), kStepsPerEpoch);
+  ResNet50 dense, pruned({.recipe = pruning_of_pruned_quant(), .steps_per_epoch = kStepsPerEpoch});
   auto record = compare(
       "step/prune",
       kWhat + "pruned globally as in pruned_quant.yaml, an update every 9.4 steps, against dense", kStepPairs,
@@ -60,7 +53,7 @@ Record prune() {
 }
 
 Record precision_and_layout() {
-  ResNet50 best("auto", true), plain("fp32", false);
+  ResNet50 best, plain({.precision = "fp32", .channels_last = false});
   auto record = compare(
       "step/default", kWhat + "in the trainers' default precision and layout, against NCHW fp32", kStepPairs,
       [&] { best.step(); }, [&] { plain.step(); });

@@ -24,7 +24,7 @@ constexpr int kLabel = 1;
 
 double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 
-double cross_entropy(double logit, double expected) {
+double cross_entropy_of(double logit, double expected) {
   return -expected * std::log(logistic(logit)) - (1 - expected) * std::log(1 - logistic(logit));
 }
 
@@ -64,10 +64,10 @@ double loss_near(const Raw& fixed, const Raw& raw, const DetectionHead& head, co
   const auto held = overlap_of(box_of(fixed, head)), free = overlap_of(box_of(raw, head));
   const double expected = std::max(0.0, held.iou - held.apart - held.weight() * held.shape);
   const double box = 1 - (free.iou - free.apart - held.weight() * free.shape);
-  const double obj = cross_entropy(raw[4], expected);
+  const double obj = cross_entropy_of(raw[4], expected);
   double cls = 0;
   for (int i = 0; i < 3; ++i)
-    cls += cross_entropy(raw[5 + i], i == kLabel ? 1 - hyp.label_smoothing / 2 : hyp.label_smoothing / 2) / 3;
+    cls += cross_entropy_of(raw[5 + i], i == kLabel ? 1 - hyp.label_smoothing / 2 : hyp.label_smoothing / 2) / 3;
   return 3 * (hyp.box * box + hyp.obj * 4 * std::pow(kMapSide / 640, 2) * obj + hyp.cls * 3 / 80 * cls);
 }
 
