@@ -16,6 +16,7 @@ Metadata to_metadata(const ModelCard& card) {
           {"normalization", json{{"mean", card.normalization.mean}, {"std", card.normalization.std}}.dump()},
           {"definition", card.definition},
           {"class_names", json(card.class_names).dump()},
+          {"anchors", json(card.anchors).dump()},
           {"data", card.data},
           {"recipe_name", card.recipe_name},
           {"recipe", card.recipe_text},
@@ -36,6 +37,7 @@ ModelCard card_from(const Metadata& metadata, const std::string& where) {
     normalization.at("std").get_to(card.normalization.std);
     if (metadata.count("definition")) card.definition = entry("definition");
     if (metadata.count("class_names")) json::parse(entry("class_names")).get_to(card.class_names);
+    if (metadata.count("anchors")) json::parse(entry("anchors")).get_to(card.anchors);
     card.data = entry("data");
     card.recipe_name = entry("recipe_name");
     card.recipe_text = entry("recipe");

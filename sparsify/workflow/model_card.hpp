@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "sparsify/detection/anchors.hpp"
 #include "sparsify/load_recipe.hpp"
 #include "sparsify/trainers/transforms.hpp"
 #include "sparsify/trainers/weights.hpp"
@@ -19,6 +20,8 @@ struct ModelCard {
   std::int64_t num_classes = 0, image_size = 0;
   trainers::Normalization normalization{};
   std::vector<std::string> class_names{};  ///< empty in files of earlier versions
+  /// Of each head of a detector, in pixels; empty in files of earlier versions, which have the definition's.
+  std::vector<detection::Anchors> anchors{};
   std::string data;
   std::string recipe_name, recipe_text;
   RecipeArguments recipe_arguments{};
