@@ -16,7 +16,9 @@
 #include "sparsify/detection/ultralytics.hpp"
 #include "sparsify/trainers/model.hpp"
 #include "sparsify/trainers/weights.hpp"
+#include "workflow/check_anchors.hpp"
 #include "workflow/input_error.hpp"
+#include "workflow/run_directory.hpp"
 #include "workflow/saved_model.hpp"
 
 namespace sparsify {
@@ -77,14 +79,23 @@ std::vector<std::string> leave_out_heads(const Detector& detector, StateDict& we
   return left;
 }
 
-void load_start_weights(Detector& detector, const Settings& settings, std::int64_t classes,
+// A .cfg says its anchors apart from the weights: those that these were trained with come from their card.
+void use_anchors_of(const fs::path& weights, Detector& detector) {
+  if (const auto card = card_of_weights(weights); card && !card->anchors.empty())
+    detector.set_anchors(card->anchors);
+}
+
+/// Gives whether the heads are the weights', too.
+bool load_start_weights(Detector& detector, const Settings& settings, std::int64_t classes,
                         const std::function<void(const std::string&)>& note) {
   const auto& path = settings.weights;
   const auto before = classes_of(detector);
+  bool brings_heads = true;
   try {
     if (extension_of(path) == ".weights") {
       detection::load_darknet_weights(detector, path);
       fit_classes(detector, classes);
+      brings_heads = before == classes;
       note("loaded " + path);
     } else {
       fit_classes(detector, classes);
@@ -93,7 +104,11 @@ void load_start_weights(Detector& detector, const Settings& settings, std::int64
       const auto report = load_weights(detector, weights);
       note("loaded " + std::to_string(report.loaded - static_cast<std::int64_t>(fresh.size())) +
            " tensors of " + path);
-      if (!fresh.empty()) note("the heads are new, as the weights' have other classes");
+      brings_heads = fresh.empty();
+      if (brings_heads)
+        use_anchors_of(path, detector);
+      else
+        note("the heads are new, as the weights' have other classes");
     }
   } catch (const Error& error) {
     throw InputError("--weights " + path + " for " + settings.model + ": " + error.what());
@@ -101,6 +116,7 @@ void load_start_weights(Detector& detector, const Settings& settings, std::int64
   if (extension_of(path) == ".weights" && before != classes)
     note("the heads are new: the weights have " + std::to_string(before) + " classes, the data " +
          std::to_string(classes));
+  return brings_heads;
 }
 
 detection::Hyperparameters hyperparameters(const Settings& settings) {
@@ -116,6 +132,7 @@ detection::DetectionOptions options_from(const Settings& settings, std::int64_t 
   options.workers = settings.workers;
   options.seed = static_cast<std::uint64_t>(settings.seed);
   options.augment = settings.augment != "none";
+  options.multi_scale = settings.multi_scale;
   options.hyp = hyperparameters(settings);
   return options;
 }
@@ -124,6 +141,29 @@ std::int64_t image_size_of(const Settings& settings, const Detector& detector) {
   if (settings.image_size > 0) return settings.image_size;
   if (extension_of(settings.model) != ".cfg") return kUsualSize;
   return std::max(detector.image_height, detector.image_width);
+}
+
+// Weights, or none, and anchors: other ones than heads were trained with would spoil them.
+void start_new(Detector& detector, const detection::DetectionDataset& images, const Settings& settings,
+               const std::function<void(const std::string&)>& note) {
+  bool brings_heads = false;
+  if (settings.weights.empty())
+    fit_classes(detector, images.classes());
+  else
+    brings_heads = load_start_weights(detector, settings, images.classes(), note);
+  detection::AutoAnchorOptions options;
+  options.anchor_t = hyperparameters(settings).anchor_t;
+  options.seed = static_cast<std::uint64_t>(settings.seed);
+  const std::string why_kept = brings_heads           ? "the heads were trained with them"
+                               : !settings.autoanchor ? "autoanchor is false"
+                                                      : "";
+  check_anchors(detector, images, image_size_of(settings, detector), options, why_kept, note);
+}
+
+// The weights themselves follow when the checkpoint is loaded.
+void go_on(Detector& detector, const detection::DetectionDataset& images, const Settings& settings) {
+  fit_classes(detector, images.classes());
+  use_anchors_of(RunDirectory(settings.output).last(), detector);
 }
 
 void tell(const std::vector<detection::LabelFinding>& findings,
@@ -174,6 +214,8 @@ void use_detector_defaults(Settings& settings) {
   usual("lr_schedule", settings.lr_schedule, "linear");
   usual("ema_decay", settings.ema_decay, 0.9999);
   const double tenth = std::max(1.0, static_cast<double>(settings.epochs)) / 10;
+  usual("warmup_bias_lr", settings.warmup_bias_lr, hyp.warmup_bias_lr);
+  usual("warmup_momentum", settings.warmup_momentum, hyp.warmup_momentum);
   usual("warmup_epochs", settings.warmup_epochs, std::min(hyp.warmup_epochs, tenth));
 }
 
@@ -185,20 +227,16 @@ OpenedTask open_detection(const Settings& settings, bool load,
   const auto detector = parse(settings.model, definition);
   const auto data = detection::open_detection_datasets(settings.data);
   tell(data.findings, note);
-  const auto classes = data.train->classes();
-  if (load && !settings.weights.empty())
-    load_start_weights(*detector, settings, classes, note);
-  else
-    fit_classes(*detector, classes);
+  load ? start_new(*detector, *data.train, settings, note) : go_on(*detector, *data.train, settings);
   const auto image_size = image_size_of(settings, *detector);
   opened.card.model = settings.model;
   opened.card.definition = definition;
-  opened.card.num_classes = classes;
+  opened.card.num_classes = data.train->classes();
   opened.card.image_size = image_size;
   opened.card.normalization = kNoNormalization;
   opened.card.class_names = data.train->class_names();
+  opened.card.anchors = detector->anchors();
   opened.card.data = settings.data;
-  note_anchors(opened.card, *detector);
   opened.data = std::make_shared<ObjectData>(
       data, detection::BoxReader{detector->heads(), detection::BoxOutput::kDecoded}, image_size);
   opened.describe = describe_data(data.train->size(), data.val->size(), opened.card);
@@ -210,6 +248,7 @@ OpenedTask open_detection(const Settings& settings, bool load,
 std::shared_ptr<Detector> build_detector(const ModelCard& card) {
   const auto detector = parse(card.model, card.definition);
   fit_classes(*detector, card.num_classes);
+  if (!card.anchors.empty()) detector->set_anchors(card.anchors);
   return detector;
 }
 
@@ -222,12 +261,14 @@ std::shared_ptr<Detector> open_detector_weights(const std::string& model, const 
   card.model = model;
   card.definition = definition_of(model);
   const auto detector = parse(model, card.definition);
-  if (extension_of(weights.string()) == ".weights")
+  if (extension_of(weights.string()) == ".weights") {
     detection::load_darknet_weights(*detector, weights);
-  else
+  } else {
     load_weights(*detector, read_model_weights(weights));
+    use_anchors_of(weights, *detector);
+  }
   card.num_classes = classes_of(*detector);
-  note_anchors(card, *detector);
+  card.anchors = detector->anchors();
   Settings settings;
   settings.model = model, settings.image_size = image_size;
   card.image_size = image_size_of(settings, *detector);
@@ -237,20 +278,7 @@ std::shared_ptr<Detector> open_detector_weights(const std::string& model, const 
   return detector;
 }
 
-void note_anchors(ModelCard& card, const Detector& detector) {
-  card.anchors.clear();
-  for (const auto& head : detector.heads()) card.anchors.push_back(head.anchors);
-}
-
-detection::BoxReader reader_of(const ModelCard& card) {
-  detection::BoxReader reader{build_detector(card)->heads(), card.boxes};
-  if (card.anchors.empty()) return reader;  // a file of an earlier version
-  if (card.anchors.size() != reader.heads.size())
-    throw Error("the anchors of " + std::to_string(card.anchors.size()) + " heads are given, " + card.model +
-                " has " + std::to_string(reader.heads.size()));
-  for (std::size_t i = 0; i < reader.heads.size(); ++i) reader.heads[i].anchors = card.anchors[i];
-  return reader;
-}
+detection::BoxReader reader_of(const ModelCard& card) { return {build_detector(card)->heads(), card.boxes}; }
 
 std::shared_ptr<const DataSource> open_objects_for(const ModelCard& card, const std::string& spec) {
   auto data = detection::open_detection_datasets(spec);

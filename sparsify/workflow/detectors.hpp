@@ -37,9 +37,6 @@ std::shared_ptr<detection::Detector> open_detector_weights(const std::string& mo
                                                            const std::filesystem::path& weights,
                                                            std::int64_t image_size, ModelCard& card);
 
-/// The anchors that a detector's weights brought go into its card.
-void note_anchors(ModelCard& card, const detection::Detector& detector);
-
 /// How to read what comes of a detector, by its card.
 detection::BoxReader reader_of(const ModelCard& card);
 

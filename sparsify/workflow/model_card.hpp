@@ -3,9 +3,9 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "sparsify/detection/anchors.hpp"
 #include "sparsify/detection/box_output.hpp"
 #include "sparsify/load_recipe.hpp"
 #include "sparsify/trainers/transforms.hpp"
@@ -21,9 +21,9 @@ struct ModelCard {
   std::int64_t num_classes = 0, image_size = 0;
   trainers::Normalization normalization{};
   std::vector<std::string> class_names{};  ///< empty in files of earlier versions
-  /// Of a detector: what it gives, and the anchors of every head where weights brought their own.
-  detection::BoxOutput boxes = detection::BoxOutput::kRaw;
-  std::vector<std::vector<std::pair<double, double>>> anchors{};
+  detection::BoxOutput boxes = detection::BoxOutput::kRaw;  ///< what a detector's file gives
+  /// Of each head of a detector, in pixels; empty in files of earlier versions, which have the definition's.
+  std::vector<detection::Anchors> anchors{};
   std::string data;
   std::string recipe_name, recipe_text;
   RecipeArguments recipe_arguments{};

@@ -29,10 +29,6 @@ std::shared_ptr<Network> build_network(const std::string& model) {
   return build_model(model);
 }
 
-void complete(ModelCard& card, const Network& network) {
-  if (is_detector(card.model)) note_anchors(card, dynamic_cast<const detection::Detector&>(network));
-}
-
 std::string metric_of(const std::string& model) {
   if (is_detector(model)) return detection::DetectionTask::kMetric;
   model_info(model);

@@ -33,9 +33,6 @@ std::shared_ptr<Network> build_network(const ModelCard& card);
 /// The same by name, or by the file of a detector, with as many classes as is usual for it.
 std::shared_ptr<Network> build_network(const std::string& model);
 
-/// Adds what only the network's weights say.
-void complete(ModelCard& card, const Network& network);
-
 /// The figure that a network of this name is judged by. Throws Error for a name that no network has.
 std::string metric_of(const std::string& model);
 

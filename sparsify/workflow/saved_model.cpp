@@ -23,6 +23,13 @@ fs::path checkpoint_of(const fs::path& path) {
   return last;
 }
 
+bool is_ours(const fs::path& weights) {
+  std::error_code ignored;
+  return fs::is_directory(weights, ignored) ||
+         (weights.extension() == ".safetensors" &&
+          read_safetensors_metadata(weights).count("sparsify.checkpoint") > 0);
+}
+
 /// What is deployed: the averaged weights where there are.
 StateDict deployed(const Checkpoint& checkpoint) {
   auto weights = checkpoint.model;
@@ -47,7 +54,6 @@ SavedModel open_saved_model(const fs::path& run_or_checkpoint) {
       parse_recipe(saved.card.recipe_text, where + " (recipe)", saved.card.recipe_arguments).recipe;
   saved.model = build_network(saved.card);
   load_weights(*saved.model, deployed(checkpoint));
-  complete(saved.card, *saved.model);
   use_channels_last(*saved.model);
   saved.model->eval();
   saved.optimizer = make_optimizer(*saved.model, {});
@@ -60,11 +66,14 @@ SavedModel open_saved_model(const fs::path& run_or_checkpoint) {
 }
 
 StateDict read_model_weights(const fs::path& path) {
-  std::error_code ignored;
-  if (fs::is_directory(path, ignored)) return deployed(load_checkpoint(checkpoint_of(path)));
-  const bool ours =
-      path.extension() == ".safetensors" && read_safetensors_metadata(path).count("sparsify.checkpoint") > 0;
-  return ours ? deployed(load_checkpoint(path)) : read_weights(path);
+  return is_ours(path) ? deployed(load_checkpoint(checkpoint_of(path))) : read_weights(path);
+}
+
+std::optional<ModelCard> card_of_weights(const fs::path& path) {
+  if (!is_ours(path)) return std::nullopt;
+  const auto metadata = read_safetensors_metadata(checkpoint_of(path));
+  if (!metadata.count("sparsify_version")) return std::nullopt;
+  return card_from(metadata, path.string());
 }
 
 std::shared_ptr<Model> classifier_of(const SavedModel& saved) {

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "sparsify/session.hpp"
@@ -36,6 +37,10 @@ SavedModel open_saved_model(const std::filesystem::path& run_or_checkpoint);
 /// Tensors of a weight file: a PyTorch state dict, plain safetensors, or a checkpoint or run directory of
 /// ours.
 StateDict read_model_weights(const std::filesystem::path& path);
+
+/// What is known of the model whose weights these are; nothing where they are no checkpoint or run directory
+/// of `sparsify train`. Throws Error.
+std::optional<ModelCard> card_of_weights(const std::filesystem::path& path);
 
 /// The classifier of a saved model; throws Error when it is another kind of network.
 std::shared_ptr<Model> classifier_of(const SavedModel& saved);

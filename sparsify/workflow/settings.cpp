@@ -186,6 +186,8 @@ TrainOptions train_options(const Settings& settings) {
   options.lr_schedule = settings.lr_schedule;
   options.last_lr = settings.lrf;
   options.warmup_epochs = settings.warmup_epochs;
+  options.warmup_bias_lr = settings.warmup_bias_lr;
+  options.warmup_momentum = settings.warmup_momentum;
   options.ema_decay = settings.ema_decay;
   options.precision = settings.precision;
   options.device = settings.device;

@@ -21,9 +21,9 @@ struct Settings {
   std::int64_t epochs = 0, batch_size = 128, nbs = 64, image_size = 0, seed = 0, workers = 2;
   std::string optimizer = "sgd", lr_schedule = "cosine", augment = "auto", device = "auto",
               precision = "auto";
-  double lr = 0.1, lrf = 0, momentum = 0.9, weight_decay = 5e-4, warmup_epochs = 0, label_smoothing = 0,
-         ema_decay = 0;
-  bool nesterov = true;
+  double lr = 0.1, lrf = 0, momentum = 0.9, weight_decay = 5e-4, warmup_epochs = 0, warmup_bias_lr = 0,
+         warmup_momentum = 0, label_smoothing = 0, ema_decay = 0, multi_scale = 0;
+  bool nesterov = true, autoanchor = true;
   /// Where each value that was given stands: "--lr", or "my.yaml:3:7" for one of a recipe.
   std::map<std::string, std::string> places{};
 
@@ -38,6 +38,11 @@ struct Settings {
     visit("hyp", hyp, "hyper-parameters of a detector: a hyp.yaml with lr0, box, mosaic ..., or none");
     visit("image_size", image_size, "side of the network's input in pixels; 0: usual for the data",
           at_least(0));
+    visit("multi_scale", multi_scale,
+          "of detectors: batches' image sizes differ from image_size by up to this part; 0: no",
+          at_least(0).below(1));
+    visit("autoanchor", autoanchor,
+          "fit a detector's anchors to the training boxes where they do not fit and its heads are new");
     visit("epochs", epochs, "passes over the training images; 0: as many as the recipe needs",
           at_least(0).up_to(kMostEpochs));
     visit("batch_size", batch_size, "images per step; for detectors, images at once", at_least(1));
@@ -49,6 +54,12 @@ struct Settings {
     visit("lr_schedule", lr_schedule, "cosine, linear or constant", one_of({"cosine", "linear", "constant"}));
     visit("warmup_epochs", warmup_epochs, "epochs over which the learning rate rises from 0",
           at_least(0).up_to(kMostEpochs));
+    visit("warmup_bias_lr", warmup_bias_lr,
+          "where the learning rate of biases begins to warm up; default: 0, of detectors as hyp says",
+          at_least(0));
+    visit("warmup_momentum", warmup_momentum,
+          "where the momentum begins to warm up, 0: not at all; default: 0, of detectors as hyp says",
+          at_least(0).below(1));
     visit("momentum", momentum, "of sgd", at_least(0).below(1));
     visit("nesterov", nesterov, "Nesterov's momentum for sgd");
     visit("weight_decay", weight_decay, "on weights with two dimensions or more", at_least(0));

@@ -93,10 +93,14 @@ void note_unused_flags(const TrainRequest& request, const TrainInputs& inputs,
       note("warning: " + flag->second.where + " has no effect: " + why);
   };
   if (sets_learning_rate(inputs.recipe.recipe))
-    for (const char* name : {"lr_schedule", "warmup_epochs"})
+    for (const char* name : {"lr_schedule", "warmup_epochs", "warmup_bias_lr", "warmup_momentum"})
       unused(name, "the recipe sets the learning rate");
   if (inputs.settings.optimizer == "adamw")
-    for (const char* name : {"momentum", "nesterov"}) unused(name, "the optimizer is adamw");
+    for (const char* name : {"momentum", "nesterov", "warmup_momentum"})
+      unused(name, "the optimizer is adamw");
+  if (!is_detector(inputs.settings.model))
+    for (const char* name : {"nbs", "multi_scale", "autoanchor"})
+      unused(name, inputs.settings.model + " is no detector");
 }
 
 /// Settings that may change from one part of a run to the next without changing what it computes.
@@ -160,6 +164,8 @@ std::shared_ptr<Network> read_teacher(const Settings& settings, const ModelCard&
     if (saved.card.num_classes != card.num_classes)
       throw Error("it tells " + std::to_string(saved.card.num_classes) + " classes apart, the data has " +
                   std::to_string(card.num_classes));
+    if (!saved.card.anchors.empty() && saved.card.anchors != card.anchors)
+      throw Error("its heads have other anchors, so its maps mean other boxes; start from its weights");
     if (saved.card.normalization != card.normalization)
       throw Error("it expects images normalised in another way than the data's");
     return saved.model;

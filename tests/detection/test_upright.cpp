@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Images whose EXIF says that they are to be turned.
 #include "detection/upright.hpp"
+#include "sparsify/detection/image_input.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <cstdlib>
@@ -63,6 +64,19 @@ TEST_CASE("EXIF that says no orientation, or is cut off") {
   CHECK_FALSE(exif_orientation(with_orientation("12", 0, false).substr(6)));
   for (std::size_t length = 0; length < 6 + 8 + 2 + 12 + 10; ++length)
     CHECK_FALSE(exif_orientation(segment.substr(0, length)));
+}
+
+TEST_CASE("an image file that EXIF turns is loaded upright") {
+  const Scratch files;
+  files.write("plain.jpg", two_halves(16, 64));
+  files.write("turned.jpg", with_orientation(two_halves(16, 64), 6, true));
+  const auto plain = load_upright(files.path("plain.jpg")), turned = load_upright(files.path("turned.jpg"));
+  CHECK(plain.height() == 16);
+  CHECK(plain.width() == 64);
+  CHECK(turned.height() == 64);
+  CHECK(turned.width() == 16);
+  CHECK(turned.pixel(32, 15)[0] > 250);
+  CHECK(turned.pixel(32, 0)[0] < 5);
 }
 
 TEST_CASE("images that EXIF turns come upright, their boxes with them") {

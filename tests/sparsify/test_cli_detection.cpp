@@ -150,7 +150,10 @@ TEST_CASE("a detector's run goes on where it was interrupted") {
   write_data(folder / "data");
   cli::write(folder / "tiny.cfg", kDetector);
   cli::write(folder / "small.yaml", kRecipe);
-  const std::vector<std::string> train = {"train", "--recipe", "small.yaml", "--no-export", "--output"};
+  // Interrupted while learning rates and momentum warm up.
+  const std::vector<std::string> train = {"train",           "--recipe", "small.yaml",
+                                          "--multi-scale",   "0.25",     "--no-export",
+                                          "--warmup-epochs", "12",       "--output"};
   auto whole = train, interrupted = train;
   whole.emplace_back("whole"), interrupted.emplace_back("parts");
   REQUIRE(sparsify(folder.path(), whole).code == 0);
@@ -162,6 +165,51 @@ TEST_CASE("a detector's run goes on where it was interrupted") {
             .at("model.model.2.conv.weight") ==
         cli::read_tensors(folder / "parts" / "checkpoints" / "last.safetensors")
             .at("model.model.2.conv.weight"));
+}
+
+TEST_CASE("anchors that do not fit are replaced, for the run, its file and those who take its weights") {
+  const Folder folder;
+  write_data(folder / "data");
+  std::string detector = kDetector;
+  const std::string fitting = "26,14, 14,26";
+  cli::write(folder / "tiny.cfg",
+             detector.replace(detector.find(fitting), fitting.size(), "200,200, 300,300"));
+  cli::write(folder / "small.yaml", kRecipe);
+  const auto begun = sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--output", "run"},
+                              {.interrupt_after = "epoch 9/14"});
+  INFO(begun.err);
+  REQUIRE(begun.code == 130);
+  const std::string finding = "anchors: best possible recall 0.000 on the training boxes; ";
+  CHECK_THAT(begun.err, ContainsSubstring(finding + "new ones reach 1.000"));
+
+  const auto resumed = sparsify(folder.path(), {"train", "--resume", "run"});
+  INFO(resumed.err);
+  REQUIRE(resumed.code == 0);
+  CHECK_THAT(resumed.err, !ContainsSubstring("anchors:"));
+  CHECK(json::parse(cli::read(folder / "run" / "summary.json")).at("final").get<double>() > 0.8);
+  for (const std::string subject : {"run", "run/model.cpu.onnx"}) {
+    const auto validated = sparsify(folder.path(), {"validate", subject, "--json", "v.json"});
+    INFO(validated.err);
+    REQUIRE(validated.code == 0);
+    CHECK(json::parse(cli::read(folder / "v.json")).at("map50").get<double>() > 0.8);
+  }
+
+  cli::write(folder / "short.yaml",
+             "version: 1\nrun: {model: tiny.cfg, data: data, batch_size: 8, nbs: 8, augment: none}\n"
+             "modifiers:\n  - EpochRangeModifier: {end_epoch: 1}\n");
+  const std::vector<std::string> again = {"train", "--recipe", "short.yaml", "--no-export", "--output"};
+  const auto with = [&](const std::vector<std::string>& more) {
+    auto arguments = again;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const auto outcome = sparsify(folder.path(), arguments);
+    INFO(outcome.err);
+    CHECK(outcome.code == 0);
+    return outcome.err;
+  };
+  const auto continued = with({"next", "--weights", "run"});
+  CHECK_THAT(continued, ContainsSubstring("best possible recall 1.000") && !ContainsSubstring("new ones"));
+  CHECK_THAT(with({"as_said", "--noautoanchor"}),
+             ContainsSubstring(finding + "they stay, as autoanchor is false"));
 }
 
 TEST_CASE("what is wrong with a detector, its weights, its data or its images is said") {

@@ -12,6 +12,7 @@
 #include "nms_options.hpp"
 #include "signals.hpp"
 #include "sparsify/detection/draw.hpp"
+#include "sparsify/detection/image_input.hpp"
 #include "sparsify/detection/labels.hpp"
 #include "sparsify/trainers/image_files.hpp"
 #include "workflow/input_error.hpp"
@@ -128,7 +129,7 @@ int predict_command(const std::vector<std::string>& arguments) {
   for (const auto& path : paths) {
     stop_if_requested("the images after " + path.string() + " were not looked at");
     try {
-      const auto image = trainers::load_image(path.string());
+      const auto image = detection::load_upright(path);
       const auto found = detector.find(image, options);
       results[path.string()] = as_json(detector, found);
       std::cout << path.string() << ": " << counts(detector, found) << std::endl;

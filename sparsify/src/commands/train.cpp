@@ -48,7 +48,9 @@ constexpr const char* kExamples =
 
 std::string group_of(const std::string& name) {
   static const std::map<std::string, std::set<std::string>> groups = {
-      {"network and data", {"model", "weights", "data", "hyp", "image_size", "augment", "distill_teacher"}},
+      {"network and data",
+       {"model", "weights", "data", "hyp", "image_size", "multi_scale", "autoanchor", "augment",
+        "distill_teacher"}},
       {"machine", {"device", "precision", "workers", "seed"}},
       {"results", {"output", "baseline", "target"}},
   };
@@ -123,6 +125,7 @@ TrainRequest read_request(const CommandLine& line) {
   defaults.fields(collect);
   request.flags = std::move(collect.flags);
   if (line.given("no-augment")) request.flags["augment"] = {"none", "--no-augment"};
+  if (line.given("noautoanchor")) request.flags["autoanchor"] = {"false", "--noautoanchor"};
   if (line.operands().empty()) return request;
   const auto& operand = line.operands().front();
   if (!request.resume || line.operands().size() > 1)
@@ -172,6 +175,7 @@ int train_command(const std::vector<std::string>& arguments) {
   DeclareOptions declare{line};
   defaults.fields(declare);
   line.flag("network and data", "no-augment", "the same as --augment none");
+  line.flag("network and data", "noautoanchor", "the same as --autoanchor false");
   line.flag("without training", "one-shot",
             "apply the recipe once to trained --weights: final sparsity by magnitude, quantizers calibrated");
   declare_calibration(line, "without training", "one-shot");

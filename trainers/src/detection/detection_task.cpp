@@ -25,6 +25,7 @@ DetectionLoaderOptions training(const Detector& detector, const DetectionDataset
   loading.drop_last = data.train->size() >= options.batch_size;
   loading.augment = options.augment;
   loading.hyp = options.hyp;
+  loading.multi_scale = options.multi_scale;
   loading.seed = options.seed;
   return loading;
 }
@@ -61,6 +62,7 @@ std::int64_t DetectionTask::batches_per_step() const {
 }
 
 void DetectionTask::start_epoch(std::int64_t epoch, std::int64_t first_batch) {
+  loss_ = DetectionLoss(detector_->heads(), options_.hyp);  // a checkpoint may have brought other anchors
   loader_.start_epoch(epoch, first_batch);
 }
 

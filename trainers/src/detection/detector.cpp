@@ -54,6 +54,13 @@ torch::Tensor decode(const torch::Tensor& map, const DetectionHead& head, std::i
   return boxes.permute({0, 1, 3, 4, 2}).reshape({map.size(0), anchors * h * w, 5 + head.classes});
 }
 
+// "3, 3, 3".
+std::string numbers_of(const std::vector<Anchors>& anchors) {
+  std::string text;
+  for (const auto& each : anchors) text += (text.empty() ? "" : ", ") + std::to_string(each.size());
+  return text;
+}
+
 }  // namespace
 
 void Detector::add(std::vector<std::int64_t> from, std::shared_ptr<Block> block) {
@@ -85,6 +92,24 @@ std::vector<DetectionHead> Detector::heads() const {
     if (step.head_block)
       for (auto& head : step.head_block->heads()) heads.push_back(std::move(head));
   return heads;
+}
+
+std::vector<Anchors> Detector::anchors() const {
+  std::vector<Anchors> anchors;
+  for (const auto& head : heads()) anchors.push_back(head.anchors);
+  return anchors;
+}
+
+void Detector::set_anchors(const std::vector<Anchors>& anchors) {
+  const auto expected = numbers_of(this->anchors()), given = numbers_of(anchors);
+  if (given != expected) throw Error("anchors: the heads have " + expected + "; got " + given);
+  auto next = anchors.begin();
+  for (const auto& step : steps_) {
+    if (!step.head_block) continue;
+    const auto end = next + static_cast<std::ptrdiff_t>(step.head_block->heads().size());
+    step.head_block->set_anchors({next, end});
+    next = end;
+  }
 }
 
 Maps Detector::forward(const torch::Tensor& images) {

@@ -68,4 +68,10 @@ void DetectBlock::change_classes(std::int64_t classes) {
   initialise();
 }
 
+void DetectBlock::set_anchors(const std::vector<Anchors>& anchors) {
+  for (std::size_t i = 0; i < heads_.size(); ++i) heads_[i].anchors = anchors.at(i);
+  const torch::NoGradGuard no_grad;
+  anchors_.copy_(anchors_in_cells(heads_));
+}
+
 }  // namespace sparsify::detection

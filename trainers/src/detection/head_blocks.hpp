@@ -18,6 +18,7 @@ class YoloBlock : public HeadBlock {
   Maps forward(const Maps& inputs) override { return inputs; }
   std::vector<DetectionHead> heads() const override { return {head_}; }
   void change_classes(std::int64_t classes) override;
+  void set_anchors(const std::vector<Anchors>& anchors) override { head_.anchors = anchors.at(0); }
 
  private:
   DetectionHead head_;
@@ -32,6 +33,7 @@ class DetectBlock : public HeadBlock {
   Maps forward(const Maps& inputs) override;
   std::vector<DetectionHead> heads() const override;
   void change_classes(std::int64_t classes) override;
+  void set_anchors(const std::vector<Anchors>& anchors) override;
 
  private:
   torch::nn::Conv2dImpl& convolution(std::size_t head);

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sparsify/detection/image_input.hpp"
 
+#include "detection/image_header.hpp"
+#include "detection/upright.hpp"
+
 namespace sparsify::detection {
+
+trainers::Image load_upright(const std::filesystem::path& file) {
+  auto image = trainers::load_image(file.string());
+  return upright(std::move(image), read_image_header(file).orientation);
+}
 
 torch::Tensor stretched(const trainers::Image& image, std::int64_t height, std::int64_t width) {
   const auto resized = trainers::resize(image, {0, 0, image.height(), image.width()}, height, width);

@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "detection/yaml_value.hpp"
+#include "sparsify/detection/anchors.hpp"
 
 namespace sparsify::detection {
 
@@ -37,8 +37,6 @@ class ModelRow {
   YamlValue module_;
   std::vector<YamlValue> arguments_;
 };
-
-using Anchors = std::vector<std::pair<double, double>>;
 
 /// What a model file says, read but not yet understood as a network.
 struct UltralyticsConfig {

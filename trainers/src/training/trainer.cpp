@@ -29,6 +29,18 @@ void check(const TrainOptions& options) {
     throw Error("warmup_epochs: expected a number from 0 to the number of epochs");
 }
 
+LearningRateSchedule schedule_of(const TrainOptions& options, int64_t steps_per_epoch) {
+  LearningRateSchedule schedule;
+  schedule.name = options.lr_schedule;
+  schedule.base = options.optimizer.lr, schedule.last = options.last_lr;
+  schedule.warmup_steps = std::llround(options.warmup_epochs * static_cast<double>(steps_per_epoch));
+  schedule.total_steps = options.epochs * steps_per_epoch;
+  schedule.warmup_bias_lr = options.warmup_bias_lr;
+  schedule.momentum = options.optimizer.momentum, schedule.warmup_momentum = options.warmup_momentum;
+  schedule.check();
+  return schedule;
+}
+
 }  // namespace
 
 bool sets_learning_rate(const Recipe& recipe) {
@@ -63,12 +75,7 @@ class Trainer::Impl {
     network_.to(device_);
     use_channels_last(network_);
     optimizer_ = make_optimizer(network_, options_.optimizer);
-    if (!sets_learning_rate(recipe)) {
-      schedule_ = LearningRateSchedule{options_.lr_schedule, options_.optimizer.lr, options_.last_lr, 0,
-                                       options_.epochs * steps()};
-      schedule_->warmup_steps = std::llround(options_.warmup_epochs * static_cast<double>(steps()));
-      schedule_->check();
-    }
+    if (!sets_learning_rate(recipe)) schedule_ = schedule_of(options_, steps());
     if (options_.ema_decay > 0) ema_.emplace(network_, options_.ema_decay);
     session_ = std::make_unique<Session>(recipe, network_, *optimizer_, steps());
     session_->check_length(options_.epochs * steps());
@@ -171,9 +178,7 @@ class Trainer::Impl {
     const double before = sums_.images;
     const auto rate = [&] { return (sums_.images - before) / seconds_since(started); };
     for (int64_t step = first; step < steps(); ++step) {
-      if (schedule_)
-        for (auto& group : optimizer_->param_groups())
-          group.options().set_lr(schedule_->at(session_->state().step));
+      if (schedule_) schedule_->apply(session_->state().step, *optimizer_);
       train_step();
       if (events_.progress)
         events_.progress({epoch, options_.epochs, step + 1, steps(), sums_.mean("loss"), rate()});

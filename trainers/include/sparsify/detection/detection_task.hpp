@@ -22,6 +22,7 @@ struct DetectionOptions {
   std::int64_t workers = 2;       ///< threads that prepare batches
   std::uint64_t seed = 0;
   bool augment = true;
+  double multi_scale = 0;  ///< the side of each batch lies within image_size * (1 -+ this)
   /// Batches are gathered until a step has seen this many images, and gradients are summed over them.
   std::int64_t nominal_batch_size = 64;
   Hyperparameters hyp{};

@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "sparsify/detection/anchors.hpp"
 #include "sparsify/trainers/network.hpp"
 
 namespace sparsify::detection {
@@ -21,7 +21,7 @@ enum class BoxCoding {
 
 /// One output of a detector: a map with anchors * (5 + classes) channels.
 struct DetectionHead {
-  std::vector<std::pair<double, double>> anchors;  ///< width, height in pixels of the network's input
+  Anchors anchors;
   std::int64_t classes = 80;
   BoxCoding coding = BoxCoding::kDarknet;
   double scale_xy = 1;  ///< kDarknet: how far centres reach over their cell, `scale_x_y` in .cfg files
@@ -42,6 +42,8 @@ class HeadBlock : public Block {
   virtual std::vector<DetectionHead> heads() const = 0;
   /// What `detection::change_classes` asks of it.
   virtual void change_classes(std::int64_t classes) = 0;
+  /// Of each head, as many as it has.
+  virtual void set_anchors(const std::vector<Anchors>& anchors) = 0;
 };
 
 /// A network of numbered blocks with several outputs, as darknet and Ultralytics describe them.
@@ -59,6 +61,9 @@ class Detector : public Network {
 
   /// In the order of the maps. Anchors are those that the weights say where these hold some.
   std::vector<DetectionHead> heads() const;
+  std::vector<Anchors> anchors() const;  ///< of each of them
+  /// Throws Error unless there are as many heads, each with as many anchors as before.
+  void set_anchors(const std::vector<Anchors>& anchors);
   std::vector<std::shared_ptr<Block>> blocks() const;
   std::int64_t image_height = 416, image_width = 416;  ///< what it was made for, in pixels
 

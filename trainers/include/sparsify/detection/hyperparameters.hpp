@@ -12,8 +12,8 @@ struct Hyperparameters {
   double lr0 = 0.01, lrf = 0.01;  ///< learning rate; its last value as a part of the first
   double momentum = 0.937, weight_decay = 5e-4;
   double warmup_epochs = 3;
-  double warmup_momentum = 0.8,
-         warmup_bias_lr = 0.1;  ///< at the first step; no training loop here reads them
+  double warmup_momentum = 0.8;  ///< where the warm-up begins; 0: the momentum has none
+  double warmup_bias_lr = 0.1;   ///< where that of biases begins
   double box = 0.05, cls = 0.5, cls_pw = 1, obj = 1, obj_pw = 1;  ///< gains and weights of positives
   double anchor_t = 4;  ///< an anchor fits a box whose sides differ from its by less than this factor
   double fl_gamma = 0;  ///< focal loss; 0: none

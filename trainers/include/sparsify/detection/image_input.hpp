@@ -3,12 +3,16 @@
 
 #include <torch/torch.h>
 
+#include <filesystem>
 #include <vector>
 
 #include "sparsify/detection/boxes.hpp"
 #include "sparsify/trainers/image.hpp"
 
 namespace sparsify::detection {
+
+/// An image file as EXIF wants it shown. Throws Error naming the file when it cannot be read.
+trainers::Image load_upright(const std::filesystem::path& file);
 
 /// The whole image stretched to height x width (bilinear, antialiased): [1, 3, height, width],
 /// RGB from 0 to 1.

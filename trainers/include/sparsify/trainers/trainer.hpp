@@ -24,8 +24,10 @@ struct TrainOptions {
   OptimizerOptions optimizer{};
   std::string lr_schedule = "cosine";  ///< used unless the recipe sets learning rates
   double last_lr = 0;                  ///< where that one ends, a part of the learning rate
-  double warmup_epochs = 0;
-  double ema_decay = 0;  ///< 0: no averaged weights
+  double warmup_epochs = 0;            ///< of that schedule
+  double warmup_bias_lr = 0;           ///< where biases' learning rate begins; that of the others begins at 0
+  double warmup_momentum = 0;          ///< where sgd's momentum begins; 0: it does not move
+  double ema_decay = 0;                ///< 0: no averaged weights
   std::string precision = "auto";
   std::string device = "auto";         ///< auto, cpu, cuda, cuda:<i>
   std::shared_ptr<Network> teacher{};  ///< for recipes with a DistillationModifier; sees the same images

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// What detectors learn from: batches of changing sizes, and anchors that may be replaced.
+#include <torch/torch.h>
+
+#include "memory_objects.hpp"
+#include "sparsify/detection/darknet.hpp"
+#include "sparsify/detection/detection_task.hpp"
+#include "sparsify/detection/ultralytics.hpp"
+#include "sparsify/error.hpp"
+#include "sparsify/modifiers/quantization.hpp"
+#include "sparsify/session.hpp"
+#include "sparsify/trainers/trainer.hpp"
+#include "sparsify/trainers/weights.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers.hpp>
+
+#include <set>
+
+using namespace sparsify;
+using namespace sparsify::detection;
+using detection_test::MemoryObjects;
+
+namespace {
+
+const std::string kDarknet =
+    "[net]\nwidth=64\nheight=64\nchannels=3\n"
+    "[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\nstride=2\npad=1\nactivation=relu\n"
+    "[maxpool]\nsize=2\nstride=2\n"
+    "[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\nstride=2\npad=1\nactivation=relu\n"
+    "[upsample]\nstride=2\n"
+    "[route]\nlayers=-1,-3\n"
+    "[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\nstride=2\npad=1\nactivation=relu\n"
+    "[convolutional]\nfilters=18\nsize=1\nstride=1\npad=1\nactivation=linear\n"
+    "[yolo]\nmask=0,1\nanchors=400,400, 500,500\nclasses=4\nnum=2\n";
+
+const std::string kUltralytics =
+    "nc: 4\ndepth_multiple: 1.0\nwidth_multiple: 1.0\n"
+    "anchors:\n  - [400, 400, 500, 500]\n"
+    "backbone:\n  - [-1, 1, Conv, [8, 3, 2]]\n  - [-1, 1, Conv, [16, 3, 2]]\n"
+    "head:\n  - [-1, 1, Conv, [16, 3, 2]]\n  - [[-1], 1, Detect, [nc, anchors]]\n";
+
+const Anchors kLarge = {{400, 400}, {500, 500}}, kFitting = {{26, 14}, {14, 26}}, kOne = {{26, 14}};
+
+std::vector<std::shared_ptr<Detector>> both_kinds() {
+  torch::manual_seed(1);
+  return {parse_darknet(kDarknet, "tiny.cfg"), parse_ultralytics(kUltralytics, "tiny.yaml")};
+}
+
+DetectionDatasets sixteen_images() {
+  const auto images = std::make_shared<MemoryObjects>();
+  for (std::int64_t i = 0; i < 16; ++i) images->add(64, 64, {{8, 8, 34, 22, i % 4}});
+  return {"memory", images, images, {}};
+}
+
+DetectionOptions small_batches(double multi_scale) {
+  DetectionOptions options;
+  options.batch_size = options.nominal_batch_size = 2;
+  options.image_size = 64, options.workers = 0, options.multi_scale = multi_scale;
+  return options;
+}
+
+/// Remembers the sides of its batches.
+class WatchedTask : public DetectionTask {
+ public:
+  using DetectionTask::DetectionTask;
+  std::optional<torch::Tensor> next_batch() override {
+    auto batch = DetectionTask::next_batch();
+    if (batch) heights.insert(batch->size(2)), widths.insert(batch->size(3));
+    return batch;
+  }
+  std::set<std::int64_t> heights, widths;
+};
+
+struct Trained {
+  std::set<std::int64_t> heights{}, widths{};
+  std::vector<std::string> rounded{};
+  bool is_quantized = false;
+  Evaluation evaluation{};
+};
+
+/// Three epochs of eight steps, the last two with integers.
+Trained trained(double multi_scale) {
+  const auto task =
+      std::make_shared<WatchedTask>(both_kinds().front(), sixteen_images(), small_batches(multi_scale));
+  Recipe recipe;
+  Quantization::Options quantization;
+  quantization.start_epoch = 1;
+  recipe.add<Quantization>(quantization);
+  TrainOptions options;
+  options.epochs = 3, options.device = "cpu", options.precision = "fp32", options.optimizer.lr = 0.001;
+  Trainer trainer(task, recipe, options);
+  trainer.run();
+  Trained result;
+  result.heights = task->heights, result.widths = task->widths;
+  const auto* quantized = trainer.session().find<Quantization>();
+  for (const auto& weight : quantized->plan().weights) result.rounded.push_back(weight.site);
+  result.is_quantized = quantized->active();
+  result.evaluation = trainer.evaluate();
+  return result;
+}
+
+double box_loss(DetectionTask& task) {
+  task.start_epoch(0, 0);
+  const auto images = task.next_batch();
+  const torch::NoGradGuard no_grad;
+  task.loss(task.network().outputs(*images));
+  return value_of(task.loss_figures(), "box");
+}
+
+}  // namespace
+
+TEST_CASE("batches of many sizes train a quantized detector as those of one size do") {
+  const auto one = trained(0), many = trained(0.5);
+  CHECK(one.heights == std::set<std::int64_t>{64});
+  CHECK(many.heights == many.widths);
+  CHECK(many.heights.size() > 3);
+  CHECK(*many.heights.begin() >= 32);
+  CHECK(*many.heights.rbegin() <= 96);
+  CHECK(*many.heights.rbegin() > 64);
+  for (const auto side : many.heights) CHECK(side % 8 == 0);
+  CHECK(many.is_quantized);
+  CHECK(many.rounded.size() == 3);
+  CHECK(many.rounded == one.rounded);
+  CHECK(many.evaluation.images == 16);
+}
+
+TEST_CASE("other anchors reach the heads, the state and the loss of a task that there is already") {
+  for (const auto& detector : both_kinds()) {
+    auto options = small_batches(0);
+    options.augment = false;
+    DetectionTask task(detector, sixteen_images(), options);
+    CHECK(detector->anchors().at(0) == kLarge);
+    CHECK(box_loss(task) == 0);  // nothing is matched
+    detector->set_anchors({kFitting});
+    CHECK(detector->heads().at(0).anchors == kFitting);
+    CHECK(box_loss(task) > 0);
+    CHECK_THROWS_WITH(detector->set_anchors({kFitting, kFitting}), "anchors: the heads have 2; got 2, 2");
+    CHECK_THROWS_WITH(detector->set_anchors({kOne}), "anchors: the heads have 2; got 1");
+  }
+  const auto detector = both_kinds().back();
+  detector->set_anchors({kFitting});
+  const auto cells = state_dict(*detector).at("model.3.anchors");
+  CHECK(torch::equal(cells, torch::tensor({3.25F, 1.75F, 1.75F, 3.25F}).view({1, 2, 2})));
+}
