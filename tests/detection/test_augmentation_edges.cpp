@@ -13,7 +13,7 @@ using sparsify::trainers::CounterRng;
 
 namespace {
 
-GroundTruth drawn_in(const View& view, std::int64_t label, std::int64_t side) {
+GroundTruth found_in(const View& view, std::int64_t label, std::int64_t side) {
   return drawn_box(side, side, label, [&](std::int64_t y, std::int64_t x, std::int64_t c) {
     return view.rgb[static_cast<std::size_t>((y * side + x) * 3 + c)];
   });
@@ -38,7 +38,7 @@ TEST_CASE("boxes of a mosaic fit their pixels wherever its centre is, cut off by
         const auto view = view_of(mosaic(images, {0, 1, 2, 3}, 160, x, y), Homography{}, 320, 1);
         CHECK(view.objects.size() >= 3);
         for (const auto& object : view.objects)
-          CHECK(apart(object, drawn_in(view, object.label, 320)) < 1.5F);
+          CHECK(apart(object, found_in(view, object.label, 320)) < 1.5F);
       }
   }
 }
@@ -66,10 +66,10 @@ TEST_CASE("an image alone that is read at a part of its size") {
   images.add(480, 640, {{80, 120, 400, 360, 0}});
   const auto plain = view_of(alone(images, 0, 160), Homography{}, 160, 1);
   CHECK(apart(plain.objects.at(0), {20, 50, 100, 110, 0}) < 1e-3F);
-  CHECK(apart(drawn_in(plain, 0, 160), {20, 50, 100, 110, 0}) == 0);
+  CHECK(apart(found_in(plain, 0, 160), {20, 50, 100, 110, 0}) == 0);
   const auto larger = Homography::shift(-100, -100) * Homography::scale(2.3, 1.7);
   const auto view = view_of(alone(images, 0, 160), larger, 160, 2.3 * 1.7);
-  CHECK(apart(view.objects.at(0), drawn_in(view, 0, 160)) < 1.5F);
+  CHECK(apart(view.objects.at(0), found_in(view, 0, 160)) < 1.5F);
 }
 
 TEST_CASE("what lies behind the horizon of a strong perspective is neither shown nor an object") {

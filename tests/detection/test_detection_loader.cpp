@@ -73,7 +73,7 @@ GroundTruth box_of(const DetectionBatch& batch, std::int64_t target) {
           (row[3] + row[5] / 2) * height, static_cast<std::int64_t>(row[1])};
 }
 
-GroundTruth drawn_in(const DetectionBatch& batch, std::int64_t image, std::int64_t label) {
+GroundTruth box_drawn_in(const DetectionBatch& batch, std::int64_t image, std::int64_t label) {
   const auto pixels = batch.images.accessor<float, 4>();
   return drawn_box(
       batch.images.size(2), batch.images.size(3), label,
@@ -87,7 +87,7 @@ void check_targets(const DetectionBatch& batch, const MemoryObjects& images) {
     const auto index = batch.indices[static_cast<std::size_t>(position)];
     const auto box = box_of(batch, i);
     INFO("image " << index);
-    CHECK(apart(box, drawn_in(batch, position, box.label)) <= 1);
+    CHECK(apart(box, box_drawn_in(batch, position, box.label)) <= 1);
     const auto back = to_image({{box.x1, box.y1, box.x2, box.y2, 1, box.label}},
                                batch.placements[static_cast<std::size_t>(position)]);
     CHECK(apart({back[0].x1, back[0].y1, back[0].x2, back[0].y2, box.label}, images.objects(index).at(0)) <

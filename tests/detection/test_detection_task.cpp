@@ -23,7 +23,7 @@ using detection_test::MemoryObjects;
 
 namespace {
 
-const std::string kDarknet =
+const std::string kDarknetNet =
     "[net]\nwidth=64\nheight=64\nchannels=3\n"
     "[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\nstride=2\npad=1\nactivation=relu\n"
     "[maxpool]\nsize=2\nstride=2\n"
@@ -44,7 +44,7 @@ const Anchors kLarge = {{400, 400}, {500, 500}}, kFitting = {{26, 14}, {14, 26}}
 
 std::vector<std::shared_ptr<Detector>> both_kinds() {
   torch::manual_seed(1);
-  return {parse_darknet(kDarknet, "tiny.cfg"), parse_ultralytics(kUltralytics, "tiny.yaml")};
+  return {parse_darknet(kDarknetNet, "tiny.cfg"), parse_ultralytics(kUltralytics, "tiny.yaml")};
 }
 
 DetectionDatasets sixteen_images() {

@@ -20,7 +20,7 @@ namespace {
 
 constexpr Colour kPaper = {10, 20, 30};
 
-trainers::Image plain(std::int64_t height, std::int64_t width, Colour colour = kPaper) {
+trainers::Image plain_image(std::int64_t height, std::int64_t width, Colour colour = kPaper) {
   std::vector<std::uint8_t> pixels;
   for (std::int64_t i = 0; i < height * width; ++i) pixels.insert(pixels.end(), colour.begin(), colour.end());
   return {height, width, std::move(pixels)};
@@ -57,7 +57,7 @@ struct Folder {
 }  // namespace
 
 TEST_CASE("a box has lines of its class's colour, and nothing else changes") {
-  const auto image = plain(60, 80);
+  const auto image = plain_image(60, 80);
   const auto drawn = draw_boxes(image, std::vector<Detection>{{20, 10, 50, 40, 0.9F, 3}}, {}, lines(2));
   const auto colour = class_colour(3);
   CHECK(drawn.height() == 60);
@@ -79,10 +79,10 @@ TEST_CASE("lines and letters grow with the image") {
   DrawOptions options;
   options.labels = false;
   const auto small =
-      draw_boxes(plain(200, 300), std::vector<Detection>{{20, 20, 120, 120, 0.9F, 0}}, {}, options);
+      draw_boxes(plain_image(200, 300), std::vector<Detection>{{20, 20, 120, 120, 0.9F, 0}}, {}, options);
   CHECK(pixel_at(small, 20, 60) == class_colour(0));
   CHECK(pixel_at(small, 21, 60) == kPaper);
-  const auto large = draw_boxes(plain(800, 1000), box, {}, options);  // 0.004 * 900
+  const auto large = draw_boxes(plain_image(800, 1000), box, {}, options);  // 0.004 * 900
   CHECK(pixel_at(large, 103, 500) == class_colour(0));
   CHECK(pixel_at(large, 104, 500) == kPaper);
 }
@@ -90,19 +90,19 @@ TEST_CASE("lines and letters grow with the image") {
 TEST_CASE("boxes may lie outside the image, be empty or no boxes at all") {
   const float nan = std::numeric_limits<float>::quiet_NaN(), huge = std::numeric_limits<float>::infinity();
   const auto outside =
-      draw_boxes(plain(20, 30), std::vector<Detection>{{-huge, -5, huge, 1e30F, 0.5F, 1}}, {}, lines(1));
+      draw_boxes(plain_image(20, 30), std::vector<Detection>{{-huge, -5, huge, 1e30F, 0.5F, 1}}, {}, lines(1));
   CHECK(count(outside, class_colour(1)) == 2 * 30 + 2 * 18);
   for (const auto& box : std::vector<Detection>{{nan, nan, nan, nan, nan, 1},
                                                 {10, 10, 10, 15, 0.5F, 1},
                                                 {15, 15, 5, 5, 0.5F, 1},
                                                 {40, 40, 50, 50}})
-    CHECK(count(draw_boxes(plain(20, 30), std::vector<Detection>{box}, {}, lines(3)), kPaper) == 20 * 30);
-  CHECK(count(draw_boxes(plain(20, 30), std::vector<Detection>{}, {"cat"}), kPaper) == 20 * 30);
+    CHECK(count(draw_boxes(plain_image(20, 30), std::vector<Detection>{box}, {}, lines(3)), kPaper) == 20 * 30);
+  CHECK(count(draw_boxes(plain_image(20, 30), std::vector<Detection>{}, {"cat"}), kPaper) == 20 * 30);
 }
 
 TEST_CASE("the best box is on top") {
   const auto drawn = draw_boxes(
-      plain(40, 40), std::vector<Detection>{{5, 5, 30, 30, 0.9F, 1}, {5, 5, 30, 30, 0.8F, 2}}, {}, lines(1));
+      plain_image(40, 40), std::vector<Detection>{{5, 5, 30, 30, 0.9F, 1}, {5, 5, 30, 30, 0.8F, 2}}, {}, lines(1));
   CHECK(count(drawn, class_colour(1)) == 2 * 25 + 2 * 23);
   CHECK(count(drawn, class_colour(2)) == 0);
 }
@@ -111,7 +111,7 @@ TEST_CASE("labels stand above their box, or inside where there is no room") {
   DrawOptions options;
   options.line_width = 1, options.text_scale = 1;
   const auto label_of = [&](const Detection& box, const std::vector<std::string>& names) {
-    return draw_boxes(plain(60, 100), std::vector<Detection>{box}, names, options);
+    return draw_boxes(plain_image(60, 100), std::vector<Detection>{box}, names, options);
   };
   const auto colour = class_colour(0);
   const auto above = label_of({20, 30, 90, 55, 0.87F, 0}, {"cat"});
@@ -128,7 +128,7 @@ TEST_CASE("labels stand above their box, or inside where there is no room") {
   // A longer name takes more; a truth has no score; a class without a name is a number.
   CHECK(count(label_of({20, 30, 90, 55, 0.87F, 0}, {"catamaran"}), ink) > count(above, ink));
   const auto truth =
-      draw_boxes(plain(60, 100), std::vector<GroundTruth>{{20, 30, 90, 55, 0}}, {"cat"}, options);
+      draw_boxes(plain_image(60, 100), std::vector<GroundTruth>{{20, 30, 90, 55, 0}}, {"cat"}, options);
   CHECK(count(truth, ink) < count(above, ink));
   CHECK(count(label_of({20, 30, 90, 55, 0.87F, 7}, {"cat"}), class_colour(7)) > 200);
   // Letters beyond ASCII and line breaks are drawn as one '?' each.
@@ -154,9 +154,9 @@ TEST_CASE("classes have colours of their own, bright ones") {
 
 TEST_CASE("a grid shows images with their shape, on grey") {
   std::vector<trainers::Image> images;
-  images.push_back(plain(10, 20, {255, 0, 0}));
-  images.push_back(plain(40, 20, {0, 255, 0}));
-  images.push_back(plain(5, 5, {0, 0, 255}));
+  images.push_back(plain_image(10, 20, {255, 0, 0}));
+  images.push_back(plain_image(40, 20, {0, 255, 0}));
+  images.push_back(plain_image(5, 5, {0, 0, 255}));
   const auto grid = picture_grid(images, 2, 20);
   CHECK(grid.height() == 40);
   CHECK(grid.width() == 40);
@@ -177,7 +177,7 @@ TEST_CASE("a grid shows images with their shape, on grey") {
 TEST_CASE("written images can be read again; what cannot be written leaves the old file") {
   const Folder folder;
   const auto drawn =
-      draw_boxes(plain(50, 70), std::vector<Detection>{{10, 20, 60, 45, 0.5F, 4}}, {}, lines(4));
+      draw_boxes(plain_image(50, 70), std::vector<Detection>{{10, 20, 60, 45, 0.5F, 4}}, {}, lines(4));
   for (const std::string name : {"a.png", "a.PNG", "a.jpg", "a.jpeg"}) {
     INFO(name);
     write_image(drawn, folder.path / name);

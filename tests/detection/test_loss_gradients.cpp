@@ -28,7 +28,7 @@ double cross_entropy_of(double logit, double expected) {
   return -expected * std::log(logistic(logit)) - (1 - expected) * std::log(1 - logistic(logit));
 }
 
-std::array<double, 4> box_of(const Raw& raw, const DetectionHead& head) {
+std::array<double, 4> decoded_box(const Raw& raw, const DetectionHead& head) {
   const bool darknet = head.coding == BoxCoding::kDarknet;
   const double reach = darknet ? head.scale_xy : 2;
   std::array<double, 4> box{};
@@ -61,7 +61,7 @@ Overlap overlap_of(const std::array<double, 4>& found) {
 /// The loss near `fixed`: what carries no gradient, the weight of shapes and the expected objectness, is
 /// that of `fixed`.
 double loss_near(const Raw& fixed, const Raw& raw, const DetectionHead& head, const Hyperparameters& hyp) {
-  const auto held = overlap_of(box_of(fixed, head)), free = overlap_of(box_of(raw, head));
+  const auto held = overlap_of(decoded_box(fixed, head)), free = overlap_of(decoded_box(raw, head));
   const double expected = std::max(0.0, held.iou - held.apart - held.weight() * held.shape);
   const double box = 1 - (free.iou - free.apart - held.weight() * free.shape);
   const double obj = cross_entropy_of(raw[4], expected);

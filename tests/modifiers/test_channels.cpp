@@ -86,7 +86,7 @@ double kept_by(const at::Tensor& weight, NofM pattern) {
 
 // State as a session has it, for functions that take one.
 template <class Net>
-State state_of(Net& net, torch::optim::Optimizer& optimizer) {
+State momentum_of(Net& net, torch::optim::Optimizer& optimizer) {
   State state;
   state.parameters = parameters_of(net);
   for (const auto& buffer : net.named_buffers()) state.buffers.push_back({buffer.key(), buffer.value()});
@@ -279,7 +279,7 @@ TEST_CASE("channels change places within the groups of a convolution, never betw
   };
   const auto x = images();
   update(one, one_optimizer, x), update(other, other_optimizer, x);
-  auto state = state_of(one, one_optimizer), plain = state_of(other, other_optimizer);
+  auto state = momentum_of(one, one_optimizer), plain = momentum_of(other, other_optimizer);
   for (auto* each : {&state, &plain}) {
     const auto& weight = *find_named(each->parameters, "conv2.weight");
     each->masks.set(weight, n_of_m_mask(weight.tensor, {2, 4}));
@@ -319,7 +319,7 @@ TEST_CASE("N:M keeps more behind a grouped convolution, and in it: by hand", "[c
     net.conv2->weight.slice(1, 4, 8).fill_(-6);
   }
   torch::optim::SGD sgd(net.parameters(), 0.1);
-  auto state = state_of(net, sgd);
+  auto state = momentum_of(net, sgd);
   const auto x = images();
   const auto before = net.forward(x);
   const auto spaces = spaces_of(net, x);
@@ -376,7 +376,7 @@ TEST_CASE("channels in another order compute the same, and optimizer, gradients 
   };
   const auto x = images().to(torch::kDouble);
   update(one, *one_optimizer, x), update(other, *other_optimizer, x);
-  auto state = state_of(one, *one_optimizer), plain = state_of(other, *other_optimizer);
+  auto state = momentum_of(one, *one_optimizer), plain = momentum_of(other, *other_optimizer);
   for (auto* each : {&state, &plain}) {
     const auto& weight = *find_named(each->parameters, "conv2.weight");
     each->masks.set(weight, n_of_m_mask(weight.tensor, {2, 4}));
@@ -399,7 +399,7 @@ TEST_CASE("channels in another order compute the same, and optimizer, gradients 
 TEST_CASE("fixed channels and unknown optimizer state refuse to move", "[channels]") {
   Coupled net;
   torch::optim::SGD sgd(net.parameters(), 0.1);
-  auto state = state_of(net, sgd);
+  auto state = momentum_of(net, sgd);
   const auto spaces = spaces_of(net, images());
   CHECK_THROWS_WITH(permute_channels(state, spaces[0], shuffled(3)),
                     ContainsSubstring("an input of the network"));

@@ -10,12 +10,10 @@ namespace {
 
 // [1, anchors, 2, 1, 1]
 torch::Tensor anchor_sizes(const DetectionHead& head, const torch::TensorOptions& options) {
-  auto sizes = torch::empty({static_cast<std::int64_t>(head.anchors.size()), 2}, torch::kFloat);
-  for (std::int64_t i = 0; i < sizes.size(0); ++i) {
-    const auto& [width, height] = head.anchors[static_cast<std::size_t>(i)];
-    sizes[i][0] = width, sizes[i][1] = height;
-  }
-  return sizes.to(options).view({1, -1, 2, 1, 1});
+  std::vector<float> sides;
+  for (const auto& [width, height] : head.anchors)
+    for (const double side : {width, height}) sides.push_back(static_cast<float>(side));
+  return torch::tensor(sides).to(options).view({1, -1, 2, 1, 1});
 }
 
 // The corner of every cell, [1, 1, 2, h, w].
