@@ -4,11 +4,9 @@
 #include <string>
 #include <vector>
 
-namespace sparsify {
+#include "workflow/svg.hpp"
 
-struct Point {
-  double x, y;
-};
+namespace sparsify {
 
 /// Curves or bars over one horizontal axis, as SVG of 840 x 240 user units with frame, ticks and legend.
 class Chart {

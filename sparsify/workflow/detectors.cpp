@@ -174,24 +174,6 @@ void tell(const std::vector<detection::LabelFinding>& findings,
     note("warning: and " + std::to_string(findings.size() - kMostFindings) + " more about the labels");
 }
 
-class ObjectData : public DataSource {
- public:
-  ObjectData(detection::DetectionDatasets set, detection::BoxReader reader, std::int64_t image_size)
-      : set_(std::move(set)), reader_(std::move(reader)), image_size_(image_size) {}
-  std::unique_ptr<Validation> validation(std::int64_t batch_size, std::int64_t workers) const override {
-    return detection::detection_validation(set_.val, reader_, image_size_, batch_size, workers);
-  }
-  std::unique_ptr<CalibrationImages> calibration_images(std::int64_t batch_size,
-                                                        std::int64_t workers) const override {
-    return detection::calibration_images(set_.train, image_size_, batch_size, workers);
-  }
-
- private:
-  detection::DetectionDatasets set_;
-  detection::BoxReader reader_;
-  std::int64_t image_size_;
-};
-
 }  // namespace
 
 bool is_detector(const std::string& model) {
@@ -237,8 +219,9 @@ OpenedTask open_detection(const Settings& settings, bool load,
   opened.card.class_names = data.train->class_names();
   opened.card.anchors = detector->anchors();
   opened.card.data = settings.data;
-  opened.data = std::make_shared<ObjectData>(
+  opened.objects = std::make_shared<ObjectData>(
       data, detection::BoxReader{detector->heads(), detection::BoxOutput::kDecoded}, image_size);
+  opened.data = opened.objects;
   opened.describe = describe_data(data.train->size(), data.val->size(), opened.card);
   opened.task =
       std::make_shared<detection::DetectionTask>(detector, data, options_from(settings, image_size));
@@ -280,7 +263,7 @@ std::shared_ptr<Detector> open_detector_weights(const std::string& model, const 
 
 detection::BoxReader reader_of(const ModelCard& card) { return {build_detector(card)->heads(), card.boxes}; }
 
-std::shared_ptr<const DataSource> open_objects_for(const ModelCard& card, const std::string& spec) {
+std::shared_ptr<const ObjectData> open_objects_for(const ModelCard& card, const std::string& spec) {
   auto data = detection::open_detection_datasets(spec);
   if (data.val->classes() != card.num_classes)
     throw Error("data '" + spec + "' has " + std::to_string(data.val->classes()) + " classes, the detector " +

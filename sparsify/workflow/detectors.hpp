@@ -11,6 +11,7 @@
 #include "sparsify/detection/detector.hpp"
 #include "workflow/data_source.hpp"
 #include "workflow/networks.hpp"
+#include "workflow/object_data.hpp"
 
 namespace sparsify {
 
@@ -41,6 +42,6 @@ std::shared_ptr<detection::Detector> open_detector_weights(const std::string& mo
 detection::BoxReader reader_of(const ModelCard& card);
 
 /// Opens images with objects for a detector's card; see open_data_for.
-std::shared_ptr<const DataSource> open_objects_for(const ModelCard& card, const std::string& spec);
+std::shared_ptr<const ObjectData> open_objects_for(const ModelCard& card, const std::string& spec);
 
 }  // namespace sparsify

@@ -11,6 +11,7 @@ inline std::string label_of(const std::string& metric) {
   if (metric == "top5") return "top-5";
   if (metric == "map50") return "mAP@0.5";
   if (metric == "map") return "mAP@0.5:0.95";
+  if (metric == "f1") return "F1";
   return metric;
 }
 

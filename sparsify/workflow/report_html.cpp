@@ -78,9 +78,12 @@ std::string file_rows(const json& summary) {
 std::string pictures(const json& summary) {
   std::string html;
   for (const auto& [name, title] :
-       {std::pair{"labels.jpg", "Labels"}, std::pair{"predictions.jpg", "Predictions"}})
+       {std::pair{"labels.jpg", "Labels"}, std::pair{"predictions.jpg", "Predictions"},
+        std::pair{"PR_curve.svg", "Precision by recall"}, std::pair{"F1_curve.svg", "F1 by confidence"},
+        std::pair{"confusion_matrix.svg", "What objects are taken for"}})
     if (summary.at("files").contains(name))
-      html += std::string("\n<h2>") + title + "</h2>\n<img src='" + name + "' style='max-width:100%'>";
+      html += std::string("\n<h2>") + title + "</h2>\n<img src='" + name + "' style='max-width:100%' alt='" +
+              title + "'>";
   return html;
 }
 

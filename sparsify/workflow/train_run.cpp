@@ -9,6 +9,7 @@
 #include "sparsify/session.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
 #include "workflow/detection_pictures.hpp"
+#include "workflow/detection_plots.hpp"
 #include "workflow/export_run.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/metrics_table.hpp"
@@ -163,16 +164,30 @@ class TrainRun::Impl {
     const auto* quantization = trainer_->session().find<Quantization>();
     summary.facts =
         measure(trainer_->session().state().parameters, quantization ? &quantization->plan() : nullptr);
-    const auto validation = inputs_.opened.data->validation(settings.batch_size, settings.workers);
+    const auto validation = open_validation();
     summary.metric = validation->metric();
     if (export_model_) {
       export_and_compare(summary, *validation);
     } else {
       note("evaluating on " + std::to_string(validation->images()) + " images");
-      summary.final = trainer_->evaluate();
+      summary.final = evaluate(*validation, as_exported(inputs_.card(), trained_forward(), form()));
     }
     compare_with_baseline(summary, settings, inputs_.baseline);
     return summary;
+  }
+
+  ExportForm form() const {
+    ExportForm form;
+    form.target = parse_target(inputs_.settings.target);
+    return form;
+  }
+
+  /// Of a detector, what was found is kept to be drawn.
+  std::shared_ptr<Validation> open_validation() {
+    if (!inputs_.opened.objects) return inputs_.opened.task->validation();
+    const auto& settings = inputs_.settings;
+    judged_ = inputs_.opened.objects->detection_validation(settings.batch_size, settings.workers);
+    return judged_;
   }
 
   /// The export is made from the checkpoint on disk and compared with the model in memory: both are tested at
@@ -182,9 +197,7 @@ class TrainRun::Impl {
     const auto path = inputs_.directory.model(settings.target);
     note("exporting " + path.string());
     const auto saved = open_saved_model(inputs_.directory.last());
-    ExportForm form;
-    form.target = parse_target(settings.target);
-    const auto outcome = export_checked(saved, inputs_.opened.data->first_image(), form, path);
+    const auto outcome = export_checked(saved, inputs_.opened.data->first_image(), form(), path);
     summary.files[path.filename().string()] = path;
     for (const auto& warning : outcome.warnings) warn(summary, warning);
     for (const auto& broken : outcome.broken) disagree(summary, broken);
@@ -194,27 +207,29 @@ class TrainRun::Impl {
            std::to_string(outcome.report.quantized_layers) + " quantized layers in integers");
     stop_if_asked();
     note("comparing with ONNX Runtime on " + std::to_string(validation.images()) + " images");
-    const auto parity =
-        compare(validation, as_exported(saved.card, trained_forward(), form), open_engine(path, form.target),
-                [&](const std::string& what, std::int64_t done, std::int64_t of) {
-                  stop_if_asked();
-                  if (events_.comparing) events_.comparing(what, done, of);
-                });
+    const auto parity = compare(validation, as_exported(saved.card, trained_forward(), form()),
+                                open_engine(path, form().target),
+                                [&](const std::string& what, std::int64_t done, std::int64_t of) {
+                                  stop_if_asked();
+                                  if (events_.comparing) events_.comparing(what, done, of);
+                                });
     summary.final = parity.trained;
     summary.parity["onnxruntime"] = parity;
     for (const auto& complaint : complaints(parity, "ONNX Runtime")) disagree(summary, complaint);
   }
 
-  /// Of a detector: what it was to find and what it finds.
+  /// Of a detector: what it was to find and what it finds, and how well.
   void draw_pictures(Summary& summary) {
-    const auto* task = dynamic_cast<const detection::DetectionTask*>(inputs_.opened.task.get());
-    if (!task) return;
+    const auto& objects = inputs_.opened.objects;
+    if (!objects) return;
     const auto labels = inputs_.directory.path() / "labels.jpg",
                predictions = inputs_.directory.path() / "predictions.jpg";
-    write_detection_pictures(*task->data().val,
-                             {"trained", inputs_.card(), trained_forward(), {task->detector().heads()}},
+    write_detection_pictures(objects->images(),
+                             {"trained", inputs_.card(), trained_forward(), reader_of(inputs_.card())},
                              labels, predictions);
     summary.files["labels.jpg"] = labels, summary.files["predictions.jpg"] = predictions;
+    for (const auto& plot : write_detection_plots(*judged_, 0, inputs_.directory.path()))
+      summary.files[plot.filename().string()] = plot;
   }
 
   /// The trained network as its export computes it.
@@ -244,6 +259,7 @@ class TrainRun::Impl {
   std::optional<CalibrationOptions> one_shot_;
   TrainInputs inputs_;
   std::unique_ptr<Trainer> trainer_;
+  std::shared_ptr<detection::DetectionValidation> judged_;
 };
 
 TrainRun::TrainRun(TrainRequest request, TrainRunEvents events)

@@ -52,6 +52,9 @@ TEST_CASE("COCO's categories become classes by the rank of their numbers") {
   REQUIRE(data.train->size() == 1);
   CHECK(data.train->describe(0) == files.path("train2017/a.png"));
   CHECK(data.train->image_size(0).width == 40);
+  CHECK(data.train->image_id(0) == 42);
+  CHECK(data.val->category_id(0) == 1);
+  CHECK(data.val->category_id(2) == 90);
   REQUIRE(data.train->objects(0).size() == 1);
   CHECK(is_box(data.train->objects(0)[0], 2, 1.5F, 2, 11.5F, 6.25F));
   REQUIRE(data.val->objects(0).size() == 1);

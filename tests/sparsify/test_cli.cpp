@@ -234,6 +234,11 @@ TEST_CASE("a training run writes what the contract names, and the other commands
       CHECK(refused.code == 2);
       CHECK_THAT(refused.err, ContainsSubstring("--parity"));
     }
+    const auto no_detector =
+        sparsify(folder.path(), {"validate", "runs/small", "--save-json", "found.json", "--plots", "plots"});
+    CHECK(no_detector.code == 2);
+    CHECK_THAT(no_detector.err, ContainsSubstring("only for detectors"));
+    CHECK_FALSE(cli::fs::exists(folder / "plots"));
   }
 
   SECTION("inspect --quantization explains every layer") {

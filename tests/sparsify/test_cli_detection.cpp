@@ -84,6 +84,37 @@ void write_data(const cli::fs::path& folder) {
   cli::write(folder / "data.names", "wide\nhigh\n");
 }
 
+void check_plots(const cli::fs::path& folder) {
+  for (const char* plot : {"PR_curve.svg", "F1_curve.svg", "confusion_matrix.svg"}) {
+    INFO(plot);
+    CHECK_THAT(cli::read(folder / plot), ContainsSubstring("<svg xmlns=") && ContainsSubstring("wide") &&
+                                             ContainsSubstring("high") && ContainsSubstring("</svg>"));
+  }
+  CHECK_THAT(cli::read(folder / "confusion_matrix.svg"), ContainsSubstring("background"));
+}
+
+/// Of the 16 images of validation, named by numbers.
+void check_coco_files(const cli::fs::path& found, const cli::fs::path& ground_truth) {
+  const auto truth = json::parse(cli::read(ground_truth));
+  CHECK(truth.at("images").size() == 16);
+  CHECK(truth.at("images")[0].at("width") == kSide);
+  CHECK(truth.at("categories")[1] == json{{"id", 1}, {"name", "high"}});
+  REQUIRE(truth.at("annotations").size() == 16);
+  const auto& object = truth.at("annotations")[0];
+  CHECK(object.at("id") == 1);
+  CHECK(object.at("iscrowd") == 0);
+  CHECK(object.at("area").get<double>() > 26 * 14 - 1);
+  CHECK(object.at("area").get<double>() < 26 * 14 + 1);
+  const auto detections = json::parse(cli::read(found));
+  REQUIRE(detections.size() >= 16);
+  for (const auto& one : detections) {
+    CHECK((one.at("image_id").get<int>() >= 0 && one.at("image_id").get<int>() < 16));
+    CHECK((one.at("category_id") == 0 || one.at("category_id") == 1));
+    CHECK((one.at("score").get<double>() >= 0.001 && one.at("score").get<double>() <= 1));
+    CHECK(one.at("bbox").size() == 4);
+  }
+}
+
 }  // namespace
 
 TEST_CASE("a detector is pruned, quantized, exported, and finds the same in ONNX Runtime") {
@@ -103,24 +134,37 @@ TEST_CASE("a detector is pruned, quantized, exported, and finds the same in ONNX
   CHECK(summary.at("quantized").at("layers") == 4);
   CHECK(summary.at("quantized").at("integer_layers") == 4);
   CHECK(summary.at("unquantized").at("model.4.conv.weight").at("rule") == "float-output");
-  CHECK_THAT(cli::read(folder / "run" / "metrics.csv"),
-             ContainsSubstring("epoch,train_loss,train_box,train_obj,train_cls,val_map50,val_map"));
+  CHECK_THAT(
+      cli::read(folder / "run" / "metrics.csv"),
+      ContainsSubstring("epoch,train_loss,train_box,train_obj,train_cls,val_map50,val_map,val_precision,"
+                        "val_recall,val_f1"));
 
   CHECK(cli::fs::file_size(folder / "run" / "predictions.jpg") > 1000);
-  CHECK_THAT(cli::read(folder / "run" / "report.html"), ContainsSubstring("src='labels.jpg'"));
+  CHECK_THAT(cli::read(folder / "run" / "report.html"),
+             ContainsSubstring("src='labels.jpg'") && ContainsSubstring("src='confusion_matrix.svg'"));
 
-  const auto validated = sparsify(folder.path(), {"validate", "run/model.cpu.onnx", "--json", "v.json"});
+  const auto validated = sparsify(folder.path(), {"validate", "run/model.cpu.onnx", "--json", "v.json",
+                                                  "--plots", "plots", "--save-json", "found.json"});
   INFO(validated.err << validated.out);
   REQUIRE(validated.code == 0);
-  CHECK(json::parse(cli::read(folder / "v.json")).at("map50") ==
-        summary.at("parity").at("onnxruntime").at("final"));
+  CHECK_THAT(validated.out, ContainsSubstring("mAP50-95") && ContainsSubstring("wide   "));
+  const auto results = json::parse(cli::read(folder / "v.json"));
+  CHECK(results.at("map50") == summary.at("parity").at("onnxruntime").at("final"));
+  CHECK(results.at("f1").get<double>() > 0.5);
+  REQUIRE(results.at("classes").size() == 2);
+  CHECK(results.at("classes")[1].at("name") == "high");
+  CHECK(results.at("classes")[1].at("objects") == 8);
+  CHECK(results.at("classes")[1].at("images") == 8);
+  check_plots(folder / "plots");
+  check_plots(folder / "run");
+  check_coco_files(folder / "found.json", folder / "found_ground_truth.json");
 
   const auto found = sparsify(folder.path(), {"predict", "run/model.cpu.onnx", "data/images/val", "--conf",
-                                              "0.05", "--output", "out", "--json", "found.json"});
+                                              "0.05", "--output", "out", "--json", "boxes.json"});
   INFO(found.err << found.out);
   REQUIRE(found.code == 0);
   CHECK(cli::fs::exists(folder / "out" / "0.jpg"));
-  const auto boxes = json::parse(cli::read(folder / "found.json"));
+  const auto boxes = json::parse(cli::read(folder / "boxes.json"));
   int right = 0;
   for (const auto& [image, objects] : boxes.items())
     right +=

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
@@ -13,6 +14,9 @@
 #include "image_progress.hpp"
 #include "sparsify/onnx/runtime.hpp"
 #include "sparsify/trainers/atomic_file.hpp"
+#include "workflow/class_table.hpp"
+#include "workflow/coco_results.hpp"
+#include "workflow/detection_plots.hpp"
 #include "workflow/image_data.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/metric_names.hpp"
@@ -31,6 +35,7 @@ struct Subject {
   std::string description;
   Forward forward;
   std::shared_ptr<const DataSource> data;
+  std::shared_ptr<const ObjectData> objects{};  ///< the same, of a detector
 };
 
 std::string data_for(const CommandLine& line, const std::string& otherwise) {
@@ -39,13 +44,20 @@ std::string data_for(const CommandLine& line, const std::string& otherwise) {
   return spec;
 }
 
+void open_data(Subject& subject, const ModelCard& card, const std::string& spec) {
+  if (is_detector(card.model))
+    subject.data = subject.objects = open_objects_for(card, spec);
+  else
+    subject.data = open_data_for(card, spec);
+}
+
 Subject open_onnx(const CommandLine& line, const std::string& path) {
   const auto facts = onnx::inspect_model(path);
   Subject subject;
   if (facts.metadata.count("normalization")) {
     refuse_image_size(line, path);
     const auto card = card_from(facts.metadata, path);
-    subject.data = open_data_for(card, data_for(line, card.data));
+    open_data(subject, card, data_for(line, card.data));
   } else {
     trainers::DataOptions options;
     options.image_size = line.integer("image-size", 0, 1, 16384);
@@ -60,7 +72,7 @@ Subject open_run(const CommandLine& line, const std::string& path) {
   refuse_image_size(line, path);
   auto saved = std::make_shared<SavedModel>(open_saved_model(path));
   Subject subject;
-  subject.data = open_data_for(saved->card, data_for(line, saved->card.data));
+  open_data(subject, saved->card, data_for(line, saved->card.data));
   subject.description = saved->card.model + " of " + saved->checkpoint.string();
   subject.forward = [saved](const at::Tensor& images) { return saved->forward(images); };
   return subject;
@@ -75,7 +87,8 @@ Subject open_model(const CommandLine& line) {
   if (is_detector(line.text("model"))) {
     const auto detector =
         open_detector(line.text("model"), line.text("weights"), line.integer("image-size", 0, 32, 4096));
-    return {detector.description, detector.forward, open_objects_for(detector.card, data_name)};
+    const auto objects = open_objects_for(detector.card, data_name);
+    return {detector.description, detector.forward, objects, objects};
   }
   const auto [model, data] = open_weights(line);
   return {line.text("model") + " with " + line.text("weights"),
@@ -88,6 +101,85 @@ Subject open_subject(const CommandLine& line) {
   const auto path = line.operand("run, checkpoint or .onnx file");
   refuse_weights_beside(line, path);
   return std::filesystem::path(path).extension() == ".onnx" ? open_onnx(line, path) : open_run(line, path);
+}
+
+constexpr const char* kOfDetectors[] = {"plots", "save-json"};
+
+void check_options(const CommandLine& line) {
+  for (const std::string option : {"json", "html", "save-json"})
+    check_output_path(line.text(option), "--" + option);
+  for (const std::string option : {"parity-images", "html"})
+    if (line.given(option) && !line.given("parity")) throw InputError("--" + option + ": only with --parity");
+  for (const std::string option : kOfDetectors)
+    if (line.given(option) && line.given("parity")) throw InputError("--" + option + ": not with --parity");
+}
+
+void check_options_for(const CommandLine& line, const Subject& subject) {
+  for (const std::string option : kOfDetectors)
+    if (line.given(option) && !subject.objects)
+      throw InputError("--" + option + ": only for detectors, not for " + subject.description);
+}
+
+/// A pass over the data, and the same one where it is a detector's.
+struct Pass {
+  std::shared_ptr<Validation> validation;
+  std::shared_ptr<detection::DetectionValidation> of_detector{};
+};
+
+Pass open_pass(const Subject& subject, std::int64_t batch_size, std::int64_t workers) {
+  if (!subject.objects) return {subject.data->validation(batch_size, workers)};
+  const std::shared_ptr<detection::DetectionValidation> pass =
+      subject.objects->detection_validation(batch_size, workers);
+  return {pass, pass};
+}
+
+void make_folder(const std::string& path, const std::string& flag) {
+  if (path.empty()) return;
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) throw InputError(flag + " " + path + ": cannot be made: " + error.message());
+}
+
+// results.json -> results_ground_truth.json
+std::string ground_truth_beside(const std::filesystem::path& file) {
+  return (file.parent_path() / (file.stem().string() + "_ground_truth.json")).string();
+}
+
+/// What a detector's pass found, written while it runs.
+class SavedResults {
+ public:
+  SavedResults(const CommandLine& line, const Pass& pass) : path_(line.text("save-json")) {
+    if (path_.empty()) return;
+    data_ = &pass.of_detector->data();
+    results_.emplace(path_, *data_);
+    pass.of_detector->listen(0,
+                             [this](std::int64_t image, const auto& found) { results_->add(image, found); });
+  }
+  SavedResults(const SavedResults&) = delete;
+  SavedResults& operator=(const SavedResults&) = delete;
+  void finish() {
+    if (!results_) return;
+    results_->finish();
+    write_json(ground_truth_beside(path_), coco_ground_truth(*data_));
+  }
+
+ private:
+  std::string path_;
+  const detection::DetectionDataset* data_ = nullptr;
+  std::optional<CocoResults> results_{};
+};
+
+/// Figures by class, and plots.
+void report_detector(const CommandLine& line, const detection::DetectionValidation& pass,
+                     nlohmann::json& results) {
+  const auto metrics = pass.metrics(0);
+  const auto& names = pass.data().class_names();
+  std::cout << "\n" << class_table(metrics, pass.images(), names);
+  results["confidence"] = metrics.confidence;
+  results["classes"] = class_json(metrics, names);
+  if (!line.given("plots")) return;
+  for (const auto& plot : write_detection_plots(pass, 0, line.text("plots")))
+    std::cout << plot.string() << "\n";
 }
 
 int measure_parity(const CommandLine& line, std::int64_t batch_size, std::int64_t workers) {
@@ -126,6 +218,7 @@ int validate_command(const std::vector<std::string>& arguments) {
       "ONNX Runtime (those for GPU engines as they stand, unfused). Runs, checkpoints and files exported by "
       "sparsify know their data and how "
       "it is normalised.\n"
+      "Of a detector, also by class: P, R and F1 are those at the confidence where the mean F1 is best.\n"
       "With --parity: a quantized run beside its export in ONNX Runtime, end to end and for each "
       "rounded tensor: how many\n"
       "integers differ, by how much, and where it begins. Exit code 1 when more than 1 % of the "
@@ -134,32 +227,40 @@ int validate_command(const std::vector<std::string>& arguments) {
       "  sparsify validate runs/pruned_quant\n"
       "  sparsify validate runs/pruned_quant --parity --html parity.html\n"
       "  sparsify validate runs/pruned_quant/model.cpu.onnx --json result.json\n"
+      "  sparsify validate runs/detector --plots plots --save-json predictions.json\n"
       "  sparsify validate --model resnet50 --weights resnet50.pth --data images/\n");
   declare_weights_options(line);
   line.option("how", "batch-size", "images per step (default: 128)", "N");
   line.option("how", "workers", "threads that prepare images (default: 2)", "N");
   line.option("how", "json", "also write the results to this file", "FILE");
+  line.option("detectors", "plots", "write PR_curve.svg, F1_curve.svg and confusion_matrix.svg here",
+              "FOLDER");
+  line.option("detectors", "save-json",
+              "write what is found as COCO's results, and the objects beside it (FILE_ground_truth.json)",
+              "FILE");
   line.flag("parity", "parity", "compare the exported INT8 model with the run, tensor by tensor");
   line.option("parity", "parity-images", "images on which tensors are compared (default: 256)", "N");
   line.option("parity", "html", "also write the comparison as a page with a chart", "FILE");
   if (!line.parse(arguments)) return 0;
   const auto batch_size = line.integer("batch-size", 128, 1, 1 << 20),
              workers = line.integer("workers", 2, 0, 256);
-  check_output_path(line.text("json"), "--json");
-  check_output_path(line.text("html"), "--html");
-  for (const std::string option : {"parity-images", "html"})
-    if (line.given(option) && !line.given("parity")) throw InputError("--" + option + ": only with --parity");
+  check_options(line);
   if (line.given("parity")) return measure_parity(line, batch_size, workers);
   const auto subject = as_input([&] { return open_subject(line); });
+  check_options_for(line, subject);
+  make_folder(line.text("plots"), "--plots");
 
   const auto started = std::chrono::steady_clock::now();
   const torch::NoGradGuard no_grad;
   catch_stop_signals();
   Terminal terminal;
   Progress progress(terminal);
-  const auto validation = subject.data->validation(batch_size, workers);
-  const auto result = evaluate(*validation, reporting(subject.forward, "validating", validation->images(),
-                                                      show_images(progress, "nothing was written")));
+  const auto pass = open_pass(subject, batch_size, workers);
+  SavedResults saved(line, pass);
+  const auto result =
+      evaluate(*pass.validation, reporting(subject.forward, "validating", pass.validation->images(),
+                                           show_images(progress, "nothing was written")));
+  saved.finish();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   std::vector<std::vector<std::string>> rows = {{"", "value"}};
   nlohmann::json results = {
@@ -171,6 +272,7 @@ int validate_command(const std::vector<std::string>& arguments) {
   rows.push_back({"images", std::to_string(result.images)});
   rows.push_back({"time", format_seconds(seconds)});
   std::cout << subject.description << "\n" << format_table(rows);
+  if (pass.of_detector) report_detector(line, *pass.of_detector, results);
   write_json(line.text("json"), results);
   return 0;
 }

@@ -66,6 +66,7 @@ ObjectSplit read_split(const fs::path& folder, const std::string& name, std::vec
     std::vector<std::string> names;
     for (const auto& [id, category] : categories(instances)) {
       rank[id] = static_cast<std::int64_t>(names.size());
+      split.category_ids.push_back(id);
       names.push_back(category);
     }
     if (!class_names.empty() && class_names != names)
@@ -73,8 +74,9 @@ ObjectSplit read_split(const fs::path& folder, const std::string& name, std::vec
     class_names = names;
     std::map<std::int64_t, std::size_t> position;
     for (const auto& image : instances["images"]) {
-      position[image.at("id").get<std::int64_t>()] = split.files.size();
-      split.files.push_back({images / image.at("file_name").get<std::string>()});
+      const auto id = image.at("id").get<std::int64_t>();
+      position[id] = split.files.size();
+      split.files.push_back({.image = images / image.at("file_name").get<std::string>(), .id = id});
     }
     read_sizes(split.files, reading, report);
     std::int64_t number = 0;

@@ -16,10 +16,10 @@ constexpr float kWorthTelling = 1;  // pixel: less is rounding of whoever wrote 
 
 class ObjectFiles : public DetectionDataset {
  public:
-  ObjectFiles(std::vector<std::string> class_names, std::vector<ObjectFile> files)
-      : DetectionDataset(std::move(class_names)), files_(std::move(files)) {}
+  ObjectFiles(std::vector<std::string> class_names, ObjectSplit split)
+      : DetectionDataset(std::move(class_names)), split_(std::move(split)) {}
 
-  std::int64_t size() const override { return static_cast<std::int64_t>(files_.size()); }
+  std::int64_t size() const override { return static_cast<std::int64_t>(split_.files.size()); }
   ImageSize image_size(std::int64_t index) const override { return at(index).size; }
   trainers::Image image(std::int64_t index, std::int64_t at_least) const override {
     try {
@@ -31,11 +31,15 @@ class ObjectFiles : public DetectionDataset {
   }
   const std::vector<GroundTruth>& objects(std::int64_t index) const override { return at(index).objects; }
   std::string describe(std::int64_t index) const override { return at(index).image.string(); }
+  std::optional<std::int64_t> image_id(std::int64_t index) const override { return at(index).id; }
+  std::int64_t category_id(std::int64_t label) const override {
+    return split_.category_ids.empty() ? label : split_.category_ids.at(static_cast<std::size_t>(label));
+  }
 
  private:
-  const ObjectFile& at(std::int64_t index) const { return files_.at(static_cast<std::size_t>(index)); }
+  const ObjectFile& at(std::int64_t index) const { return split_.files.at(static_cast<std::size_t>(index)); }
 
-  std::vector<ObjectFile> files_;
+  ObjectSplit split_;
 };
 
 auto key(const GroundTruth& object) {
@@ -78,8 +82,8 @@ std::vector<GroundTruth> cleaned(const std::vector<GroundTruth>& objects, const 
 }
 
 std::shared_ptr<const DetectionDataset> make_dataset(std::vector<std::string> class_names,
-                                                     std::vector<ObjectFile> files) {
-  return std::make_shared<ObjectFiles>(std::move(class_names), std::move(files));
+                                                     ObjectSplit split) {
+  return std::make_shared<ObjectFiles>(std::move(class_names), std::move(split));
 }
 
 }  // namespace sparsify::detection

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct ObjectFile {
   ImageSize size{};
   int orientation = 1;  ///< of the file's pixels, as EXIF numbers it
   std::vector<GroundTruth> objects{};
+  std::optional<std::int64_t> id{};  ///< see DetectionDataset::image_id
 };
 
 /// What is found while a set is read: errors make it unusable, findings do not.
@@ -33,6 +35,7 @@ struct LabelReport {
 /// A part of a set, "train" or "val", as its reader found it.
 struct ObjectSplit {
   std::vector<ObjectFile> files{};
+  std::vector<std::int64_t> category_ids{};  ///< by label, where they are others
 };
 
 /// What a reader of one format makes of a specification.
@@ -56,8 +59,7 @@ void read_sizes(std::vector<ObjectFile>& files, ImageReading& reading, LabelRepo
 std::vector<GroundTruth> cleaned(const std::vector<GroundTruth>& objects, const ImageSize& size,
                                  const std::function<std::string(std::size_t)>& where, LabelReport& report);
 
-std::shared_ptr<const DetectionDataset> make_dataset(std::vector<std::string> class_names,
-                                                     std::vector<ObjectFile> files);
+std::shared_ptr<const DetectionDataset> make_dataset(std::vector<std::string> class_names, ObjectSplit split);
 
 // The readers, by format: see open_detection_datasets.
 ReadObjects read_yolo_yaml(const std::filesystem::path& file, ImageReading& reading);

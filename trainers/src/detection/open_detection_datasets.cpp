@@ -84,8 +84,8 @@ DetectionDatasets open_detection_datasets(const std::string& spec, const Detecti
   DetectionDatasets opened;
   opened.name = spec;
   opened.findings = std::move(set.report.findings);
-  opened.train = make_dataset(set.class_names, std::move(set.train.files));
-  opened.val = make_dataset(set.class_names, std::move(set.val.files));
+  opened.train = make_dataset(set.class_names, std::move(set.train));
+  opened.val = make_dataset(set.class_names, std::move(set.val));
   return opened;
 }
 

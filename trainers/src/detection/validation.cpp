@@ -29,7 +29,7 @@ std::int64_t found_in_both(const std::vector<Detection>& a, std::vector<Detectio
   return equal;
 }
 
-class DetectionPass : public Validation {
+class DetectionPass : public DetectionValidation {
  public:
   DetectionPass(std::shared_ptr<const DetectionDataset> images, BoxReader reader,
                 const DetectionLoaderOptions& loading)
@@ -44,19 +44,30 @@ class DetectionPass : public Validation {
     return batch_.images;
   }
   void add(std::size_t which, const Outputs& outputs) override {
-    if (judged_.size() <= which) judged_.resize(which + 1);
-    auto& judged = judged_[which];
-    const auto found = objects(outputs, kMeasured);
+    auto& judged = judged_of(which);
+    const auto found_in = objects(outputs, kMeasured);
     for (std::size_t i = 0; i < batch_.indices.size(); ++i) {
-      judged.precision.add(to_image(found.at(i), batch_.placements[i]), images_->objects(batch_.indices[i]));
+      const auto index = batch_.indices[i];
+      const auto found = to_image(found_in.at(i), batch_.placements[i]);
+      judged.precision.add(found, images_->objects(index));
+      judged.confusion.add(found, images_->objects(index));
+      if (judged.hear) judged.hear(index, found);
       ++judged.images;
     }
   }
   Evaluation result(std::size_t which) const override {
-    const auto& judged = judged_.at(which);
-    const auto metrics = judged.precision.compute();
-    return {judged.images, {{"map50", metrics.map50}, {"map", metrics.map}}};
+    const auto found = metrics(which);
+    return {judged_.at(which).images,
+            {{"map50", found.map50},
+             {"map", found.map},
+             {"precision", found.precision},
+             {"recall", found.recall},
+             {"f1", found.f1}}};
   }
+  const DetectionDataset& data() const override { return *images_; }
+  DetectionMetrics metrics(std::size_t which) const override { return judged_.at(which).precision.compute(); }
+  const ConfusionMatrix& confusion(std::size_t which) const override { return judged_.at(which).confusion; }
+  void listen(std::size_t which, HearDetections hear) override { judged_of(which).hear = std::move(hear); }
   std::string metric() const override { return DetectionTask::kMetric; }
   Equal compare(const Outputs& a, const Outputs& b) const override {
     const auto found_a = objects(a, kShown), found_b = objects(b, kShown);
@@ -72,7 +83,14 @@ class DetectionPass : public Validation {
   struct Judged {
     std::int64_t images = 0;
     AveragePrecision precision{Interpolation::kCoco, kMeasured.max_det};
+    ConfusionMatrix confusion;
+    HearDetections hear{};
   };
+
+  Judged& judged_of(std::size_t which) {
+    while (judged_.size() <= which) judged_.push_back({.confusion = ConfusionMatrix(images_->classes())});
+    return judged_[which];
+  }
 
   std::vector<std::vector<Detection>> objects(const Outputs& outputs, const NmsOptions& options) const {
     return reader_.objects(outputs, batch_.images.size(2), batch_.images.size(3), options);
@@ -87,9 +105,9 @@ class DetectionPass : public Validation {
 
 }  // namespace
 
-std::unique_ptr<Validation> detection_validation(std::shared_ptr<const DetectionDataset> images,
-                                                 BoxReader reader, std::int64_t image_size,
-                                                 std::int64_t batch_size, std::int64_t workers) {
+std::unique_ptr<DetectionValidation> detection_validation(std::shared_ptr<const DetectionDataset> images,
+                                                          BoxReader reader, std::int64_t image_size,
+                                                          std::int64_t batch_size, std::int64_t workers) {
   return std::make_unique<DetectionPass>(std::move(images), std::move(reader),
                                          in_order(image_size, batch_size, workers));
 }

@@ -15,13 +15,25 @@ struct GroundTruth {
   std::int64_t label = 0;
 };
 
-struct ClassPrecision {
-  std::int64_t objects = 0;
-  double ap50 = 0, ap = 0;  ///< at IoU 0.5; mean over 0.5, 0.55 ... 0.95
+/// At IoU 0.5, each evenly spaced from 0 to 1: at 1000 confidences, of the detections that are at least so
+/// sure; and at COCO's 101 recalls, made falling.
+struct PrecisionCurves {
+  std::vector<double> precision, recall, f1, precision_at_recall;
 };
 
+struct ClassPrecision {
+  std::int64_t images = 0, objects = 0;      ///< images that show the class
+  double precision = 0, recall = 0, f1 = 0;  ///< at DetectionMetrics::confidence
+  double ap50 = 0, ap = 0;                   ///< at IoU 0.5; mean over 0.5, 0.55 ... 0.95
+  PrecisionCurves curves;
+};
+
+/// Means over the classes that have objects.
 struct DetectionMetrics {
-  double map50 = 0, map = 0;  ///< means over the classes that have objects
+  double map50 = 0, map = 0;
+  double precision = 0, recall = 0, f1 = 0;  ///< at `confidence`, IoU 0.5
+  double confidence = 0;                     ///< at which the mean F1 is best
+  PrecisionCurves curves;
   std::map<std::int64_t, ClassPrecision> classes;
 };
 
@@ -33,7 +45,8 @@ enum class Interpolation {
 
 /// Mean average precision over images: detections, best first, take the object of their class that they
 /// overlap most and that is still free (Lin et al. 2014, arXiv 1405.0312). At most `max_det` detections of a
-/// class count in an image.
+/// class count in an image. Precision, recall and F1 are those at one confidence for all classes, as
+/// Ultralytics chooses it: where the mean F1, smoothed, is best.
 class AveragePrecision {
  public:
   explicit AveragePrecision(Interpolation interpolation = Interpolation::kCoco, std::int64_t max_det = 100)
@@ -49,10 +62,15 @@ class AveragePrecision {
     bool hits[kThresholds];  ///< for every IoU threshold
   };
 
+  struct Present {
+    std::int64_t images = 0, objects = 0;
+  };
+  ClassPrecision judge(std::int64_t label, const Present& present) const;
+
   Interpolation interpolation_;
   std::int64_t max_det_;
   std::map<std::int64_t, std::vector<Match>> matches_;  ///< by class, in the order they came
-  std::map<std::int64_t, std::int64_t> objects_;
+  std::map<std::int64_t, Present> present_;
 };
 
 }  // namespace sparsify::detection

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,10 @@ class DetectionDataset {
   virtual const std::vector<GroundTruth>& objects(std::int64_t index) const = 0;
   /// Where the image comes from.
   virtual std::string describe(std::int64_t index) const = 0;
+  /// The number that the set gives the image; nothing where it numbers none (all but COCO).
+  virtual std::optional<std::int64_t> image_id(std::int64_t /*index*/) const { return std::nullopt; }
+  /// The number that the set gives a class: of COCO its category's, else the label itself.
+  virtual std::int64_t category_id(std::int64_t label) const { return label; }
 
   const std::vector<std::string>& class_names() const { return class_names_; }
   std::int64_t classes() const { return static_cast<std::int64_t>(class_names_.size()); }

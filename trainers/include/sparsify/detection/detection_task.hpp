@@ -4,9 +4,12 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <vector>
 
 #include "sparsify/detection/box_output.hpp"
+#include "sparsify/detection/confusion_matrix.hpp"
 #include "sparsify/detection/dataset.hpp"
 #include "sparsify/detection/detector.hpp"
 #include "sparsify/detection/hyperparameters.hpp"
@@ -28,13 +31,27 @@ struct DetectionOptions {
   Hyperparameters hyp{};
 };
 
-/// Judges what a detector gives over a set's validation part: "map50" and "map", of boxes
-/// with a score above 0.001, after non-maximum suppression at an IoU of 0.6. Images are letterboxed into a
-/// square. Two detectors decide the same where they find boxes of one class, with a score of 0.25 or more,
-/// that overlap by at least 0.9.
-std::unique_ptr<Validation> detection_validation(std::shared_ptr<const DetectionDataset> images,
-                                                 BoxReader reader, std::int64_t image_size,
-                                                 std::int64_t batch_size, std::int64_t workers);
+/// Hears what a detector found in the image with this index, best first, in pixels of the image.
+using HearDetections = std::function<void(std::int64_t image, const std::vector<Detection>& found)>;
+
+/// A pass that knows more of detectors than their figures.
+class DetectionValidation : public Validation {
+ public:
+  virtual const DetectionDataset& data() const = 0;
+  virtual DetectionMetrics metrics(std::size_t which) const = 0;
+  virtual const ConfusionMatrix& confusion(std::size_t which) const = 0;
+  /// Calls `hear` for every image that is added from now on for detector `which`.
+  virtual void listen(std::size_t which, HearDetections hear) = 0;
+};
+
+/// Judges what a detector gives over a set's validation part: "map50", "map", "precision", "recall" and "f1",
+/// of boxes with a score above 0.001, after non-maximum suppression at an IoU of 0.6. Images are letterboxed
+/// into a square. Two detectors decide the same where they find boxes of one class, with a score of 0.25 or
+/// more, that overlap by at least 0.9.
+std::unique_ptr<DetectionValidation> detection_validation(std::shared_ptr<const DetectionDataset> images,
+                                                          std::vector<DetectionHead> heads,
+                                                          std::int64_t image_size, std::int64_t batch_size,
+                                                          std::int64_t workers);
 
 /// Training images, letterboxed, to calibrate on.
 std::unique_ptr<CalibrationImages> calibration_images(std::shared_ptr<const DetectionDataset> images,

@@ -19,7 +19,7 @@ using Figures = std::vector<Figure>;
 double value_of(const Figures& figures, const std::string& name);
 
 /// How well a network does over a data set: of a classifier "loss" (mean cross entropy), "top1" and "top5"
-/// (fractions from 0 to 1), of a detector "map50", "map", "precision", "recall".
+/// (fractions from 0 to 1), of a detector "map50", "map", "precision", "recall", "f1".
 struct Evaluation {
   int64_t images = 0;
   Figures figures{};

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <utility>
+
+#include "sparsify/detection/detection_task.hpp"
+#include "workflow/data_source.hpp"
+
+namespace sparsify {
+
+/// Images with objects in them, for what a detector gives.
+class ObjectData : public DataSource {
+ public:
+  ObjectData(detection::DetectionDatasets set, detection::BoxReader reader, std::int64_t image_size)
+      : set_(std::move(set)), reader_(std::move(reader)), image_size_(image_size) {}
+  std::unique_ptr<detection::DetectionValidation> detection_validation(std::int64_t batch_size,
+                                                                       std::int64_t workers) const {
+    return detection::detection_validation(set_.val, reader_, image_size_, batch_size, workers);
+  }
+  std::unique_ptr<Validation> validation(std::int64_t batch_size, std::int64_t workers) const override {
+    return detection_validation(batch_size, workers);
+  }
+  std::unique_ptr<CalibrationImages> calibration_images(std::int64_t batch_size,
+                                                        std::int64_t workers) const override {
+    return detection::calibration_images(set_.train, image_size_, batch_size, workers);
+  }
+
+  const detection::DetectionDataset& images() const { return *set_.val; }  ///< for validation
+
+ private:
+  detection::DetectionDatasets set_;
+  detection::BoxReader reader_;
+  std::int64_t image_size_;
+};
+
+}  // namespace sparsify
