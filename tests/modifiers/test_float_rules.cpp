@@ -62,10 +62,16 @@ TEST_CASE("a layer whose weight is not a parameter of the model stays in floatin
         Rules{{"first.weight/linear#0", "weight-computed"}});
   CHECK(left([](LayerNet& net, auto& x) { return torch::linear(x, net.fixed); }) ==
         Rules{{"fixed", "weight-buffer"}});
-  const auto elsewhere = torch::randn({8, 8});
-  const auto foreign = left([&](LayerNet&, auto& x) { return torch::linear(x, elsewhere); });
-  REQUIRE(foreign.size() == 1);
-  CHECK(foreign.begin()->second == "weight-foreign");
+  struct Ending : LayerNet {
+    Ending() : LayerNet(by_second) {}
+    at::Tensor forward(const at::Tensor& images) {
+      return torch::linear(LayerNet::forward(images), elsewhere);
+    }
+    at::Tensor elsewhere = torch::randn({2, 4});
+  } net;
+  const auto plan = make_plan(record(net, torch::randn({2, 3, 6, 6})), "cpu");
+  REQUIRE(plan.unquantized.size() == 1);
+  CHECK(plan.unquantized[0].rule == "weight-foreign");
 }
 
 TEST_CASE("a layer that engines cannot compute in integers stays in floating point") {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Detections and objects as COCO's files: which numbers images and categories get.
+#include <torch/torch.h>
+
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
 #include <fstream>

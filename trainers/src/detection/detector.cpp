@@ -32,10 +32,9 @@ torch::Tensor decode(const torch::Tensor& map, const DetectionHead& head, std::i
                 std::to_string(map.size(1)));
   const auto raw = map.view({map.size(0), anchors, 5 + head.classes, h, w});
   const auto options = map.options().requires_grad(false);
-  const auto stride = torch::tensor({static_cast<double>(width) / static_cast<double>(w),
-                                     static_cast<double>(height) / static_cast<double>(h)})
-                          .to(options)
-                          .view({1, 1, 2, 1, 1});
+  const std::vector<double> sides = {static_cast<double>(width) / static_cast<double>(w),
+                                     static_cast<double>(height) / static_cast<double>(h)};
+  const auto stride = torch::tensor(sides).to(options).view({1, 1, 2, 1, 1});
   const auto place = raw.narrow(2, 0, 2).sigmoid(), size = raw.narrow(2, 2, 2);
   torch::Tensor centre, extent;
   if (head.coding == BoxCoding::kUltralytics) {

@@ -49,9 +49,8 @@ class DetectionValidation : public Validation {
 /// into a square. Two detectors decide the same where they find boxes of one class, with a score of 0.25 or
 /// more, that overlap by at least 0.9.
 std::unique_ptr<DetectionValidation> detection_validation(std::shared_ptr<const DetectionDataset> images,
-                                                          std::vector<DetectionHead> heads,
-                                                          std::int64_t image_size, std::int64_t batch_size,
-                                                          std::int64_t workers);
+                                                          BoxReader reader, std::int64_t image_size,
+                                                          std::int64_t batch_size, std::int64_t workers);
 
 /// Training images, letterboxed, to calibrate on.
 std::unique_ptr<CalibrationImages> calibration_images(std::shared_ptr<const DetectionDataset> images,
