@@ -26,13 +26,14 @@ Outputs on_cpu(Outputs outputs) {
   return outputs;
 }
 
-/// How far an export may be from the model it was made of.
+/// How far an export may be from the model it was made of. Of a detector mAP counts: single steps of the first
+/// layers grow over its depth, and many of its scores lie near the one from which a box is shown.
 struct Tolerance {
   double metric, agreement;
 };
 
 Tolerance tolerance(const std::string& metric) {
-  return metric == "top1" ? Tolerance{0.002, 0.99} : Tolerance{0.005, 0.98};
+  return metric == "top1" ? Tolerance{0.002, 0.99} : Tolerance{0.005, 0.90};
 }
 
 }  // namespace

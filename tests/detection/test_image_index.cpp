@@ -66,7 +66,7 @@ TEST_CASE("a damaged index is made anew") {
   const auto sound = read_text(index);
   for (const auto& text :
        {std::string(), std::string("other\n"), sound.substr(0, sound.size() / 2),
-        "sparsify image index 1\n0 0 1 0 1 1 " + files.path("images/train/a.jpg") + "\n"}) {
+        "sparsify image index 2\n0 0 1 0 0 1 1 " + files.path("images/train/a.jpg") + "\n"}) {
     files.write("labels/sparsify.index", text);
     CHECK(files.width() == 40);
     CHECK(read_text(index) == sound);
@@ -125,6 +125,27 @@ TEST_CASE("headers of JPEG, PNG and BMP say what decoding says") {
       CHECK(std::string(error.what()).starts_with(files.path("cut.jpg") + ": "));
     }
   }
+}
+
+TEST_CASE("grey images are told about once") {
+  // 1 x 1 pixel: signature, IHDR with colour type 0, the compressed row, IEND.
+  const std::string signature = "\x89PNG\r\n\x1A\n";
+  const unsigned char rest[] = {0,    0, 0, 13,  'I',  'H', 'D',  'R',  0,    0,    0,    1,
+                                0,    0, 0, 1,   8,    0,   0,    0,    0,    0x3A, 0x7E, 0x9B,
+                                0x55, 0, 0, 0,   10,   'I', 'D',  'A',  'T',  0x78, 0x9C, 0x63,
+                                0x68, 0, 0, 0,   0x82, 0,   0x81, 0x77, 0xCD, 0x72, 0xB6, 0,
+                                0,    0, 0, 'I', 'E',  'N', 'D',  0xAE, 0x42, 0x60, 0x82};
+  const auto png = signature + std::string(std::begin(rest), std::end(rest));
+  const OneEach files;
+  for (const char* name : {"c", "d"}) {
+    files.write(std::string("images/train/") + name + ".png", png);
+    files.write(std::string("labels/train/") + name + ".txt", "0 0.5 0.5 0.5 0.5\n");
+  }
+  const auto told = std::vector<std::string>{files.path("images/train/c.png") +
+                                             ": grey, and 1 more: read with three equal channels"};
+  CHECK(findings_of(open_detection_datasets(files.path())) == told);
+  CHECK(findings_of(open_detection_datasets(files.path())) == told);  // from the index
+  CHECK_FALSE(read_image_header(files.path("images/val/b.png")).grey);
 }
 
 TEST_CASE("a broken JPEG does not make the next one broken") {

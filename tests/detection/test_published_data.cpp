@@ -47,7 +47,10 @@ TEST_CASE("objects of each class in 128 + 128 images of COCO") {
                                                5,   1,  15, 6, 1, 9, 1, 1,  28, 4,  3,  7,  18, 4,  12, 9,
                                                4,   6,  9,  6, 2, 2, 0, 7,  3,  15, 6,  7,  2,  4,  0,  0});
   CHECK(findings_of(data) ==
-        std::vector<std::string>{folder + "/images/train2017: 2 images without objects"});
+        std::vector<std::string>{
+            folder + "/images/train2017/000000000086.jpg: grey: read with three equal channels",
+            folder + "/images/train2017: 2 images without objects",
+            folder + "/images/val2017/000000007888.jpg: grey: read with three equal channels"});
 }
 
 TEST_CASE("objects of each class in the splits of BCCD") {

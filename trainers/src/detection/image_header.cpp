@@ -57,9 +57,10 @@ std::optional<ImageHeader> jpeg_header(std::istream& stream) {
     if (length.size() < 2 || big_endian(length, 0, 2) < 2) return {};
     const auto count = static_cast<std::size_t>(big_endian(length, 0, 2)) - 2;
     if (starts_frame(marker)) {
-      const auto frame = read_bytes(stream, 5);
-      if (frame.size() < 5) return {};
+      const auto frame = read_bytes(stream, 6);
+      if (frame.size() < 6) return {};
       header.size = {big_endian(frame, 1, 2), big_endian(frame, 3, 2)};
+      header.grey = frame[5] == 1;  // components
       if (header.orientation > 4) std::swap(header.size.height, header.size.width);
       return header;
     }
@@ -73,13 +74,19 @@ std::optional<ImageHeader> jpeg_header(std::istream& stream) {
   return {};
 }
 
+// `start`: up to the kind of colours.
+ImageHeader png_header(const std::string& start) {
+  const bool has_colours = start[25] & 2;
+  return {{big_endian(start, 20, 4), big_endian(start, 16, 4)}, 1, ImageFormat::kPng, !has_colours};
+}
+
 std::optional<ImageHeader> quick_header(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);
-  const auto start = read_bytes(stream, 24);
+  const auto start = read_bytes(stream, 26);
   stream.clear();
   if (start.starts_with("\xFF\xD8")) return jpeg_header(stream);
-  if (start.size() == 24 && start.starts_with("\x89PNG\r\n\x1A\n") && start.substr(12, 4) == "IHDR")
-    return ImageHeader{{big_endian(start, 20, 4), big_endian(start, 16, 4)}, 1, ImageFormat::kPng};
+  if (start.size() == 26 && start.starts_with("\x89PNG\r\n\x1A\n") && start.substr(12, 4) == "IHDR")
+    return png_header(start);
   return {};
 }
 
@@ -88,7 +95,7 @@ std::optional<ImageHeader> quick_header(const std::filesystem::path& file) {
 ImageHeader read_image_header(const std::filesystem::path& file) {
   if (const auto header = quick_header(file); header && is_usable(header->size)) return *header;
   const auto [height, width] = trainers::read_image_size(file.string());  // rare formats, and what is wrong
-  return {{height, width}, 1, ImageFormat::kOther};
+  return {.size = {height, width}};
 }
 
 }  // namespace sparsify::detection

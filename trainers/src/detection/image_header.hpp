@@ -14,6 +14,7 @@ struct ImageHeader {
   ImageSize size{};     ///< upright
   int orientation = 1;  ///< as EXIF numbers them, 1 to 8: see upright
   ImageFormat format = ImageFormat::kOther;
+  bool grey = false;  ///< of JPEG and PNG: one channel of light
 };
 
 /// Reads the header alone, nothing of the pixels. Throws Error naming the file when it is missing or no

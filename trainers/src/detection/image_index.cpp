@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::string kFirstLine = "sparsify image index 1";
+const std::string kFirstLine = "sparsify image index 2";
 const std::string kFileName = "sparsify.index";
 
 std::string key_of(const fs::path& image) { return fs::absolute(image).lexically_normal().string(); }
@@ -59,8 +59,8 @@ void ImageIndex::load() {
     Entry entry;
     int format = -1;
     auto& [stamp, header] = entry;
-    fields >> header.size.height >> header.size.width >> header.orientation >> format >> stamp.bytes >>
-        stamp.modified;
+    fields >> header.size.height >> header.size.width >> header.orientation >> format >> header.grey >>
+        stamp.bytes >> stamp.modified;
     std::string image;
     if (fields.get() != ' ' || !std::getline(fields, image) || !is_sound(header, format)) continue;
     header.format = static_cast<ImageFormat>(format);
@@ -87,8 +87,8 @@ void ImageIndex::save() const {
     const auto& [stamp, header] = entry;
     if (image.find('\n') != std::string::npos || !stamp_of(image)) continue;
     text << header.size.height << ' ' << header.size.width << ' ' << header.orientation << ' '
-         << static_cast<int>(header.format) << ' ' << stamp.bytes << ' ' << stamp.modified << ' ' << image
-         << '\n';
+         << static_cast<int>(header.format) << ' ' << header.grey << ' ' << stamp.bytes << ' '
+         << stamp.modified << ' ' << image << '\n';
   }
   try {
     write_file_atomically(file_, text.str());

@@ -46,6 +46,15 @@ void tell_strange(const std::filesystem::path& image, const ImageHeader& header,
         {image.string(), "EXIF orientation " + std::to_string(header.orientation) + ": turned upright"});
 }
 
+// One finding for all: grey images are common, and nothing is wrong with a few.
+void tell_grey(const std::vector<const std::filesystem::path*>& images, LabelReport& report) {
+  if (images.empty()) return;
+  const auto more = images.size() - 1;
+  report.findings.push_back(
+      {images.front()->string(), "grey" + (more ? ", and " + std::to_string(more) + " more" : std::string()) +
+                                     ": read with three equal channels"});
+}
+
 }  // namespace
 
 void read_sizes(std::vector<ObjectFile>& files, ImageReading& reading, LabelReport& report) {
@@ -54,6 +63,7 @@ void read_sizes(std::vector<ObjectFile>& files, ImageReading& reading, LabelRepo
     const auto position = static_cast<std::size_t>(i);
     looks[position] = look_at(files[position].image, reading.index);
   });
+  std::vector<const std::filesystem::path*> grey;
   for (std::size_t i = 0; i < files.size(); ++i) {
     const auto& [stamp, header, is_new, problem] = looks[i];
     auto& file = files[i];
@@ -66,8 +76,10 @@ void read_sizes(std::vector<ObjectFile>& files, ImageReading& reading, LabelRepo
       file.orientation = header.orientation;
       if (is_new) reading.index.add(file.image, *stamp, header);
       tell_strange(file.image, header, report);
+      if (header.grey) grey.push_back(&file.image);
     }
   }
+  tell_grey(grey, report);
 }
 
 }  // namespace sparsify::detection
