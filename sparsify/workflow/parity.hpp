@@ -34,7 +34,7 @@ Parity compare(Validation& validation, const Forward& trained, const Forward& en
                const ImageProgress& progress = {});
 
 /// What must not be: more than 0.2 point of the metric off (0.5 of a detector's), or less than 99 % equal
-/// decisions (90 % equal detections).
+/// decisions (80 % equal detections).
 std::vector<std::string> complaints(const Parity& parity, const std::string& engine);
 
 /// Throws Error with all of them; `remark` follows. Nothing without complaints.
