@@ -20,7 +20,7 @@ struct ModelCard {
   std::string definition{};  ///< text of the file that describes the model; empty for those of our own
   std::int64_t num_classes = 0, image_size = 0;
   trainers::Normalization normalization{};
-  std::vector<std::string> class_names{};  ///< empty in files of earlier versions
+  std::vector<std::string> class_names{};                   ///< empty in files of earlier versions
   detection::BoxOutput boxes = detection::BoxOutput::kRaw;  ///< what a detector's file gives
   /// Of each head of a detector, in pixels; empty in files of earlier versions, which have the definition's.
   std::vector<detection::Anchors> anchors{};

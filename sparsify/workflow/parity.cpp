@@ -26,8 +26,8 @@ Outputs on_cpu(Outputs outputs) {
   return outputs;
 }
 
-/// How far an export may be from the model it was made of. Of a detector mAP counts: single steps of the first
-/// layers grow over its depth, and many of its scores lie near the one from which a box is shown.
+/// How far an export may be from the model it was made of. Of a detector mAP counts: single steps of the
+/// first layers grow over its depth, and many of its scores lie near the one from which a box is shown.
 struct Tolerance {
   double metric, agreement;
 };

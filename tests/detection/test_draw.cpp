@@ -89,20 +89,22 @@ TEST_CASE("lines and letters grow with the image") {
 
 TEST_CASE("boxes may lie outside the image, be empty or no boxes at all") {
   const float nan = std::numeric_limits<float>::quiet_NaN(), huge = std::numeric_limits<float>::infinity();
-  const auto outside =
-      draw_boxes(plain_image(20, 30), std::vector<Detection>{{-huge, -5, huge, 1e30F, 0.5F, 1}}, {}, lines(1));
+  const auto outside = draw_boxes(plain_image(20, 30),
+                                  std::vector<Detection>{{-huge, -5, huge, 1e30F, 0.5F, 1}}, {}, lines(1));
   CHECK(count(outside, class_colour(1)) == 2 * 30 + 2 * 18);
   for (const auto& box : std::vector<Detection>{{nan, nan, nan, nan, nan, 1},
                                                 {10, 10, 10, 15, 0.5F, 1},
                                                 {15, 15, 5, 5, 0.5F, 1},
                                                 {40, 40, 50, 50}})
-    CHECK(count(draw_boxes(plain_image(20, 30), std::vector<Detection>{box}, {}, lines(3)), kPaper) == 20 * 30);
+    CHECK(count(draw_boxes(plain_image(20, 30), std::vector<Detection>{box}, {}, lines(3)), kPaper) ==
+          20 * 30);
   CHECK(count(draw_boxes(plain_image(20, 30), std::vector<Detection>{}, {"cat"}), kPaper) == 20 * 30);
 }
 
 TEST_CASE("the best box is on top") {
-  const auto drawn = draw_boxes(
-      plain_image(40, 40), std::vector<Detection>{{5, 5, 30, 30, 0.9F, 1}, {5, 5, 30, 30, 0.8F, 2}}, {}, lines(1));
+  const auto drawn =
+      draw_boxes(plain_image(40, 40),
+                 std::vector<Detection>{{5, 5, 30, 30, 0.9F, 1}, {5, 5, 30, 30, 0.8F, 2}}, {}, lines(1));
   CHECK(count(drawn, class_colour(1)) == 2 * 25 + 2 * 23);
   CHECK(count(drawn, class_colour(2)) == 0);
 }

@@ -67,7 +67,8 @@ double loss_near(const Raw& fixed, const Raw& raw, const DetectionHead& head, co
   const double obj = cross_entropy_of(raw[4], expected);
   double cls = 0;
   for (int i = 0; i < 3; ++i)
-    cls += cross_entropy_of(raw[5 + i], i == kLabel ? 1 - hyp.label_smoothing / 2 : hyp.label_smoothing / 2) / 3;
+    cls +=
+        cross_entropy_of(raw[5 + i], i == kLabel ? 1 - hyp.label_smoothing / 2 : hyp.label_smoothing / 2) / 3;
   return 3 * (hyp.box * box + hyp.obj * 4 * std::pow(kMapSide / 640, 2) * obj + hyp.cls * 3 / 80 * cls);
 }
 

@@ -233,48 +233,57 @@ TEST_CASE("activations are SiLU, the file's or the caller's") {
 }
 
 TEST_CASE("mistakes in a model file are refused with their place") {
-  check_yaml_refused("nc: 2", "nc: two", "net.yaml:1:5: nc: expected a whole number from 1 to 100000, got 'two'");
+  check_yaml_refused("nc: 2", "nc: two",
+                     "net.yaml:1:5: nc: expected a whole number from 1 to 100000, got 'two'");
   check_yaml_refused("nc: 2\n", "", "net.yaml:1:1: 'nc' is missing");
-  check_yaml_refused("depth_multiple", "depth_multipel",
-                "net.yaml:2:17: depth_multipel: models have no such key; did you mean 'depth_multiple'?");
+  check_yaml_refused(
+      "depth_multiple", "depth_multipel",
+      "net.yaml:2:17: depth_multipel: models have no such key; did you mean 'depth_multiple'?");
   check_yaml_refused("width_multiple: 0.3", "width_multiple: -1",
-                "net.yaml:3:17: width_multiple: expected a number");
+                     "net.yaml:3:17: width_multiple: expected a number");
   check_yaml_refused("nc: 2", "nc: 2\nnc: 3", "net.yaml:2:1: 'nc' is given twice");
   check_yaml_refused("nn.LeakyReLU(0.1)", "nn.LeakyReLU(0.2)",
-                "net.yaml:4:13: activation: expected an activation");
+                     "net.yaml:4:13: activation: expected an activation");
   check_yaml_refused("[4, 6, 10, 12]", "[4, 6, 10]", "net.yaml:6:5: anchors: expected pairs");
   check_yaml_refused("[4, 6, 10, 12]", "[4, 6]",
-                "net.yaml:7:5: anchors: expected 1 anchors, as in the first list");
-  check_yaml_refused("[4, 6, 10, 12]", "[40, 60, 100, 120]", "net.yaml:20:5: head: anchors are not in the order");
+                     "net.yaml:7:5: anchors: expected 1 anchors, as in the first list");
+  check_yaml_refused("[4, 6, 10, 12]", "[40, 60, 100, 120]",
+                     "net.yaml:20:5: head: anchors are not in the order");
   check_yaml_refused("  - [20, 30, 40, 50]\n", "", "Detect reads 2 rows, but there are anchors for 1");
   check_yaml_refused("[-1, 1, Conv, [20, 3, 2]]", "[-1, 1, Conv]",
-                "net.yaml:9:5: backbone: expected [from, number, module, args], got 3 values");
-  check_yaml_refused("[-1, 1, Conv, [20, 3, 2]]", "[-1, 1, Convv, [20, 3, 2]]",
-                "net.yaml:9:13: module: expected one of Bottleneck, Concat, Conv, Detect, SPP, nn.MaxPool2d, "
-                "nn.Upsample, nn.ZeroPad2d, got 'Convv'; did you mean 'Conv'?");
-  check_yaml_refused("[-1, 1, Conv, [20, 3, 2]]", "[-1, 0, Conv, [20, 3, 2]]", "net.yaml:9:10: number: expected");
+                     "net.yaml:9:5: backbone: expected [from, number, module, args], got 3 values");
+  check_yaml_refused(
+      "[-1, 1, Conv, [20, 3, 2]]", "[-1, 1, Convv, [20, 3, 2]]",
+      "net.yaml:9:13: module: expected one of Bottleneck, Concat, Conv, Detect, SPP, nn.MaxPool2d, "
+      "nn.Upsample, nn.ZeroPad2d, got 'Convv'; did you mean 'Conv'?");
+  check_yaml_refused("[-1, 1, Conv, [20, 3, 2]]", "[-1, 0, Conv, [20, 3, 2]]",
+                     "net.yaml:9:10: number: expected");
   check_yaml_refused("[20, 3, 2]", "[]", "net.yaml:9:5: backbone: Conv: the argument 'channels' is missing");
   check_yaml_refused("[20, 3, 2]", "[20, 3, two]",
-                "net.yaml:9:27: stride: expected a whole number from 1 to 99, got 'two'");
-  check_yaml_refused("[20, 3, 2]", "[20, 3, 2, 1, 1, True, 7]",
-                "args: Conv takes [channels, kernel, stride, padding, groups, activation], got 7 values");
-  check_yaml_refused("None, 2, False", "None, 3, False", "groups: 3 groups do not divide both 8 and 16 channels");
+                     "net.yaml:9:27: stride: expected a whole number from 1 to 99, got 'two'");
+  check_yaml_refused(
+      "[20, 3, 2]", "[20, 3, 2, 1, 1, True, 7]",
+      "args: Conv takes [channels, kernel, stride, padding, groups, activation], got 7 values");
+  check_yaml_refused("None, 2, False", "None, 3, False",
+                     "groups: 3 groups do not divide both 8 and 16 channels");
   check_yaml_refused("[32, 3, 2, None, 2, False]", "[32, 3, 2, None, 2, 0]",
-                "activation: expected True or False, got '0'");
+                     "activation: expected True or False, got '0'");
   check_yaml_refused("[-1, 5, Bottleneck", "[-4, 5, Bottleneck",
-                "net.yaml:11:6: from: reads row -4, but only the 2 before this one exist");
+                     "net.yaml:11:6: from: reads row -4, but only the 2 before this one exist");
   check_yaml_refused("[-1, 5, Bottleneck", "[7, 5, Bottleneck", "reads row 7, but only the 2");
   check_yaml_refused("[-1, 5, Bottleneck", "[[0, 1], 5, Bottleneck", "Bottleneck reads one row, got 2");
   check_yaml_refused("[[-1, 2], 1, Concat", "[[-1, 0], 1, Concat", "different sizes, of strides 4 and 2");
   check_yaml_refused("1, Concat, [1]", "1, Concat, [2]",
-                "dimension: expected a whole number from 1 to 1, got '2'");
+                     "dimension: expected a whole number from 1 to 1, got '2'");
   check_yaml_refused("[3, 5]", "[3, 4]", "net.yaml:14:27: sizes: expected an odd number, got '4'");
   check_yaml_refused("None, 2, nearest", "None, 2, bilinear", "mode: expected 'nearest', got 'bilinear'");
-  check_yaml_refused("[[0, 1, 0, 1]]", "[[0, 1]]", "padding: expected [left, right, top, bottom], got a list");
+  check_yaml_refused("[[0, 1, 0, 1]]", "[[0, 1]]",
+                     "padding: expected [left, right, top, bottom], got a list");
   check_yaml_refused("Detect, [nc, anchors]", "Detect, [80, anchors]", "nc: expected 'nc', got '80'");
   check_yaml_refused("  - [[7, -1], 1, Detect, [nc, anchors]]\n", "",
-                "module: expected Detect in the last row, got 'nn.MaxPool2d'");
-  check_yaml_refused("[nc, anchors]]\n", "[nc, anchors]]\n  - [0, 1, Conv, [8]]\n", "no row may follow Detect");
+                     "module: expected Detect in the last row, got 'nn.MaxPool2d'");
+  check_yaml_refused("[nc, anchors]]\n", "[nc, anchors]]\n  - [0, 1, Conv, [8]]\n",
+                     "no row may follow Detect");
   check_yaml_refused("backbone:", "backbone: [", "not valid YAML");
   CHECK_THROWS_WITH(parse_ultralytics("", "net.yaml"), StartsWith("net.yaml: expected 'key: value' lines"));
   CHECK_THROWS_WITH(parse_ultralytics(kSmallModel, "net.yaml", {.classes = -1}),

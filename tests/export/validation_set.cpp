@@ -97,7 +97,7 @@ TEST_CASE("over all validation images of CIFAR-10 decisions are the same, and th
     CHECK(std::abs(*fake.reference_accuracy - *fake.engine_accuracy) <= 0.001);
     const auto exact = over_all([&](const Tensor& x) { return reference.run(x); });
     CAPTURE(exact.agreement, exact.max_difference);
-    // A file for GPU engines runs as it stands: ONNX Runtime convolves in floating point between its quantizers.
+    // A file for GPU engines runs as it stands: between its quantizers ONNX Runtime convolves in floats.
     CHECK(exact.agreement >= (target == Target::kCpu ? 1 : 0.998));
     UNSCOPED_INFO("exact integers: largest difference of a logit " << exact.max_difference);
   }

@@ -139,9 +139,11 @@ int export_command(const std::vector<std::string>& arguments) {
       "Runtime.\n"
       "Exit code 1 when ONNX Runtime decides otherwise for more than 1 % of the images, or is more than 0.2 "
       "points of top-1\n"
-      "off (of a detector: 20 % of the objects, 0.5 points of mAP; --requantize claims no such agreement), when "
+      "off (of a detector: 20 % of the objects, 0.5 points of mAP; --requantize claims no such agreement), "
+      "when "
       "it computes\n"
-      "other layers in integers than were quantized, or when TensorRT's rules or 2:4 patterns are broken; the "
+      "other layers in integers than were quantized, or when TensorRT's rules or 2:4 patterns are broken; "
+      "the "
       "file is kept then.",
       "  sparsify export runs/pruned_quant --output model.onnx\n"
       "  sparsify export runs/pruned_quant/checkpoints/best.safetensors --target cpu --output best.onnx\n"
