@@ -219,9 +219,8 @@ OpenedTask open_detection(const Settings& settings, bool load,
   opened.card.class_names = data.train->class_names();
   opened.card.anchors = detector->anchors();
   opened.card.data = settings.data;
-  opened.objects = std::make_shared<ObjectData>(
+  opened.data = std::make_shared<ObjectData>(
       data, detection::BoxReader{detector->heads(), detection::BoxOutput::kDecoded}, image_size);
-  opened.data = opened.objects;
   opened.describe = describe_data(data.train->size(), data.val->size(), opened.card);
   opened.task =
       std::make_shared<detection::DetectionTask>(detector, data, options_from(settings, image_size));
@@ -261,9 +260,13 @@ std::shared_ptr<Detector> open_detector_weights(const std::string& model, const 
   return detector;
 }
 
+detection::BoxReader reader_of(const Network& network) {
+  return {dynamic_cast<const Detector&>(network).heads()};
+}
+
 detection::BoxReader reader_of(const ModelCard& card) { return {build_detector(card)->heads(), card.boxes}; }
 
-std::shared_ptr<const ObjectData> open_objects_for(const ModelCard& card, const std::string& spec) {
+std::shared_ptr<const DataSource> open_objects_for(const ModelCard& card, const std::string& spec) {
   auto data = detection::open_detection_datasets(spec);
   if (data.val->classes() != card.num_classes)
     throw Error("data '" + spec + "' has " + std::to_string(data.val->classes()) + " classes, the detector " +

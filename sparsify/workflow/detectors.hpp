@@ -38,10 +38,12 @@ std::shared_ptr<detection::Detector> open_detector_weights(const std::string& mo
                                                            const std::filesystem::path& weights,
                                                            std::int64_t image_size, ModelCard& card);
 
-/// How to read what comes of a detector, by its card.
+/// How to read the raw maps of a detector. Throws std::bad_cast for any other network.
+detection::BoxReader reader_of(const Network& network);
+/// How to read what comes of a detector, by its card; builds one to ask it.
 detection::BoxReader reader_of(const ModelCard& card);
 
 /// Opens images with objects for a detector's card; see open_data_for.
-std::shared_ptr<const ObjectData> open_objects_for(const ModelCard& card, const std::string& spec);
+std::shared_ptr<const DataSource> open_objects_for(const ModelCard& card, const std::string& spec);
 
 }  // namespace sparsify

@@ -91,7 +91,8 @@ void end_with_boxes(ModelCard& card, const ExportForm& form, Recordable& recorda
                     onnx::ExportOptions& options) {
   card.boxes = form.boxes;
   if (form.boxes == detection::BoxOutput::kRaw) return;
-  detection::BoxReader reader{reader_of(card).heads, detection::BoxOutput::kDecoded};
+  auto reader = reader_of(recordable.network);
+  reader.output = detection::BoxOutput::kDecoded;
   recordable.after = [reader, side = card.image_size](const Outputs& maps) {
     return reader.from_raw(maps, side, side, {});
   };
@@ -175,9 +176,10 @@ Forward open_engine(const std::filesystem::path& path, const std::map<std::strin
   return open_engine(path, parse_target(target == metadata.end() ? "cpu" : target->second));
 }
 
-Forward as_exported(const ModelCard& card, Forward forward, const ExportForm& form) {
-  if (!is_detector(card.model) || form.boxes == detection::BoxOutput::kRaw) return forward;
-  const detection::BoxReader reader{reader_of(card).heads, form.boxes};
+Forward as_exported(const Network& network, Forward forward, const ExportForm& form) {
+  const auto* detector = dynamic_cast<const detection::Detector*>(&network);
+  if (!detector || form.boxes == detection::BoxOutput::kRaw) return forward;
+  const detection::BoxReader reader{detector->heads(), form.boxes};
   return [=](const at::Tensor& images) {
     return reader.from_raw(forward(images), images.size(2), images.size(3), form.nms);
   };

@@ -52,7 +52,7 @@ Forward open_engine(const std::filesystem::path& path, onnx::Target target);
 Forward open_engine(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata);
 
 /// What `forward` of a trained network gives, as a file of this form has it.
-Forward as_exported(const ModelCard& card, Forward forward, const ExportForm& form);
+Forward as_exported(const Network& network, Forward forward, const ExportForm& form);
 
 /// An example when no data is at hand: seeded noise of the model's input size.
 at::Tensor example_input(const ModelCard& card);

@@ -8,7 +8,6 @@
 #include "sparsify/trainers/task.hpp"
 #include "workflow/data_source.hpp"
 #include "workflow/model_card.hpp"
-#include "workflow/object_data.hpp"
 #include "workflow/settings.hpp"
 
 namespace sparsify {
@@ -16,9 +15,8 @@ namespace sparsify {
 /// A network with the data it is to learn from, as a run's settings ask for.
 struct OpenedTask {
   std::shared_ptr<Task> task;
-  std::shared_ptr<const DataSource> data;       ///< judges what an exported file gives
-  std::shared_ptr<const ObjectData> objects{};  ///< the same, of a detector
-  ModelCard card;                               ///< all but what it says of the recipe
+  std::shared_ptr<const DataSource> data;  ///< judges what an exported file gives
+  ModelCard card;                          ///< all but what it says of the recipe
   std::string describe;  ///< of the data: "12000 training and 2000 validation images, 10 classes, 32 px"
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <utility>
 
 #include "sparsify/detection/detection_task.hpp"
@@ -32,5 +33,10 @@ class ObjectData : public DataSource {
   detection::BoxReader reader_;
   std::int64_t image_size_;
 };
+
+/// The same data where it is a detector's, else null.
+inline std::shared_ptr<const ObjectData> as_objects(const std::shared_ptr<const DataSource>& data) {
+  return std::dynamic_pointer_cast<const ObjectData>(data);
+}
 
 }  // namespace sparsify

@@ -2,25 +2,19 @@
 #include "workflow/report_html.hpp"
 
 #include <algorithm>
-#include <cstdio>
 
 #include <nlohmann/json.hpp>
 
 #include "workflow/chart.hpp"
 #include "workflow/html.hpp"
 #include "workflow/summary.hpp"
+#include "workflow/svg.hpp"
 #include "workflow/table.hpp"
 
 namespace sparsify {
 namespace {
 
 using nlohmann::json;
-
-std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", value);
-  return text;
-}
 
 struct Curve {
   const char* column;
@@ -53,7 +47,7 @@ std::string layer_rows(const json& summary) {
   std::string rows;
   const auto& unquantized = summary.at("unquantized");
   for (const auto& [name, sparsity] : summary.at("sparsity").at("layers").items()) {
-    const auto percent = number(100 * sparsity.get<double>());
+    const auto percent = svg_number(100 * sparsity.get<double>());
     const auto arithmetic = unquantized.contains(name)
                                 ? "float: " + unquantized.at(name).at("reason").get<std::string>()
                                 : "INT8";

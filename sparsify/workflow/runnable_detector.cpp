@@ -35,7 +35,7 @@ RunnableDetector open_saved(const std::filesystem::path& path) {
   RunnableDetector opened;
   opened.description = saved->card.model + " of " + saved->checkpoint.string();
   opened.card = saved->card;
-  opened.reader = reader_of(saved->card);
+  opened.reader = reader_of(*saved->model);
   opened.forward = [saved](const torch::Tensor& images) { return saved->forward(images); };
   return opened;
 }

@@ -170,7 +170,8 @@ class TrainRun::Impl {
       export_and_compare(summary, *validation);
     } else {
       note("evaluating on " + std::to_string(validation->images()) + " images");
-      summary.final = evaluate(*validation, as_exported(inputs_.card(), trained_forward(), form()));
+      summary.final =
+          evaluate(*validation, as_exported(inputs_.opened.task->network(), trained_forward(), form()));
     }
     compare_with_baseline(summary, settings, inputs_.baseline);
     return summary;
@@ -184,9 +185,10 @@ class TrainRun::Impl {
 
   /// Of a detector, what was found is kept to be drawn.
   std::shared_ptr<Validation> open_validation() {
-    if (!inputs_.opened.objects) return inputs_.opened.task->validation();
+    const auto objects = as_objects(inputs_.opened.data);
+    if (!objects) return inputs_.opened.task->validation();
     const auto& settings = inputs_.settings;
-    judged_ = inputs_.opened.objects->detection_validation(settings.batch_size, settings.workers);
+    judged_ = objects->detection_validation(settings.batch_size, settings.workers);
     return judged_;
   }
 
@@ -207,12 +209,12 @@ class TrainRun::Impl {
            std::to_string(outcome.report.quantized_layers) + " quantized layers in integers");
     stop_if_asked();
     note("comparing with ONNX Runtime on " + std::to_string(validation.images()) + " images");
-    const auto parity = compare(validation, as_exported(saved.card, trained_forward(), form()),
-                                open_engine(path, form().target),
-                                [&](const std::string& what, std::int64_t done, std::int64_t of) {
-                                  stop_if_asked();
-                                  if (events_.comparing) events_.comparing(what, done, of);
-                                });
+    const auto parity = compare(
+        validation, as_exported(inputs_.opened.task->network(), trained_forward(), form()),
+        open_engine(path, form().target), [&](const std::string& what, std::int64_t done, std::int64_t of) {
+          stop_if_asked();
+          if (events_.comparing) events_.comparing(what, done, of);
+        });
     summary.final = parity.trained;
     summary.parity["onnxruntime"] = parity;
     for (const auto& complaint : complaints(parity, "ONNX Runtime")) disagree(summary, complaint);
@@ -220,13 +222,14 @@ class TrainRun::Impl {
 
   /// Of a detector: what it was to find and what it finds, and how well.
   void draw_pictures(Summary& summary) {
-    const auto& objects = inputs_.opened.objects;
+    const auto objects = as_objects(inputs_.opened.data);
     if (!objects) return;
     const auto labels = inputs_.directory.path() / "labels.jpg",
                predictions = inputs_.directory.path() / "predictions.jpg";
-    write_detection_pictures(objects->images(),
-                             {"trained", inputs_.card(), trained_forward(), reader_of(inputs_.card())},
-                             labels, predictions);
+    write_detection_pictures(
+        objects->images(),
+        {"trained", inputs_.card(), trained_forward(), reader_of(inputs_.opened.task->network())}, labels,
+        predictions);
     summary.files["labels.jpg"] = labels, summary.files["predictions.jpg"] = predictions;
     for (const auto& plot : write_detection_plots(*judged_, 0, inputs_.directory.path()))
       summary.files[plot.filename().string()] = plot;

@@ -16,6 +16,7 @@ namespace detection_test {
 namespace fs = std::filesystem;
 using data_test::message_of;
 using data_test::Scratch;
+using Texts = std::vector<std::string>;
 
 /// A plain image; as PNG or JPEG by its name.
 inline void write_plain_image(const Scratch& scratch, const std::string& name, std::int64_t height,

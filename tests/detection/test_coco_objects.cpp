@@ -11,8 +11,6 @@ using Catch::Matchers::StartsWith;
 
 namespace {
 
-using CocoTexts = std::vector<std::string>;
-
 // Numbers have gaps, and the order is not theirs.
 const std::string kCategories = R"([{"id": 90, "name": "brush"}, {"id": 1, "name": "person"},
                                     {"id": 17, "name": "cat"}])";
@@ -48,7 +46,7 @@ struct TwoImages : Scratch {
 TEST_CASE("COCO's categories become classes by the rank of their numbers") {
   const TwoImages files;
   const auto data = open_detection_datasets(files.path());
-  CHECK(data.train->class_names() == CocoTexts{"person", "cat", "brush"});
+  CHECK(data.train->class_names() == Texts{"person", "cat", "brush"});
   REQUIRE(data.train->size() == 1);
   CHECK(data.train->describe(0) == files.path("train2017/a.png"));
   CHECK(data.train->image_size(0).width == 40);
@@ -72,9 +70,9 @@ TEST_CASE("crowds are no objects; strange boxes are mended") {
   REQUIRE(data.train->objects(0).size() == 1);
   CHECK(is_box(data.train->objects(0)[0], 0, 30, 5, 40, 10));
   const auto image = files.path("train2017/a.png");
-  CHECK(findings_of(data) == CocoTexts{image + ": a box reaches outside the image: clipped",
-                                       image + ": a box that is there twice: counted once",
-                                       image + ": an empty box, or one outside the image: left out"});
+  CHECK(findings_of(data) == Texts{image + ": a box reaches outside the image: clipped",
+                                   image + ": a box that is there twice: counted once",
+                                   image + ": an empty box, or one outside the image: left out"});
 }
 
 TEST_CASE("COCO annotations that cannot be used") {
@@ -107,8 +105,7 @@ TEST_CASE("COCO's parts and images have to be there and to agree") {
   const auto two = R"({"id": 1, "file_name": "gone.png"}, {"id": 2, "file_name": "a.png"})";
   files.write("annotations/instances_train2017.json", instances(two, box(2, 1, "1, 1, 2, 2")));
   const auto data = open_detection_datasets(files.path());
-  CHECK(findings_of(data) ==
-        CocoTexts{files.path("train2017/gone.png") + ": there is no such image: left out"});
+  CHECK(findings_of(data) == Texts{files.path("train2017/gone.png") + ": there is no such image: left out"});
   REQUIRE(data.train->size() == 1);
   CHECK(data.train->objects(0).size() == 1);
   files.write("annotations/instances_train2017.json", instances("", ""));

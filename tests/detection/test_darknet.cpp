@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "replaced.hpp"
 #include "sparsify/detection/boxes.hpp"
 #include "sparsify/detection/darknet.hpp"
 #include "sparsify/error.hpp"
@@ -15,6 +16,7 @@ using namespace sparsify;
 using namespace sparsify::detection;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::StartsWith;
+using detection_test::replaced;
 
 namespace {
 
@@ -62,12 +64,6 @@ anchors=4,6, 8,8, 10,12
 classes=2
 scale_x_y=1.2
 )";
-
-std::string replaced(std::string text, const std::string& what, const std::string& by) {
-  const auto at = text.find(what);
-  REQUIRE(at != std::string::npos);
-  return text.replace(at, what.size(), by);
-}
 
 void check_refused(const std::string& config, const std::string& message) {
   CHECK_THROWS_WITH(parse_darknet(config, "net.cfg"), ContainsSubstring(message));

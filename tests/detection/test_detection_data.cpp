@@ -10,8 +10,6 @@ using namespace detection_test;
 
 namespace {
 
-using Texts = std::vector<std::string>;
-
 const std::string kTwoNames = "names: [cat, dog]\n";
 const std::string kParts = "train: images/train\nval: images/val\n";
 

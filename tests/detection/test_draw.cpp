@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <unistd.h>
+#include "trainers/data_files.hpp"
 
 #include <algorithm>
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <cmath>
@@ -43,16 +44,6 @@ DrawOptions lines(std::int64_t width) {
   options.line_width = width, options.labels = false;
   return options;
 }
-
-/// Exists while the case runs.
-struct Folder {
-  Folder() {
-    char pattern[] = "/tmp/sparsify-draw-XXXXXX";
-    path = ::mkdtemp(pattern);
-  }
-  ~Folder() { fs::remove_all(path); }
-  fs::path path;
-};
 
 }  // namespace
 
@@ -177,13 +168,14 @@ TEST_CASE("a grid shows images with their shape, on grey") {
 }
 
 TEST_CASE("written images can be read again; what cannot be written leaves the old file") {
-  const Folder folder;
+  const data_test::Scratch scratch;
+  const fs::path folder = scratch.path();
   const auto drawn =
       draw_boxes(plain_image(50, 70), std::vector<Detection>{{10, 20, 60, 45, 0.5F, 4}}, {}, lines(4));
   for (const std::string name : {"a.png", "a.PNG", "a.jpg", "a.jpeg"}) {
     INFO(name);
-    write_image(drawn, folder.path / name);
-    const auto read = trainers::load_image((folder.path / name).string());
+    write_image(drawn, folder / name);
+    const auto read = trainers::load_image((folder / name).string());
     REQUIRE(read.height() == 50);
     REQUIRE(read.width() == 70);
     double difference = 0;
@@ -193,10 +185,10 @@ TEST_CASE("written images can be read again; what cannot be written leaves the o
     else
       CHECK(difference == 0);
   }
-  CHECK(std::distance(fs::directory_iterator(folder.path), {}) == 4);
-  CHECK_THROWS_WITH(write_image(drawn, folder.path / "a.bmp"),
+  CHECK(std::distance(fs::directory_iterator(folder), {}) == 4);
+  CHECK_THROWS_WITH(write_image(drawn, folder / "a.bmp"),
                     ContainsSubstring("a.bmp: ") && ContainsSubstring(".png, .jpg or .jpeg"));
-  CHECK_THROWS_WITH(write_image({}, folder.path / "a.png"), ContainsSubstring("no pixels"));
-  CHECK_THROWS_AS(write_image(drawn, folder.path / "none" / "a.png"), Error);
-  CHECK(trainers::load_image((folder.path / "a.png").string()).width() == 70);
+  CHECK_THROWS_WITH(write_image({}, folder / "a.png"), ContainsSubstring("no pixels"));
+  CHECK_THROWS_AS(write_image(drawn, folder / "none" / "a.png"), Error);
+  CHECK(trainers::load_image((folder / "a.png").string()).width() == 70);
 }

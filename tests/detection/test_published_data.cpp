@@ -2,6 +2,7 @@
 // Real data sets: $SPARSIFY_DATA/coco128 and bccd. The numbers are those of a count by other means (Python's
 // text and XML readers).
 #include "detection_files.hpp"
+#include "published.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <cstdlib>
@@ -12,13 +13,6 @@ using namespace detection_test;
 namespace {
 
 using Counts = std::vector<std::int64_t>;
-
-std::string set_folder(const char* name) {
-  const char* data = std::getenv("SPARSIFY_DATA");
-  if (!data || !fs::is_directory(fs::path(data) / name))
-    SKIP("needs " << name << " in the folder that SPARSIFY_DATA names");
-  return fs::path(data) / name;
-}
 
 /// Opens a set and leaves no index beside it.
 DetectionDatasets opened(const std::string& spec) {
@@ -31,7 +25,7 @@ DetectionDatasets opened(const std::string& spec) {
 }  // namespace
 
 TEST_CASE("objects of each class in 128 + 128 images of COCO") {
-  const auto folder = set_folder("coco128");
+  const auto folder = data_folder("coco128").string();
   const auto data = opened(folder);
   CHECK(data.train->size() == 128);
   CHECK(data.val->size() == 128);
@@ -54,7 +48,7 @@ TEST_CASE("objects of each class in 128 + 128 images of COCO") {
 }
 
 TEST_CASE("objects of each class in the splits of BCCD") {
-  const auto folder = set_folder("bccd");
+  const auto folder = data_folder("bccd").string();
   const auto data = opened(folder);
   CHECK(data.train->class_names() == std::vector<std::string>{"Platelets", "RBC", "WBC"});
   CHECK(data.train->size() == 205);

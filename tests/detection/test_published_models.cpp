@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "published.hpp"
 #include "sparsify/detection/average_precision.hpp"
 #include "sparsify/detection/darknet.hpp"
 #include "sparsify/detection/image_input.hpp"
@@ -13,16 +14,10 @@
 
 using namespace sparsify;
 using namespace sparsify::detection;
+using detection_test::data_folder;
 namespace fs = std::filesystem;
 
 namespace {
-
-fs::path data_folder(const char* name) {
-  const char* data = std::getenv("SPARSIFY_DATA");
-  if (!data || !fs::is_directory(fs::path(data) / name))
-    SKIP("needs " << name << " in the folder that SPARSIFY_DATA names");
-  return fs::path(data) / name;
-}
 
 /// A published model, with its weights.
 struct Published {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <unistd.h>
+#include "trainers/data_files.hpp"
 
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "replaced.hpp"
 #include "sparsify/detection/change_classes.hpp"
 #include "sparsify/detection/darknet.hpp"
 #include "sparsify/detection/ultralytics.hpp"
@@ -19,6 +20,7 @@ using namespace sparsify::detection;
 using Catch::Approx;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::StartsWith;
+using detection_test::replaced;
 namespace fs = std::filesystem;
 
 namespace {
@@ -46,14 +48,8 @@ head:
   - [[7, -1], 1, Detect, [nc, anchors]]
 )";
 
-std::string with_text(std::string text, const std::string& what, const std::string& by) {
-  const auto at = text.find(what);
-  REQUIRE(at != std::string::npos);
-  return text.replace(at, what.size(), by);
-}
-
 void check_yaml_refused(const std::string& what, const std::string& by, const std::string& message) {
-  CHECK_THROWS_WITH(parse_ultralytics(with_text(kSmallModel, what, by), "net.yaml"),
+  CHECK_THROWS_WITH(parse_ultralytics(replaced(kSmallModel, what, by), "net.yaml"),
                     ContainsSubstring(message));
 }
 
@@ -68,16 +64,6 @@ std::vector<torch::IntArrayRef> sizes_of(const Maps& maps) {
   for (const auto& map : maps) sizes.push_back(map.sizes());
   return sizes;
 }
-
-/// Exists while the case runs.
-struct ModelFolder {
-  ModelFolder() {
-    char pattern[] = "/tmp/sparsify-ultralytics-XXXXXX";
-    path = ::mkdtemp(pattern);
-  }
-  ~ModelFolder() { fs::remove_all(path); }
-  fs::path path;
-};
 
 // Biases that start with these scores, as far as LibTorch's initialisation lets them be known.
 void check_prior(const torch::Tensor& bias, const torch::Tensor& weight, const DetectionHead& head) {
@@ -222,13 +208,13 @@ TEST_CASE("activations are SiLU, the file's or the caller's") {
       if (torch::allclose(y, expected, 1e-4, 1e-5)) return name;
     return std::string("another");
   };
-  const auto silent = with_text(kSmallModel, "activation: nn.LeakyReLU(0.1)\n", "");
+  const auto silent = replaced(kSmallModel, "activation: nn.LeakyReLU(0.1)\n", "");
   CHECK(first(kSmallModel, "") == "leaky");
   CHECK(first(silent, "") == "silu");
   CHECK(first(kSmallModel, "nn.SiLU()") == "silu");
   CHECK(first(kSmallModel, "relu") == "relu");
   CHECK(first(silent, "LeakyReLU(0.1)") == "leaky");
-  CHECK(first(with_text(kSmallModel, "nn.LeakyReLU(0.1)", "nn.ReLU(inplace=True)"), "") == "relu");
+  CHECK(first(replaced(kSmallModel, "nn.LeakyReLU(0.1)", "nn.ReLU(inplace=True)"), "") == "relu");
   CHECK_THROWS_WITH(first(kSmallModel, "nn.SiLu6()"), ContainsSubstring("got 'nn.SiLu6()'; did you mean"));
 }
 
@@ -291,19 +277,20 @@ TEST_CASE("mistakes in a model file are refused with their place") {
 }
 
 TEST_CASE("a file comes before a model of our own; unknown names are refused") {
-  const ModelFolder folder;
-  std::ofstream(folder.path / "yolov3.yaml") << kSmallModel;
-  CHECK(build_ultralytics(folder.path / "yolov3.yaml")->heads()[0].classes == 2);
+  const data_test::Scratch scratch;
+  const fs::path folder = scratch.path();
+  std::ofstream(folder / "yolov3.yaml") << kSmallModel;
+  CHECK(build_ultralytics(folder / "yolov3.yaml")->heads()[0].classes == 2);
   CHECK_THROWS_WITH(build_ultralytics("yolov3-tyni.yaml"),
                     ContainsSubstring("yolov3-tyni.yaml: no such file") &&
                         ContainsSubstring("yolov3.yaml, yolov3-spp.yaml, yolov3-tiny.yaml") &&
                         ContainsSubstring("did you mean 'yolov3-tiny.yaml'?"));
-  CHECK_THROWS_WITH(build_ultralytics(folder.path / "yolov3-tiny.yaml"), ContainsSubstring("no such file"));
+  CHECK_THROWS_WITH(build_ultralytics(folder / "yolov3-tiny.yaml"), ContainsSubstring("no such file"));
 }
 
 TEST_CASE("anchors are those that weights bring") {
   const auto trained =
-      parse_ultralytics(with_text(kSmallModel, "[4, 6, 10, 12]", "[5, 7, 11, 13]"), "net.yaml");
+      parse_ultralytics(replaced(kSmallModel, "[4, 6, 10, 12]", "[5, 7, 11, 13]"), "net.yaml");
   const auto detector = parse_ultralytics(kSmallModel, "net.yaml");
   load_weights(*detector, state_dict(*trained));
   CHECK(detector->heads()[0].anchors == std::vector<std::pair<double, double>>{{5, 7}, {11, 13}});
@@ -409,14 +396,15 @@ TEST_CASE("changed classes give new heads on the same body") {
   check_changed_classes(*darknet, {"model.2.conv."}, {16});
   CHECK_THROWS_WITH(change_classes(*darknet, 0), ContainsSubstring("at least one class"));
   const auto pooled =
-      parse_darknet(with_text(kDarknet, "[yolo]", "[maxpool]\nsize=2\nstride=2\n[yolo]"), "net.cfg");
+      parse_darknet(replaced(kDarknet, "[yolo]", "[maxpool]\nsize=2\nstride=2\n[yolo]"), "net.cfg");
   CHECK(pooled->heads()[0].stride == 8);
   CHECK_THROWS_WITH(change_classes(*pooled, 3), ContainsSubstring("right before [yolo]; here is none"));
 }
 
 TEST_CASE("a file of darknet's that ends early fills a backbone") {
-  const ModelFolder folder;
-  const auto whole = folder.path / "whole.weights", part = folder.path / "net.conv.2";
+  const data_test::Scratch scratch;
+  const fs::path folder = scratch.path();
+  const auto whole = folder / "whole.weights", part = folder / "net.conv.2";
   const auto source = parse_darknet(kDarknet, "net.cfg");
   save_darknet_weights(*source, whole);
   fs::copy_file(whole, part);
@@ -439,9 +427,8 @@ TEST_CASE("a file of darknet's that ends early fills a backbone") {
   CHECK_THROWS_WITH(load_darknet_backbone(*ultralytics, part),
                     ContainsSubstring("net.conv.2") && ContainsSubstring("is it of the same backbone?"));
   CHECK_THROWS_WITH(load_darknet_weights(*ultralytics, whole), ContainsSubstring("built from a .cfg"));
-  CHECK_THROWS_WITH(save_darknet_weights(*ultralytics, folder.path / "x"),
-                    ContainsSubstring("built from a .cfg"));
-  CHECK_FALSE(fs::exists(folder.path / "x"));
+  CHECK_THROWS_WITH(save_darknet_weights(*ultralytics, folder / "x"), ContainsSubstring("built from a .cfg"));
+  CHECK_FALSE(fs::exists(folder / "x"));
   for (const auto& [name, tensor] : state_dict(*ultralytics)) CHECK(torch::equal(tensor, untouched.at(name)));
   fs::resize_file(part, header + first);
   CHECK(load_darknet_backbone(*ultralytics, part) == 1);

@@ -11,9 +11,7 @@ using Catch::Matchers::StartsWith;
 
 namespace {
 
-using VocTexts = std::vector<std::string>;
-
-std::string object(const std::string& name, const VocTexts& corners, const std::string& more = "") {
+std::string object(const std::string& name, const Texts& corners, const std::string& more = "") {
   return "<object><name>" + name + "</name>" + more + "<bndbox><xmin>" + corners.at(0) + "</xmin><ymin>" +
          corners.at(1) + "</ymin><xmax>" + corners.at(2) + "</xmax><ymax>" + corners.at(3) +
          "</ymax></bndbox></object>";
@@ -47,7 +45,7 @@ TEST_CASE("Pascal VOC's corners are pixels counted from 1 that belong to the obj
   files.annotate("train", object("person", {"1", "1", "40", "20"}) + object("cat", {"11", "5", "11", "6"}) +
                               object("cat", {"2.5", "3.25", "9", "9"}));
   const auto data = open_detection_datasets(files.path());
-  CHECK(data.train->class_names() == VocTexts{"cat", "person"});
+  CHECK(data.train->class_names() == Texts{"cat", "person"});
   REQUIRE(data.train->objects(0).size() == 3);
   CHECK(is_box(data.train->objects(0)[0], 1, 0, 0, 40, 20));
   CHECK(is_box(data.train->objects(0)[1], 0, 10, 4, 11, 6));
@@ -65,7 +63,7 @@ TEST_CASE("difficult objects and parts of objects are left out") {
                             "<difficult>0</difficult><part><name>head</name><bndbox><xmin>1</xmin><ymin>1"
                             "</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"));
   const auto data = open_detection_datasets(files.path());
-  CHECK(data.train->class_names() == VocTexts{"person"});
+  CHECK(data.train->class_names() == Texts{"person"});
   REQUIRE(data.train->objects(0).size() == 1);
   CHECK(is_box(data.train->objects(0)[0], 0, 2, 2, 8, 8));
 }
@@ -90,8 +88,8 @@ TEST_CASE("the image's size counts, not what Pascal VOC's annotation says of it"
   files.annotate("train", object("person", {"11", "1", "50", "20"}), 60, 30);
   const auto data = open_detection_datasets(files.path());
   CHECK(is_box(data.train->objects(0).at(0), 0, 10, 0, 40, 20));
-  CHECK(findings_of(data) == VocTexts{files.train_file() + ": says 60 x 30 pixels, the image has 40 x 20",
-                                      files.train_file() + ": a box reaches outside the image: clipped"});
+  CHECK(findings_of(data) == Texts{files.train_file() + ": says 60 x 30 pixels, the image has 40 x 20",
+                                   files.train_file() + ": a box reaches outside the image: clipped"});
 }
 
 TEST_CASE("Pascal VOC annotations that cannot be used") {
@@ -115,9 +113,9 @@ TEST_CASE("Pascal VOC images and annotations that are missing") {
   fs::remove(files.path("JPEGImages/of_test.jpg"));
   const auto data = open_detection_datasets(files.path());
   CHECK(data.train->size() == 1);
-  CHECK(findings_of(data) ==
-        VocTexts{
-            files.path("Annotations/of_nothing.xml") + ": there is no such annotation: its image is left out",
+  CHECK(
+      findings_of(data) ==
+      Texts{files.path("Annotations/of_nothing.xml") + ": there is no such annotation: its image is left out",
             files.path("JPEGImages/of_test.jpg") + ": there is no such image: left out"});
   fs::remove(files.path("JPEGImages/of_train.jpg"));
   CHECK(refusal(files.path()) ==

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "channel_nets.hpp"
+#include "lambda_net.hpp"
 #include "sparsify/graph/channel_spaces.hpp"
 #include "sparsify/masks/channel_permutation.hpp"
 #include "sparsify/modifiers/magnitude_pruning.hpp"
@@ -21,13 +22,6 @@ using namespace sparsify::test;
 using Catch::Matchers::ContainsSubstring;
 
 namespace {
-
-template <class Run>
-struct Lambda : nn::Module {
-  explicit Lambda(Run run) : run(std::move(run)) {}
-  auto forward(const at::Tensor& x) { return run(*this, x); }
-  Run run;
-};
 
 at::Tensor grouped(const at::Tensor& x, const at::Tensor& weight, int64_t groups) {
   const std::vector<int64_t> padding(2, weight.size(2) / 2);
@@ -121,7 +115,7 @@ TEST_CASE("channel spaces of what couples channels", "[channels]") {
 
 TEST_CASE("batch norm behind a concatenation, layer scales, transposed and widening depthwise convolutions",
           "[channels]") {
-  Lambda net([](auto& self, const at::Tensor& x) {
+  LambdaNet net([](auto& self, const at::Tensor& x) {
     const auto of = [&](const char* name) { return self.named_parameters()[name]; };
     const auto a = torch::conv2d(x, of("a")), b = torch::conv2d(x, of("b")) * of("scale");
     const auto joined =
@@ -147,7 +141,7 @@ TEST_CASE("batch norm behind a concatenation, layer scales, transposed and widen
 
 TEST_CASE("what cannot be followed is fixed, with the reason", "[channels]") {
   const auto reason_of = [](auto run) {
-    Lambda net([run](auto& self, const at::Tensor& x) {
+    LambdaNet net([run](auto& self, const at::Tensor& x) {
       const auto of = [&](const char* name) { return self.named_parameters()[name]; };
       return torch::conv2d(run(torch::conv2d(x, of("a")), of), of("b"));
     });
@@ -195,7 +189,7 @@ TEST_CASE("what cannot be followed is fixed, with the reason", "[channels]") {
 
 TEST_CASE("shared weights tie what they read, results that are read again and unused weights fix",
           "[channels]") {
-  Lambda net([](auto& self, const at::Tensor& x) {
+  LambdaNet net([](auto& self, const at::Tensor& x) {
     const auto of = [&](const char* name) { return self.named_parameters()[name]; };
     const auto left = torch::conv2d(x, of("a")), right = torch::conv2d(x, of("b"));
     return torch::conv2d(left, of("shared")).relu() - torch::conv2d(right, of("shared"));
@@ -241,7 +235,7 @@ TEST_CASE("channel spaces on both sides of a grouped convolution fall into its g
 
   // Added, the outputs of 4 and of 6 groups have only parts of 2 channels in common; a concatenation has no
   // groups of its own, and neither have channels that a depthwise convolution doubled.
-  Lambda other([](auto& self, const at::Tensor& x) {
+  LambdaNet other([](auto& self, const at::Tensor& x) {
     const auto of = [&](const char* name) { return self.named_parameters()[name]; };
     const auto a = torch::conv2d(x, of("a"));
     const auto four = grouped(a, of("four"), 4), sum = four + grouped(a, of("six"), 6);

@@ -7,8 +7,11 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <thread>
 
+#include "lambda_net.hpp"
+
 using namespace sparsify;
 using Catch::Matchers::ContainsSubstring;
+using sparsify::test::LambdaNet;
 namespace nn = torch::nn;
 
 namespace {
@@ -25,14 +28,7 @@ std::vector<std::string> sites(const Graph& graph) {
   return names;
 }
 
-template <class Run>
-struct Recorded : nn::Module {
-  explicit Recorded(Run run) : run(std::move(run)) {}
-  auto forward(const at::Tensor& x) { return run(*this, x); }
-  Run run;
-};
-
-using Names = std::vector<std::string>;
+using Strings = std::vector<std::string>;
 
 struct Block : nn::Module {
   Block() {
@@ -64,10 +60,10 @@ TEST_CASE("a residual block becomes a graph of whole operators in single-assignm
   const auto graph = record(net, torch::randn({2, 3, 4, 4}));
   CHECK(net.is_training());
   CHECK(ops(graph) ==
-        Names{"conv2d", "batch_norm", "relu", "conv2d", "add", "relu", "max_pool2d", "flatten", "linear"});
-  CHECK(sites(graph) == Names{"conv1.weight", "conv1.weight/batch_norm#0", "conv1.weight/relu#0",
-                              "conv2.weight", "conv2.weight/add#0", "conv2.weight/relu#0",
-                              "conv2.weight/max_pool2d#0", "conv2.weight/flatten#0", "fc.weight"});
+        Strings{"conv2d", "batch_norm", "relu", "conv2d", "add", "relu", "max_pool2d", "flatten", "linear"});
+  CHECK(sites(graph) == Strings{"conv1.weight", "conv1.weight/batch_norm#0", "conv1.weight/relu#0",
+                                "conv2.weight", "conv2.weight/add#0", "conv2.weight/relu#0",
+                                "conv2.weight/max_pool2d#0", "conv2.weight/flatten#0", "fc.weight"});
   const auto& relu = graph.nodes[2];
   const auto& add = graph.nodes[4];
   CHECK(add.value("self") == graph.nodes[3].outputs[0]);
@@ -107,17 +103,17 @@ TEST_CASE("recording changes neither results nor gradients, and dropout does not
   result.sum().backward();
   CHECK(torch::equal(result, expected));
   CHECK(torch::equal(net.conv1->weight.grad(), gradient));
-  CHECK(sites(graph) == Names{"conv1.weight", "conv1.weight/batch_norm#0", "conv1.weight/relu#0",
-                              "conv2.weight", "conv2.weight/add#0", "conv2.weight/relu#0",
-                              "conv2.weight/dropout#0", "conv2.weight/max_pool2d#0", "conv2.weight/flatten#0",
-                              "fc.weight"});
+  CHECK(sites(graph) == Strings{"conv1.weight", "conv1.weight/batch_norm#0", "conv1.weight/relu#0",
+                                "conv2.weight", "conv2.weight/add#0", "conv2.weight/relu#0",
+                                "conv2.weight/dropout#0", "conv2.weight/max_pool2d#0",
+                                "conv2.weight/flatten#0", "fc.weight"});
   CHECK(graph.inputs.size() == 1);
   CHECK(graph.outputs == graph.nodes.back().outputs);
   CHECK(graph.values[graph.nodes[0].outputs[0]].producer == 0);
 }
 
 TEST_CASE("linear layers in every form are aten::linear") {
-  Recorded net([](auto& self, const at::Tensor& x) {
+  LambdaNet net([](auto& self, const at::Tensor& x) {
     auto& layers = *self.template named_children()["layers"]->template as<nn::Sequential>();
     auto y = layers.forward(x);  // three dimensions: matmul, then add_
     const auto weight = self.named_parameters()["layers.0.weight"];
@@ -128,9 +124,9 @@ TEST_CASE("linear layers in every form are aten::linear") {
   net.register_module("layers",
                       nn::Sequential(nn::Linear(6, 6), nn::Linear(nn::LinearOptions(6, 6).bias(false))));
   const auto graph = record(net, torch::randn({2, 3, 6}));
-  CHECK(ops(graph) == Names{"linear", "linear", "linear", "flatten", "linear"});
-  CHECK(sites(graph) == Names{"layers.0.weight", "layers.1.weight", "layers.0.weight@1",
-                              "layers.0.weight@1/flatten#0", "layers.0.weight@2"});
+  CHECK(ops(graph) == Strings{"linear", "linear", "linear", "flatten", "linear"});
+  CHECK(sites(graph) == Strings{"layers.0.weight", "layers.1.weight", "layers.0.weight@1",
+                                "layers.0.weight@1/flatten#0", "layers.0.weight@2"});
   CHECK(graph.values[graph.nodes[0].value("bias")].name == "layers.0.bias");
   CHECK(graph.nodes[1].value("bias") == -1);
   CHECK(graph.nodes[2].value("bias") == -1);
@@ -140,7 +136,7 @@ TEST_CASE("linear layers in every form are aten::linear") {
 
 TEST_CASE("lists, captured constants, several outputs and composite operators") {
   const auto grid = torch::arange(4.0).view({1, 1, 1, 4});
-  Recorded net([grid](auto&, const at::Tensor& x) {
+  LambdaNet net([grid](auto&, const at::Tensor& x) {
     auto parts = x.chunk(2, 1);
     auto joined = torch::concat({parts[1], torch::relu6(parts[0])}, 1);
     auto made = torch::ones({4}).mul(2);  // folds into a constant
@@ -149,7 +145,7 @@ TEST_CASE("lists, captured constants, several outputs and composite operators") 
     return std::make_tuple(shifted, std::vector<at::Tensor>{stacked, joined * made, parts[0]});
   });
   const auto graph = record(net, torch::randn({1, 4, 4, 4}));
-  CHECK(ops(graph) == Names{"split", "hardtanh", "cat", "add", "stack", "mul"});
+  CHECK(ops(graph) == Strings{"split", "hardtanh", "cat", "add", "stack", "mul"});
   CHECK(graph.nodes[0].outputs.size() == 2);
   CHECK(graph.nodes[1].find("max_val")->constant.toScalar().toDouble() == 6);
   CHECK(graph.nodes[2].find("tensors")->values ==
@@ -171,26 +167,26 @@ TEST_CASE("a teacher inside the forward pass is a section of its own") {
     auto theirs = torch::relu(teacher(x));
     return torch::mse_loss(student(torch::relu(mine)), theirs);
   });
-  CHECK(sites(graph) == Names{"input/relu#0", "fc.weight", "fc.weight/relu#0", "fc.weight/t#0",
-                              "foreign/addmm#0", "foreign/relu#0", "foreign/relu#1", "fc.weight@1",
-                              "fc.weight@1/mse_loss~#0"});
+  CHECK(sites(graph) == Strings{"input/relu#0", "fc.weight", "fc.weight/relu#0", "fc.weight/t#0",
+                                "foreign/addmm#0", "foreign/relu#0", "foreign/relu#1", "fc.weight@1",
+                                "fc.weight@1/mse_loss~#0"});
 }
 
 TEST_CASE("in-place on memory that another view reads afterwards is refused, with the operator's name") {
-  Recorded net([](auto&, const at::Tensor& x) {
+  LambdaNet net([](auto&, const at::Tensor& x) {
     auto y = x * 2;
     auto view = y.view({-1});
     y.relu_();
     return view + 1;
   });
   CHECK_THROWS_WITH(record(net, torch::randn({2, 2})), ContainsSubstring("relu"));
-  Recorded copying([](auto&, const at::Tensor& x) {
+  LambdaNet copying([](auto&, const at::Tensor& x) {
     auto y = torch::zeros({2, 2});
     y.copy_(x * 2);
     return y.view({-1}).add_(1);
   });
   const auto graph = record(copying, torch::randn({2, 2}));
-  CHECK(ops(graph) == Names{"mul", "copy", "view", "add"});
+  CHECK(ops(graph) == Strings{"mul", "copy", "view", "add"});
 }
 
 TEST_CASE("an exception inside the pass leaves nothing switched on; the mode is the calling thread's alone") {

@@ -22,15 +22,6 @@ std::string warnings_of(const RecipeFile& file) {
   return all;
 }
 
-std::string sparseml_error(const std::string& text) {
-  try {
-    parse_recipe(text, "r.yaml");
-  } catch (const RecipeError& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 std::string quantization(const std::string& fields) {
   return "modifiers:\n  - !QuantizationModifier\n    start_epoch: 1\n" + fields;
 }
@@ -107,11 +98,11 @@ TEST_CASE("the session engine's recipes load: stages, groups that are mappings, 
   CHECK(fields.at("end_epoch") == "3");
   CHECK(fields.at("params") == "re:features.*weight");
   CHECK(fields.at("mask_type") == "unstructured");
-  CHECK_THAT(sparseml_error(
-                 "a_stage:\n  run_type: oneshot\n  pruning_modifiers:\n    ConstantPruningModifier: {}\n"),
-             ContainsSubstring(
-                 "r.yaml:2:13: run_type: expected train, got 'oneshot'; a whole recipe is applied without "
-                 "training by `sparsify train --one-shot`"));
+  CHECK_THAT(
+      message_of("a_stage:\n  run_type: oneshot\n  pruning_modifiers:\n    ConstantPruningModifier: {}\n"),
+      ContainsSubstring(
+          "r.yaml:2:13: run_type: expected train, got 'oneshot'; a whole recipe is applied without "
+          "training by `sparsify train --one-shot`"));
 }
 
 TEST_CASE("SparseML's mask types and pruning methods load") {
@@ -154,15 +145,15 @@ TEST_CASE("SparseML's mask types and pruning methods load") {
 }
 
 TEST_CASE("what cannot be had is named, with the reason") {
-  CHECK_THAT(sparseml_error("modifiers:\n  - !LayerThinningModifier\n    strict: True\n"),
+  CHECK_THAT(message_of("modifiers:\n  - !LayerThinningModifier\n    strict: True\n"),
              ContainsSubstring(
                  "r.yaml:2:5: SparseML's LayerThinningModifier is not supported: layers keep their size"));
-  CHECK_THAT(sparseml_error("modifiers:\n  - !GMPruningModifier\n    end_epoch: 2\n    final_sparsity: 0.5\n"
-                            "    global_sparsity: True\n"),
+  CHECK_THAT(message_of("modifiers:\n  - !GMPruningModifier\n    end_epoch: 2\n    final_sparsity: 0.5\n"
+                        "    global_sparsity: True\n"),
              ContainsSubstring("unless it is False: use GlobalMagnitudePruningModifier"));
-  CHECK_THAT(sparseml_error(
-                 quantization("    scheme: {input_activations: {num_bits: 4}, weights: {num_bits: 8}}\n")),
-             ContainsSubstring("activations with other than 8 bits"));
+  CHECK_THAT(
+      message_of(quantization("    scheme: {input_activations: {num_bits: 4}, weights: {num_bits: 8}}\n")),
+      ContainsSubstring("activations with other than 8 bits"));
 }
 
 TEST_CASE("the session engine's channel is our filter, and the other way round") {
@@ -179,7 +170,7 @@ TEST_CASE("the session engine's channel is our filter, and the other way round")
   CHECK(mask_type_of("eval(structure)") == "filter");
   CHECK(mask_type_of("unstructured") == "unstructured");
   CHECK_THAT(
-      sparseml_error(
+      message_of(
           "modifiers:\n  RigLPruningModifier: {end: 2, final_sparsity: 0.5, mask_structure: channel}\n"),
       ContainsSubstring("mask_type of SparseML's RigLPruningModifier is not supported unless it is "
                         "unstructured: masks are unstructured"));
@@ -192,7 +183,7 @@ TEST_CASE("a renamed field follows the rules of its new name") {
         std::vector<std::string>{"r.yaml:2:36: end of SparseML's QuantizationModifier is "
                                  "not needed: quantization does not end"});
   CHECK_THAT(
-      sparseml_error("modifiers:\n  QuantizationModifier: {start: 1, end: 5}\n"),
+      message_of("modifiers:\n  QuantizationModifier: {start: 1, end: 5}\n"),
       StartsWith("r.yaml:2:36: end of SparseML's QuantizationModifier is not supported unless it is -1: "
                  "quantization does not end\n"));
   const auto constant = parse_recipe("modifiers:\n  ConstantPruningModifier: {update: 1}\n", "r.yaml");
@@ -203,13 +194,12 @@ TEST_CASE("a renamed field follows the rules of its new name") {
 
 TEST_CASE("two names for one field are an error at the second") {
   CHECK_THAT(
-      sparseml_error("modifiers:\n  EpochRangeModifier:\n    start_epoch: 0\n    end: 3\n    end_epoch: 4\n"),
+      message_of("modifiers:\n  EpochRangeModifier:\n    start_epoch: 0\n    end: 3\n    end_epoch: 4\n"),
       StartsWith("r.yaml:5:5: 'end_epoch' says again what 'end' on line 4 says; expected one of them\n"));
-  CHECK_THAT(
-      sparseml_error("modifiers:\n  MagnitudePruningModifier:\n    mask_structure: channel\n    end: 3\n"
-                     "    final_sparsity: 0.5\n    mask_type: filter\n"),
-      StartsWith("r.yaml:6:5: 'mask_type' says again what 'mask_structure' on line 3 says"));
-  CHECK_THAT(sparseml_error(quantization("    tensorrt: True\n    scheme: deepsparse\n")),
+  CHECK_THAT(message_of("modifiers:\n  MagnitudePruningModifier:\n    mask_structure: channel\n    end: 3\n"
+                        "    final_sparsity: 0.5\n    mask_type: filter\n"),
+             StartsWith("r.yaml:6:5: 'mask_type' says again what 'mask_structure' on line 3 says"));
+  CHECK_THAT(message_of(quantization("    tensorrt: True\n    scheme: deepsparse\n")),
              ContainsSubstring("'tensorrt' says again what 'scheme' on line 5 says"));
 }
 
@@ -301,8 +291,8 @@ TEST_CASE("parameters that other versions of SparseML's modifiers have") {
           ContainsSubstring("scheduler_args of SparseML's MagnitudePruningModifier is not needed: linear "
                             "and cubic take none"));
   const auto magnitude = [](const std::string& field) {
-    return sparseml_error(
-        "modifiers:\n  MagnitudePruningModifier:\n    end: 2\n    final_sparsity: 0.5\n    " + field + "\n");
+    return message_of("modifiers:\n  MagnitudePruningModifier:\n    end: 2\n    final_sparsity: 0.5\n    " +
+                      field + "\n");
   };
   CHECK_THAT(magnitude("apply_globally: True"),
              StartsWith("r.yaml:5:5: apply_globally of SparseML's MagnitudePruningModifier is not supported "
@@ -313,8 +303,8 @@ TEST_CASE("parameters that other versions of SparseML's modifiers have") {
                  "supported: its formula does not reach final_sparsity; expected linear or cubic\n"));
   for (const std::string name : {"OBSPruningModifier", "MFACPruningModifier"})
     CHECK_THAT(
-        sparseml_error("modifiers:\n  - !" + name +
-                       "\n    end_epoch: 2\n    final_sparsity: 0.5\n    num_grads: {0.0: 64, 0.5: 128}\n"),
+        message_of("modifiers:\n  - !" + name +
+                   "\n    end_epoch: 2\n    final_sparsity: 0.5\n    num_grads: {0.0: 64, 0.5: 128}\n"),
         StartsWith("r.yaml:5:16: num_grads of SparseML's " + name +
                    ": a number for each sparsity is not supported: every update uses as many; expected a "
                    "whole number\n"));
@@ -345,10 +335,10 @@ TEST_CASE("quantization schemes are mapped") {
   CHECK(fields("    reduce_range: True\n    scheme: deepsparse\n").at("scheme") == "cpu-legacy");
   CHECK(fields("    weight_bits: 4\n").at("weight_bits") == "4");
   CHECK_THAT(
-      sparseml_error(quantization("    reduce_range: True\n    tensorrt: True\n")),
+      message_of(quantization("    reduce_range: True\n    tensorrt: True\n")),
       StartsWith("r.yaml:4:19: reduce_range of SparseML's QuantizationModifier is not supported with scheme "
                  "gpu: its sums do not saturate\n"));
-  CHECK_THAT(sparseml_error(quantization("    reduce_range: maybe\n")),
+  CHECK_THAT(message_of(quantization("    reduce_range: maybe\n")),
              StartsWith("r.yaml:4:19: reduce_range: expected true or false, got 'maybe'\n"));
   CHECK(fields("    ignore: [ReLU, 'classifier', BatchNorm2d]\n").at("ignore") == "classifier");
   CHECK(fields("    ignore: [ReLU]\n").count("ignore") == 0);
@@ -396,7 +386,7 @@ TEST_CASE("bits and strategies of weights are mapped, for all layers and for sin
   CHECK(options.at("weight_bits") ==
         Value::mapping({{"8", Value::list({Value("Conv2d")})}, {"5", Value::list({Value("Linear")})}}));
 
-  const auto refused = [&](const std::string& text) { return sparseml_error(quantization(text)); };
+  const auto refused = [&](const std::string& text) { return message_of(quantization(text)); };
   CHECK_THAT(refused("    scheme: {" + inputs + "weights: {num_bits: 8, strategy: group}}\n"),
              ContainsSubstring("strategy 'group'; there are tensor and channel"));
   CHECK_THAT(refused("    scheme: {" + inputs + "weights: {num_bits: 16}}\n"),

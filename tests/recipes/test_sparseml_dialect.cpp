@@ -14,15 +14,6 @@ using Catch::Matchers::StartsWith;
 
 namespace {
 
-std::string dialect_error(const std::string& text, const RecipeArguments& arguments = {}) {
-  try {
-    parse_recipe(text, "r.yaml", arguments);
-  } catch (const RecipeError& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 std::string binding_error(const std::string& text) {
   torch::nn::Sequential net(torch::nn::Linear(16, 16), torch::nn::Linear(16, 16));
   torch::optim::SGD optimizer(net->parameters(), 0.1);
@@ -84,14 +75,14 @@ TEST_CASE("what is left out is what SparseML takes for it, in its dialect") {
 
 TEST_CASE("an argument may define a variable that only expressions name, in SparseML's dialect") {
   const std::string text = "modifiers:\n  - !EpochRangeModifier\n    end_epoch: eval(num_epochs / 2)\n";
-  CHECK_THAT(dialect_error(text),
+  CHECK_THAT(message_of(text),
              StartsWith("r.yaml:3:21: end_epoch: 'eval(num_epochs / 2)': there is no variable 'num_epochs'"));
   CHECK(number_of(parse_recipe(text, "r.yaml", {{"num_epochs", "8"}}).recipe.entries().at(0), "end_epoch") ==
         4);
   CHECK_THAT(
-      dialect_error("n: 3\n" + text, {{"num_epochs", "8"}, {"num_epoch", "8"}}),
+      message_of("n: 3\n" + text, {{"num_epochs", "8"}, {"num_epoch", "8"}}),
       StartsWith("r.yaml: --recipe-arg num_epoch=8: the recipe has no variable 'num_epoch'; it has n"));
-  CHECK_THAT(dialect_error(text + "version: 1\n", {{"num_epochs", "8"}}),
+  CHECK_THAT(message_of(text + "version: 1\n", {{"num_epochs", "8"}}),
              StartsWith("r.yaml: --recipe-arg num_epochs=8: the recipe has no variable"));
   // In a stage, and as a list.
   const auto staged =
@@ -143,11 +134,11 @@ TEST_CASE("groups whose names hold 'modifiers' anywhere are groups, in SparseML'
 TEST_CASE("keys of SparseML's recipes that are not here are refused with what to write") {
   const std::string modifiers = "modifiers:\n  - !ProbeModifier\n";
   CHECK_THAT(
-      dialect_error("args: {num_epochs: 3}\n" + modifiers),
+      message_of("args: {num_epochs: 3}\n" + modifiers),
       StartsWith("r.yaml:1:1: 'args' of SparseML's recipes is not supported: each variable is a key of its "
                  "own, as in 'num_epochs: 12'"));
   CHECK_THAT(
-      dialect_error("stages: {a_stage: {}}\n" + modifiers),
+      message_of("stages: {a_stage: {}}\n" + modifiers),
       StartsWith("r.yaml:1:1: 'stages' of SparseML's recipes is not supported: each stage is a key of its "
                  "own that ends in 'stage'"));
 }

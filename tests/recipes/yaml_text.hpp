@@ -57,6 +57,16 @@ inline double number_of(const Recipe::Entry& entry, const std::string& field) {
   return std::stod(fields_of(entry).at(field));
 }
 
+/// What is said against a recipe, "no error" where nothing is.
+inline std::string message_of(const std::string& text, const RecipeArguments& arguments = {}) {
+  try {
+    parse_recipe(text, "r.yaml", arguments);
+  } catch (const RecipeError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
 /// A user's own modifier, as short as they come, with every kind of field.
 class Probe : public Modifier {
  public:

@@ -105,6 +105,8 @@ std::string read(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+nlohmann::json read_json(const fs::path& path) { return nlohmann::json::parse(read(path)); }
+
 void write(const fs::path& path, const std::string& text) {
   fs::create_directories(path.parent_path());
   std::ofstream(path, std::ios::binary) << text;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <vector>
@@ -47,6 +48,7 @@ Outcome run(const fs::path& folder, const std::string& program, const std::vecto
             const RunOptions& options = {});
 
 std::string read(const fs::path& path);
+nlohmann::json read_json(const fs::path& path);
 void write(const fs::path& path, const std::string& text);
 /// A 24-bit BMP of one colour with a diagonal.
 void write_image(const fs::path& path, int side, unsigned char red, unsigned char green, unsigned char blue);

@@ -15,8 +15,6 @@ using nlohmann::json;
 
 namespace {
 
-json read_json(const cli::fs::path& path) { return json::parse(cli::read(path)); }
-
 /// The rows of a metrics.csv without the columns that depend on the clock.
 std::vector<std::string> untimed_rows(const cli::fs::path& path) {
   std::istringstream text(cli::read(path));
@@ -47,11 +45,11 @@ TEST_CASE("a training run writes what the contract names, and the other commands
   REQUIRE(trained.code == 0);
 
   const auto run = folder / "runs" / "small";
-  const auto summary = read_json(run / "summary.json");
+  const auto summary = cli::read_json(run / "summary.json");
   const double one_image = 1.0 / 128 + 1e-9;
   {
     INFO(summary.dump(2));
-    CHECK(read_json(folder / "result.json") == summary);
+    CHECK(cli::read_json(folder / "result.json") == summary);
     CHECK(summary.at("metric") == "top1");
     CHECK(summary.at("final").get<double>() ==
           Catch::Approx(last_validation(run / "metrics.csv")).margin(one_image));
@@ -82,7 +80,7 @@ TEST_CASE("a training run writes what the contract names, and the other commands
 
   SECTION("the run directory describes itself") {
     CHECK(cli::read(run / "recipe.yaml") == cli::small_recipe(2));
-    const auto config = read_json(run / "config.json");
+    const auto config = cli::read_json(run / "config.json");
     CHECK(config.at("recipe").at("arguments").at("sparsity") == "0.7");
     CHECK(config.at("settings").at("batch_size") == 32);
     CHECK(config.at("settings").at("epochs") == 2);
@@ -104,7 +102,7 @@ TEST_CASE("a training run writes what the contract names, and the other commands
       const auto validated = sparsify(folder.path(), {"validate", subject, "--json", "v.json"});
       INFO(subject << validated.err);
       REQUIRE(validated.code == 0);
-      const auto result = read_json(folder / "v.json");
+      const auto result = cli::read_json(folder / "v.json");
       const auto expected = std::string(subject).ends_with(".onnx")
                                 ? summary.at("parity").at("onnxruntime").at("final")
                                 : summary.at("final");
@@ -116,13 +114,13 @@ TEST_CASE("a training run writes what the contract names, and the other commands
                                                    "generated:train=8,val=64", "--json", "v.json"});
     INFO(by_parts.err);
     REQUIRE(by_parts.code == 0);
-    CHECK(read_json(folder / "v.json").at("images") == 64);
+    CHECK(cli::read_json(folder / "v.json").at("images") == 64);
 
     for (const auto* subject : {"runs/small", "runs/small/model.cpu.onnx"}) {
       const auto inspected = sparsify(folder.path(), {"inspect", subject, "--json", "i.json"});
       INFO(subject << inspected.err << inspected.out);
       REQUIRE(inspected.code == 0);
-      const auto result = read_json(folder / "i.json");
+      const auto result = cli::read_json(folder / "i.json");
       CHECK(result.at("layers").size() == summary.at("sparsity").at("layers").size());
       CHECK(result.at("sparsity").get<double>() >=
             summary.at("sparsity").at("prunable").get<double>() - 1e-6);
@@ -135,7 +133,8 @@ TEST_CASE("a training run writes what the contract names, and the other commands
     REQUIRE(exported.code == 0);
     CHECK(cli::fs::file_size(folder / "again.onnx") ==
           summary.at("files").at("model.cpu.onnx").at("bytes").get<std::uintmax_t>());
-    CHECK(read_json(folder / "e.json").at("parity").at("onnxruntime").at("agreement").get<double>() >= 0.97);
+    CHECK(cli::read_json(folder / "e.json").at("parity").at("onnxruntime").at("agreement").get<double>() >=
+          0.97);
 
     const auto refused =
         sparsify(folder.path(), {"export", "runs/small", "--target", "gpu", "--output", "gpu.onnx"});
@@ -147,7 +146,7 @@ TEST_CASE("a training run writes what the contract names, and the other commands
                                  "--calibration-batches", "2", "--output", "gpu.onnx", "--json", "e.json"});
     INFO(requantized.err << requantized.out);
     REQUIRE(requantized.code == 0);
-    CHECK(read_json(folder / "e.json").at("requantized") == true);
+    CHECK(cli::read_json(folder / "e.json").at("requantized") == true);
     CHECK_THAT(sparsify(folder.path(), {"inspect", "gpu.onnx"}).out, ContainsSubstring("requantized"));
     const auto legacy = sparsify(
         folder.path(), {"export", "runs/small", "--requantize", "--scheme", "cpu-legacy",
@@ -177,7 +176,7 @@ TEST_CASE("a training run writes what the contract names, and the other commands
     INFO(once.err << once.out);
     REQUIRE(once.code == 0);
     CHECK_THAT(once.err, ContainsSubstring("bias correction: ") && ContainsSubstring("equalized "));
-    const auto result = read_json(folder / "o.json");
+    const auto result = cli::read_json(folder / "o.json");
     CHECK(result.at("sparsity").at("prunable").get<double>() == Catch::Approx(0.9).margin(2e-3));
     CHECK(summary.at("sparsity").at("prunable").get<double>() < 0.85);
     CHECK(result.at("quantized") == summary.at("quantized"));
@@ -187,7 +186,7 @@ TEST_CASE("a training run writes what the contract names, and the other commands
     const auto validated = sparsify(folder.path(), {"validate", "runs/once", "--json", "v.json"});
     INFO(validated.err);
     REQUIRE(validated.code == 0);
-    CHECK(read_json(folder / "v.json").at("top1").get<double>() ==
+    CHECK(cli::read_json(folder / "v.json").at("top1").get<double>() ==
           Catch::Approx(result.at("final").get<double>()).margin(one_image));
     for (const std::vector<std::string>& wrong : {std::vector<std::string>{"--one-shot"},
                                                   {"--equalize", "--weights", "runs/small"},
@@ -206,7 +205,7 @@ TEST_CASE("a training run writes what the contract names, and the other commands
                                                    "20", "--json", "p.json", "--html", "p.html"});
     INFO(compared.err << compared.out);
     REQUIRE(compared.code == 0);
-    const auto result = read_json(folder / "p.json");
+    const auto result = cli::read_json(folder / "p.json");
     CHECK(result.at("images") == 128);
     CHECK(result.at("tensor_images") == 20);
     CHECK(result.at("trained").get<double>() ==
@@ -246,7 +245,7 @@ TEST_CASE("a training run writes what the contract names, and the other commands
         sparsify(folder.path(), {"inspect", "runs/small", "--quantization", "--json", "q.json"});
     INFO(inspected.err << inspected.out);
     REQUIRE(inspected.code == 0);
-    const auto facts = read_json(folder / "q.json");
+    const auto facts = cli::read_json(folder / "q.json");
     CHECK(facts.at("scheme") == "cpu");
     CHECK(facts.at("layers").size() == summary.at("sparsity").at("layers").size());
     const auto& quantizers = facts.at("quantizers");
@@ -278,7 +277,7 @@ TEST_CASE("a training run writes what the contract names, and the other commands
     CHECK_THAT(exported.err, ContainsSubstring("decides like the trained model for only") &&
                                  ContainsSubstring("broken.onnx is kept"));
     CHECK(cli::fs::exists(folder / "broken.onnx"));
-    CHECK(read_json(folder / "b.json").at("warnings").size() >= 1);
+    CHECK(cli::read_json(folder / "b.json").at("warnings").size() >= 1);
     const auto compared = sparsify(folder.path(), {"validate", "broken.safetensors", "--parity"});
     CHECK(compared.code == 1);
     CHECK_THAT(compared.out, ContainsSubstring("equal decisions"));
@@ -295,7 +294,7 @@ TEST_CASE("a training run writes what the contract names, and the other commands
         folder.path(), {"train", "--recipe", "small.yaml", "--baseline", "runs/small", "--no-export"});
     INFO(second.err);
     REQUIRE(second.code == 0);
-    const auto other = read_json(folder / "runs/small-2/summary.json");
+    const auto other = cli::read_json(folder / "runs/small-2/summary.json");
     CHECK(other.at("baseline") == summary.at("final"));
     CHECK(other.at("sparsity").at("prunable").get<double>() == Catch::Approx(0.8).margin(0.002));
     CHECK(other.at("parity").empty());
@@ -306,7 +305,7 @@ TEST_CASE("a training run writes what the contract names, and the other commands
     const auto resumed = sparsify(folder.path(), {"train", "--resume", "runs/small"});
     INFO(resumed.err);
     REQUIRE(resumed.code == 0);
-    CHECK(read_json(run / "summary.json").at("final") == summary.at("final"));
+    CHECK(cli::read_json(run / "summary.json").at("final") == summary.at("final"));
     CHECK(untimed_rows(run / "metrics.csv").size() == 3);
   }
 
@@ -325,7 +324,7 @@ TEST_CASE("a training run writes what the contract names, and the other commands
     INFO(tuned.err);
     REQUIRE(tuned.code == 0);
     CHECK_THAT(tuned.err, ContainsSubstring("classifier is new") && ContainsSubstring("fc.weight"));
-    CHECK(read_json(folder / "tuned/config.json").at("classes") == json({"blue", "red"}));
+    CHECK(cli::read_json(folder / "tuned/config.json").at("classes") == json({"blue", "red"}));
   }
 }
 
@@ -379,8 +378,8 @@ TEST_CASE("the demo compares a dense with a pruned, quantized run, and can be re
     CHECK_THAT(demo.out, ContainsSubstring("dense") && ContainsSubstring("pruned_quant") &&
                              ContainsSubstring("report.html"));
   }
-  const auto summary = read_json(folder / "demo/pruned_quant/summary.json");
-  CHECK(summary.at("baseline") == read_json(folder / "demo/dense/summary.json").at("final"));
+  const auto summary = cli::read_json(folder / "demo/pruned_quant/summary.json");
+  CHECK(summary.at("baseline") == cli::read_json(folder / "demo/dense/summary.json").at("final"));
   CHECK(summary.at("sparsity").at("prunable").get<double>() > 0.85);
   cli::write(folder / "mine/dense/notes.txt", "precious");
   CHECK(cli::run(folder.path(), SPARSIFY_DEMO, {"mine"}).code == 2);
@@ -541,7 +540,7 @@ TEST_CASE("a recipe that extends another trains, and its run can be resumed and 
   INFO(trained.err);
   REQUIRE(trained.code == 0);
   cli::fs::remove(folder / "base.yaml");
-  CHECK(read_json(folder / "run" / "summary.json").at("sparsity").at("prunable").get<double>() ==
+  CHECK(cli::read_json(folder / "run" / "summary.json").at("sparsity").at("prunable").get<double>() ==
         Catch::Approx(0.6).margin(0.002));
   const auto exported =
       sparsify(folder.path(), {"export", "run", "--target", "cpu", "--output", "again.onnx"});
@@ -614,7 +613,7 @@ TEST_CASE("2:4 masks of a recipe are in the exported file, and are said to be") 
   REQUIRE(sparsify(folder.path(), {"inspect", "run", "--json", "run.json"}).code == 0);
   REQUIRE(sparsify(folder.path(), {"inspect", "model.onnx", "--json", "file.json"}).code == 0);
   const auto holds_in = [&](const std::string& name) {
-    const auto found = read_json(folder / name);
+    const auto found = cli::read_json(folder / name);
     std::vector<std::string> layers;
     for (const auto& layer : found.at("layers"))
       if (layer.at("two_four")) layers.push_back(layer.at("name"));
@@ -622,6 +621,6 @@ TEST_CASE("2:4 masks of a recipe are in the exported file, and are said to be") 
   };
   CHECK(holds_in("run.json").size() >= 8);
   CHECK(holds_in("file.json") == holds_in("run.json"));
-  CHECK(read_json(folder / "export.json").at("two_four") == holds_in("run.json").size());
+  CHECK(cli::read_json(folder / "export.json").at("two_four") == holds_in("run.json").size());
   CHECK_THAT(exported.out, ContainsSubstring("2:4 holds in " + std::to_string(holds_in("run.json").size())));
 }

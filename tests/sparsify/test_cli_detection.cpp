@@ -96,7 +96,7 @@ void check_plots(const cli::fs::path& folder) {
 
 /// Of the 16 images of validation, named by numbers.
 void check_coco_files(const cli::fs::path& found, const cli::fs::path& ground_truth) {
-  const auto truth = json::parse(cli::read(ground_truth));
+  const auto truth = cli::read_json(ground_truth);
   CHECK(truth.at("images").size() == 16);
   CHECK(truth.at("images")[0].at("width") == kSide);
   CHECK(truth.at("categories")[1] == json{{"id", 1}, {"name", "high"}});
@@ -106,7 +106,7 @@ void check_coco_files(const cli::fs::path& found, const cli::fs::path& ground_tr
   CHECK(object.at("iscrowd") == 0);
   CHECK(object.at("area").get<double>() > 26 * 14 - 1);
   CHECK(object.at("area").get<double>() < 26 * 14 + 1);
-  const auto detections = json::parse(cli::read(found));
+  const auto detections = cli::read_json(found);
   REQUIRE(detections.size() >= 16);
   for (const auto& one : detections) {
     CHECK((one.at("image_id").get<int>() >= 0 && one.at("image_id").get<int>() < 16));
@@ -143,7 +143,7 @@ TEST_CASE("a detector is pruned, quantized, exported, and finds the same in ONNX
   const auto trained = sparsify(folder.path(), {"train", "--recipe", "small.yaml", "--output", "run"});
   INFO(trained.err << trained.out);
   REQUIRE(trained.code == 0);
-  const auto summary = json::parse(cli::read(folder / "run" / "summary.json"));
+  const auto summary = cli::read_json(folder / "run" / "summary.json");
   INFO(summary.dump(2));
   CHECK(summary.at("metric") == "map50");
   CHECK(summary.at("final").get<double>() > 0.8);
@@ -166,7 +166,7 @@ TEST_CASE("a detector is pruned, quantized, exported, and finds the same in ONNX
   INFO(validated.err << validated.out);
   REQUIRE(validated.code == 0);
   CHECK_THAT(validated.out, ContainsSubstring("mAP50-95") && ContainsSubstring("wide   "));
-  const auto results = json::parse(cli::read(folder / "v.json"));
+  const auto results = cli::read_json(folder / "v.json");
   CHECK(results.at("map50") == summary.at("parity").at("onnxruntime").at("final"));
   CHECK(results.at("f1").get<double>() > 0.5);
   REQUIRE(results.at("classes").size() == 2);
@@ -182,7 +182,7 @@ TEST_CASE("a detector is pruned, quantized, exported, and finds the same in ONNX
   INFO(found.err << found.out);
   REQUIRE(found.code == 0);
   CHECK(cli::fs::exists(folder / "out" / "0.jpg"));
-  const auto boxes = json::parse(cli::read(folder / "boxes.json"));
+  const auto boxes = cli::read_json(folder / "boxes.json");
   int right = 0;
   for (const auto& [image, objects] : boxes.items())
     right +=
@@ -196,15 +196,14 @@ TEST_CASE("a detector is pruned, quantized, exported, and finds the same in ONNX
                                                    "--output", file, "--json", "e.json"});
     INFO(exported.err << exported.out);
     CHECK(exported.code == 0);
-    CHECK(json::parse(cli::read(folder / "e.json")).at("parity").at("onnxruntime").at("agreement") == 1);
+    CHECK(cli::read_json(folder / "e.json").at("parity").at("onnxruntime").at("agreement") == 1);
     const auto again = sparsify(folder.path(), {"predict", file, "data/images/val", "--json", "again.json"});
     INFO(again.err << again.out);
     CHECK(again.code == 0);
     const auto decoded = sparsify(
         folder.path(), {"predict", "run/model.cpu.onnx", "data/images/val", "--json", "decoded.json"});
     CHECK(decoded.code == 0);
-    CHECK(are_same_objects(json::parse(cli::read(folder / "again.json")),
-                           json::parse(cli::read(folder / "decoded.json"))));
+    CHECK(are_same_objects(cli::read_json(folder / "again.json"), cli::read_json(folder / "decoded.json")));
   }
 }
 
@@ -249,12 +248,12 @@ TEST_CASE("anchors that do not fit are replaced, for the run, its file and those
   INFO(resumed.err);
   REQUIRE(resumed.code == 0);
   CHECK_THAT(resumed.err, !ContainsSubstring("anchors:"));
-  CHECK(json::parse(cli::read(folder / "run" / "summary.json")).at("final").get<double>() > 0.8);
+  CHECK(cli::read_json(folder / "run" / "summary.json").at("final").get<double>() > 0.8);
   for (const std::string subject : {"run", "run/model.cpu.onnx"}) {
     const auto validated = sparsify(folder.path(), {"validate", subject, "--json", "v.json"});
     INFO(validated.err);
     REQUIRE(validated.code == 0);
-    CHECK(json::parse(cli::read(folder / "v.json")).at("map50").get<double>() > 0.8);
+    CHECK(cli::read_json(folder / "v.json").at("map50").get<double>() > 0.8);
   }
 
   cli::write(folder / "short.yaml",

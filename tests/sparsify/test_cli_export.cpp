@@ -44,7 +44,7 @@ TEST_CASE("requantized, a layer left float stays float, and what another target 
     const auto outcome = sparsify(folder.path(), arguments);
     INFO(outcome.err << outcome.out);
     REQUIRE(outcome.code == 0);
-    const auto left = json::parse(cli::read(folder / "new.json")).at("unquantized");
+    const auto left = cli::read_json(folder / "new.json").at("unquantized");
     CHECK(left.size() == 1);
     CHECK(left.at("fc").at("rule") == "ignored");
     CHECK_THAT(sparsify(folder.path(), {"inspect", "new.onnx"}).out,

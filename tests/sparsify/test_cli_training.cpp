@@ -18,8 +18,6 @@ using Arguments = std::vector<std::string>;
 
 namespace {
 
-json json_of(const cli::fs::path& path) { return json::parse(cli::read(path)); }
-
 /// Two classes that are told apart within an epoch, so that no decision is a close one.
 void write_colours(const Folder& folder) {
   for (const auto& [part, count] : {std::pair{"train", 64}, std::pair{"val", 32}})
@@ -93,11 +91,11 @@ TEST_CASE("training in bfloat16 goes on in the midst of quantization-aware train
   check_same_tensors(folder / "whole/checkpoints/last.safetensors",
                      folder / "parts/checkpoints/last.safetensors");
 
-  CHECK(json_of(folder / "parts/config.json").at("settings").at("precision") == "bf16");
+  CHECK(cli::read_json(folder / "parts/config.json").at("settings").at("precision") == "bf16");
   const auto log = cli::read(folder / "parts/run.log");
   const auto second = log.find("4 epochs in bf16 on cpu", log.find("4 epochs in bf16 on cpu") + 1);
   CHECK(second != std::string::npos);  // of the resumed part
-  check_summary(json_of(folder / "parts/summary.json"));
+  check_summary(cli::read_json(folder / "parts/summary.json"));
   const auto refused = sparsify(folder.path(), {"train", "--resume", "parts", "--precision", "fp32"});
   CHECK(refused.code == 2);
   CHECK_THAT(refused.err, ContainsSubstring("--precision: this run has \"bf16\""));
@@ -106,7 +104,7 @@ TEST_CASE("training in bfloat16 goes on in the midst of quantization-aware train
       sparsify(folder.path(), {"export", "parts", "--output", "again.onnx", "--json", "export.json"});
   INFO(exported.err << exported.out);
   REQUIRE(exported.code == 0);
-  const auto result = json_of(folder / "export.json");
+  const auto result = cli::read_json(folder / "export.json");
   CHECK(result.at("quantized").at("integer_layers") == 11);
   CHECK(result.at("parity").at("onnxruntime").at("agreement") == 1.0);
   CHECK((cli::read(folder / "again.onnx") == cli::read(folder / "parts/model.cpu.onnx")));
@@ -146,11 +144,11 @@ TEST_CASE("averaged weights of a pruned, quantized run are as sparse as the run,
   CHECK(static_cast<double>(removed) == Approx(0.8 * static_cast<double>(weights)).epsilon(0.001));
   CHECK(zeros == removed);
 
-  check_summary(json_of(folder / "parts/summary.json"));
+  check_summary(cli::read_json(folder / "parts/summary.json"));
   const auto inspected = sparsify(folder.path(), {"inspect", "parts/model.cpu.onnx", "--json", "i.json"});
   INFO(inspected.err);
   REQUIRE(inspected.code == 0);
-  CHECK(json_of(folder / "i.json").at("sparsity").get<double>() > 0.798);
+  CHECK(cli::read_json(folder / "i.json").at("sparsity").get<double>() > 0.798);
 }
 
 TEST_CASE("a disk that fills up later leaves the checkpoint before, from which the run goes on") {
@@ -204,7 +202,7 @@ TEST_CASE("the shipped recipes train, prune and quantize what they say", "[long]
     INFO(name << "\n" << trained.err);
     REQUIRE(trained.code == 0);
     const auto run = std::string("runs/") + name;
-    const auto summary = json_of(folder / run / "summary.json");
+    const auto summary = cli::read_json(folder / run / "summary.json");
     CHECK(summary.at("sparsity").at("prunable").get<double>() == Approx(sparsity_of_all).margin(0.01));
     CHECK(summary.at("quantized").at("layers") == quantized);
     CHECK(summary.at("quantized").at("of") == 14);
@@ -214,9 +212,9 @@ TEST_CASE("the shipped recipes train, prune and quantize what they say", "[long]
     const auto exported =
         sparsify(folder.path(), {"export", run, "--output", "model.onnx", "--json", "export.json"});
     INFO(exported.err << exported.out);
-    const auto result = json_of(folder / "export.json");
+    const auto result = cli::read_json(folder / "export.json");
     CHECK(result.at("quantized").at("layers") == quantized);
     CHECK(result.at("parity").at("onnxruntime").at("agreement").get<double>() > 0.95);
   }
-  CHECK(json_of(folder / "export.json").at("two_four") == 7);  // of two_four_quant, which came last
+  CHECK(cli::read_json(folder / "export.json").at("two_four") == 7);  // of two_four_quant, which came last
 }

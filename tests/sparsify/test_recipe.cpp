@@ -309,7 +309,7 @@ TEST_CASE("run: has a key for every setting of train, of the same kind, and it r
   const auto trained = sparsify(folder.path(), {"train", "--recipe", "all.json", "--no-export"});
   INFO(trained.err);
   REQUIRE(trained.code == 0);
-  const auto settings = json::parse(cli::read(folder / "there" / "config.json")).at("settings");
+  const auto settings = cli::read_json(folder / "there" / "config.json").at("settings");
   for (const auto& [name, value] : run.items()) {
     INFO(name);
     CHECK(settings.at(name) == value);

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "ir/proto.hpp"
 #include "sparsify/error.hpp"
@@ -12,6 +13,7 @@ namespace sparsify::onnx {
 namespace {
 
 const std::string kPrefix = "nms/";
+constexpr std::int64_t kEnd = std::numeric_limits<std::int64_t>::max();
 
 /// Writes the nodes of the selection; all of their names begin alike.
 class Selection {
@@ -43,7 +45,7 @@ class Selection {
  private:
   // Objectness times probability of every box's likeliest class, 0 of the others.
   std::string by_class(const std::string& boxes) {
-    const auto all = emit("Mul", "scores", {part(boxes, 4, 5), part(boxes, 5, std::int64_t{1} << 31)});
+    const auto all = emit("Mul", "scores", {part(boxes, 4, 5), part(boxes, 5, kEnd)});
     const auto best = emit("ReduceMax", "best_score", {all}, {{"axes", Ints{2}}});
     const auto only =
         emit("Where", "single_label", {emit("Equal", "is_best", {all, best}), all, number("zero", 0)});
@@ -63,7 +65,7 @@ class Selection {
 
   // Elements from `start` to `end` of the last dimension.
   std::string part(const std::string& tensor, std::int64_t start, std::int64_t end) {
-    const auto range = std::to_string(start) + "_to_" + (end >> 30 ? "end" : std::to_string(end));
+    const auto range = std::to_string(start) + "_to_" + (end == kEnd ? "end" : std::to_string(end));
     return emit("Slice", "columns_" + range,
                 {tensor, integers(range + "/start", {start}), integers(range + "/end", {end}),
                  integers("last", {-1})});

@@ -139,12 +139,10 @@ int export_command(const std::vector<std::string>& arguments) {
       "Runtime.\n"
       "Exit code 1 when ONNX Runtime decides otherwise for more than 1 % of the images, or is more than 0.2 "
       "points of top-1\n"
-      "off (of a detector: 20 % of the objects, 0.5 points of mAP; --requantize claims no such agreement), "
-      "when "
-      "it computes\n"
-      "other layers in integers than were quantized, or when TensorRT's rules or 2:4 patterns are broken; "
-      "the "
-      "file is kept then.",
+      "off (of a detector: 20 % of the objects, 0.5 points of mAP; --requantize claims no such agreement),\n"
+      "when it computes other layers in integers than were quantized, or when TensorRT's rules or 2:4 "
+      "patterns\n"
+      "are broken; the file is kept then.",
       "  sparsify export runs/pruned_quant --output model.onnx\n"
       "  sparsify export runs/pruned_quant/checkpoints/best.safetensors --target cpu --output best.onnx\n"
       "  sparsify export runs/pruned_quant --target gpu --requantize --output model.gpu.onnx\n"
@@ -195,7 +193,7 @@ int export_command(const std::vector<std::string>& arguments) {
     const auto parity = compare(
         *validation,
         as_exported(
-            saved.card, [&](const at::Tensor& images) { return saved.forward(images); }, inputs.form),
+            *saved.model, [&](const at::Tensor& images) { return saved.forward(images); }, inputs.form),
         open_engine(outcome.report.path, inputs.form.target),
         show_images(progress, outcome.report.path.string() + " is written, but was not compared to the end"));
     std::cout << label_of(parity.metric) << " in ONNX Runtime " << format_percent(parity.engine_metric())

@@ -35,7 +35,6 @@ struct Subject {
   std::string description;
   Forward forward;
   std::shared_ptr<const DataSource> data;
-  std::shared_ptr<const ObjectData> objects{};  ///< the same, of a detector
 };
 
 std::string data_for(const CommandLine& line, const std::string& otherwise) {
@@ -44,20 +43,13 @@ std::string data_for(const CommandLine& line, const std::string& otherwise) {
   return spec;
 }
 
-void open_data(Subject& subject, const ModelCard& card, const std::string& spec) {
-  if (is_detector(card.model))
-    subject.data = subject.objects = open_objects_for(card, spec);
-  else
-    subject.data = open_data_for(card, spec);
-}
-
 Subject open_onnx(const CommandLine& line, const std::string& path) {
   const auto facts = onnx::inspect_model(path);
   Subject subject;
   if (facts.metadata.count("normalization")) {
     refuse_image_size(line, path);
     const auto card = card_from(facts.metadata, path);
-    open_data(subject, card, data_for(line, card.data));
+    subject.data = open_data_for(card, data_for(line, card.data));
   } else {
     trainers::DataOptions options;
     options.image_size = line.integer("image-size", 0, 1, 16384);
@@ -72,7 +64,7 @@ Subject open_run(const CommandLine& line, const std::string& path) {
   refuse_image_size(line, path);
   auto saved = std::make_shared<SavedModel>(open_saved_model(path));
   Subject subject;
-  open_data(subject, saved->card, data_for(line, saved->card.data));
+  subject.data = open_data_for(saved->card, data_for(line, saved->card.data));
   subject.description = saved->card.model + " of " + saved->checkpoint.string();
   subject.forward = [saved](const at::Tensor& images) { return saved->forward(images); };
   return subject;
@@ -87,8 +79,7 @@ Subject open_model(const CommandLine& line) {
   if (is_detector(line.text("model"))) {
     const auto detector =
         open_detector(line.text("model"), line.text("weights"), line.integer("image-size", 0, 32, 4096));
-    const auto objects = open_objects_for(detector.card, data_name);
-    return {detector.description, detector.forward, objects, objects};
+    return {detector.description, detector.forward, open_objects_for(detector.card, data_name)};
   }
   const auto [model, data] = open_weights(line);
   return {line.text("model") + " with " + line.text("weights"),
@@ -116,7 +107,7 @@ void check_options(const CommandLine& line) {
 
 void check_options_for(const CommandLine& line, const Subject& subject) {
   for (const std::string option : kOfDetectors)
-    if (line.given(option) && !subject.objects)
+    if (line.given(option) && !as_objects(subject.data))
       throw InputError("--" + option + ": only for detectors, not for " + subject.description);
 }
 
@@ -127,9 +118,10 @@ struct Pass {
 };
 
 Pass open_pass(const Subject& subject, std::int64_t batch_size, std::int64_t workers) {
-  if (!subject.objects) return {subject.data->validation(batch_size, workers)};
+  const auto objects = as_objects(subject.data);
+  if (!objects) return {subject.data->validation(batch_size, workers)};
   const std::shared_ptr<detection::DetectionValidation> pass =
-      subject.objects->detection_validation(batch_size, workers);
+      objects->detection_validation(batch_size, workers);
   return {pass, pass};
 }
 

@@ -144,12 +144,6 @@ void check(const BoxSizes& boxes, std::int64_t count, const AutoAnchorOptions& o
       throw Error("anchors: a box of " + std::to_string(width) + " x " + std::to_string(height) + " pixels");
 }
 
-BoxSizes anchors_of(const std::vector<DetectionHead>& heads) {
-  BoxSizes all;
-  for (const auto& head : heads) all.insert(all.end(), head.anchors.begin(), head.anchors.end());
-  return all;
-}
-
 void spread(const BoxSizes& anchors, std::vector<DetectionHead>& heads) {
   std::vector<DetectionHead*> finest_first;
   for (auto& head : heads) {
@@ -178,6 +172,12 @@ BoxSizes box_sizes(const DetectionDataset& dataset, std::int64_t image_size) {
   return sizes;
 }
 
+BoxSizes all_anchors(const std::vector<DetectionHead>& heads) {
+  BoxSizes all;
+  for (const auto& head : heads) all.insert(all.end(), head.anchors.begin(), head.anchors.end());
+  return all;
+}
+
 double best_possible_recall(const BoxSizes& boxes, const BoxSizes& anchors, double anchor_t) {
   if (boxes.empty()) return 1;
   const auto fitting = std::count_if(boxes.begin(), boxes.end(), [&](const Size& box) {
@@ -199,7 +199,7 @@ BoxSizes find_anchors(const BoxSizes& boxes, std::int64_t count, const AutoAncho
 
 std::vector<DetectionHead> fit_anchors(std::vector<DetectionHead> heads, const BoxSizes& boxes,
                                        const AutoAnchorOptions& options) {
-  const auto before = anchors_of(heads);
+  const auto before = all_anchors(heads);
   const double recall = best_possible_recall(boxes, before, options.anchor_t);
   if (recall >= options.enough) return heads;
   const auto found = find_anchors(boxes, static_cast<std::int64_t>(before.size()), options);

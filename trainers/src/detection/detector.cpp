@@ -91,9 +91,9 @@ std::vector<DetectionHead> Detector::heads() const {
   return heads;
 }
 
-std::vector<Anchors> Detector::anchors() const {
+std::vector<Anchors> anchors_of(const std::vector<DetectionHead>& heads) {
   std::vector<Anchors> anchors;
-  for (const auto& head : heads()) anchors.push_back(head.anchors);
+  for (const auto& head : heads) anchors.push_back(head.anchors);
   return anchors;
 }
 

@@ -26,6 +26,9 @@ struct AutoAnchorOptions {
 /// of 2 pixels or less are left out, as augmentation leaves them out.
 BoxSizes box_sizes(const DetectionDataset& dataset, std::int64_t image_size);
 
+/// Those of all heads, one after the other.
+BoxSizes all_anchors(const std::vector<DetectionHead>& heads);
+
 /// The part of boxes, from 0 to 1, that at least one anchor fits: whose sides differ from its by a factor
 /// below `anchor_t`. 1 without boxes.
 double best_possible_recall(const BoxSizes& boxes, const BoxSizes& anchors, double anchor_t);

@@ -30,6 +30,9 @@ struct DetectionHead {
 
 using Maps = std::vector<torch::Tensor>;
 
+/// Of each of them.
+std::vector<Anchors> anchors_of(const std::vector<DetectionHead>& heads);
+
 /// One step of a detector: reads the outputs of earlier steps, one after the other, and gives its own.
 class Block : public torch::nn::Module {
  public:
@@ -61,7 +64,7 @@ class Detector : public Network {
 
   /// In the order of the maps. Anchors are those that the weights say where these hold some.
   std::vector<DetectionHead> heads() const;
-  std::vector<Anchors> anchors() const;  ///< of each of them
+  std::vector<Anchors> anchors() const { return anchors_of(heads()); }
   /// Throws Error unless there are as many heads, each with as many anchors as before.
   void set_anchors(const std::vector<Anchors>& anchors);
   std::vector<std::shared_ptr<Block>> blocks() const;
