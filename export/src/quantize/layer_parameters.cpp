@@ -42,8 +42,7 @@ struct IntegerLayer {
 IntegerLayer trained_integers(const LayerParameters& layer, const at::Tensor& scale, std::int64_t highest) {
   IntegerLayer result;
   const auto integers =
-      at::clamp(at::round(layer.weight * along(layer, at::reciprocal(scale))), -highest, highest)
-          .to(at::kDouble);
+      at::clamp(at::round(layer.weight / along(layer, scale)), -highest, highest).to(at::kDouble);
   if (!layer.factor.defined()) return {integers, scale, {}, {}};
   result.weight = integers * along(layer, at::sign(layer.factor));
   result.scale = (scale.to(at::kDouble) * at::abs(layer.factor)).to(at::kFloat);

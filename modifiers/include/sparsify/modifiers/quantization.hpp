@@ -85,7 +85,7 @@ class Quantization : public Modifier {
     settings.activations.round = rounds || !state.training;
     settings.activations.scale_gradients = learns ? &scales_.gradients() : nullptr;
     settings.freeze_batch_norm = state.step >= frozen_statistics_;
-    settings.watch = state.training ? nullptr : watch_;
+    settings.activations.watch = state.training ? nullptr : watch_;
     QuantizationMode mode(quantizers_, state.parameters, state.buffers, settings);
     {
       const ModeGuard guard(mode);
@@ -180,7 +180,7 @@ class Quantization : public Modifier {
   const QuantizationPlan& plan() const { return quantizers_.plan(); }
 
   /// Shows every tensor that evaluation rounds, from now on; null: no more.
-  void watch(QuantizationMode::Watch watch) { watch_ = std::move(watch); }
+  void watch(RoundedActivations::Watch watch) { watch_ = std::move(watch); }
 
   /// The plan with all scales and zero points, as evaluation uses them. `state`: of the session, or with the
   /// parameters and buffers of an averaged copy.
@@ -349,7 +349,7 @@ class Quantization : public Modifier {
   bool planned_ = false, is_active_ = false;
   Quantizers quantizers_;
   LearnedScales scales_;
-  QuantizationMode::Watch watch_;
+  RoundedActivations::Watch watch_;
   std::vector<Histogram> histograms_;  ///< as quantizers_' ranges; empty: the observer needs none
 };
 

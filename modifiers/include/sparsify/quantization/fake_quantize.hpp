@@ -59,7 +59,7 @@ enum class Holds { kValues, kIntegers };
 namespace detail {
 
 inline RoundTo round_to(const Grid& grid, Holds holds) {
-  return {holds == Holds::kIntegers ? 1.0f : grid.scale, 1.0f / grid.scale,
+  return {holds == Holds::kIntegers ? 1.0f : grid.scale, grid.scale,
           static_cast<float>(grid.lowest - grid.zero_point),
           static_cast<float>(grid.highest - grid.zero_point)};
 }

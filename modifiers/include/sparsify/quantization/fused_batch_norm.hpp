@@ -12,6 +12,7 @@
 
 #include "sparsify/quantization/fake_quantize.hpp"
 #include "sparsify/quantization/norm_kernel.hpp"
+#include "sparsify/quantization/rows.hpp"
 
 namespace sparsify {
 
@@ -30,16 +31,6 @@ struct NormCall {
 };
 
 namespace detail {
-
-// The rows of a float32 or bfloat16 activation [N, C, H, W] on the CPU, plain or channels_last; none:
-// another.
-inline Rows rows_of(const at::Tensor& x) {
-  if (x.dim() != 4 || !is_plain(x) || x.numel() == 0) return {};
-  const auto n = x.size(0), c = x.size(1), pixels = x.size(2) * x.size(3);
-  if (x.is_contiguous(at::MemoryFormat::ChannelsLast)) return {n * pixels, c, c, true};
-  if (x.is_contiguous()) return {n * c, pixels, c, false};
-  return {};
-}
 
 inline bool is_float_vector(const at::Tensor& x) {
   return x.defined() && x.device().is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous();

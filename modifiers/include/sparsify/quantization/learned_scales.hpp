@@ -35,9 +35,9 @@ struct RoundToLearned : torch::autograd::Function<RoundToLearned> {
     if (is_plain(x))
       round_plain(x, out, {}, to, nullptr);
     else
-      out.copy_((x.to(at::kFloat) * to.inverse).round_().clamp_(to.first, to.last).mul_(to.scale));
+      out.copy_((x.to(at::kFloat) / to.step).round_().clamp_(to.first, to.last).mul_(to.scale));
     context->save_for_backward({x, scale});
-    context->saved_data["inverse"] = static_cast<double>(to.inverse);
+    context->saved_data["step"] = static_cast<double>(to.step);
     context->saved_data["first"] = static_cast<double>(to.first);
     context->saved_data["last"] = static_cast<double>(to.last);
     context->saved_data["factor"] = scale_gradient_factor(x, grid);
@@ -47,7 +47,7 @@ struct RoundToLearned : torch::autograd::Function<RoundToLearned> {
                                                  torch::autograd::variable_list gradients) {
     const auto saved = context->get_saved_variables();
     const auto number = [&](const char* name) { return context->saved_data[name].toDouble(); };
-    const auto units = saved[0].to(at::kFloat).mul(static_cast<float>(number("inverse")));
+    const auto units = saved[0].to(at::kFloat).div(static_cast<float>(number("step")));
     const auto integers = units.round();
     const auto levels = integers.clamp(number("first"), number("last"));
     const auto inside = integers.eq(levels);

@@ -287,11 +287,20 @@ class PlanMaker {
         quantizer.non_negative = quantizer.non_negative && non_negative(value);
         if (site_of(value) != quantizer.site) add_once(quantizer.shared_sites, site_of(value));
       }
+      if (const auto* sum = rectified_sum(value))
+        add_once(plan_.activations[entry->second].rectified_sums, sum->site);
       add_sigmoid(value);
     }
     for (const int value : order)
       if (demanded_[value] && !rounded_[value] && numbers_.count(find(value)))
         add_once(plan_.activations[numbers_.at(find(value))].carried_sites, site_of(value));
+  }
+
+  // The addition whose ReLU gives this value; null: there is none.
+  const GraphNode* rectified_sum(int value) const {
+    if (producer(value) < 0 || graph_.nodes[producer(value)].op != "aten::relu") return nullptr;
+    const auto* summing = source(&graph_.nodes[producer(value)]);
+    return is_residual(*summing) ? summing : nullptr;
   }
 
   // Integer engines compute x * sigmoid(x) in two steps, and round in between.
@@ -316,8 +325,8 @@ class PlanMaker {
     if (layer.batch_norm >= 0) {
       weight.batch_norm = batch_norm_name(graph_.nodes[layer.batch_norm]);
       weight.eps = number(graph_.nodes[layer.batch_norm], "eps", 1e-5);
-      weight.relu = graph_.nodes[producer(layer.end)].op == "aten::relu" && rounded_[layer.end];
     }
+    weight.relu = graph_.nodes[producer(layer.end)].op == "aten::relu" && rounded_[layer.end];
     if (node.value("bias") >= 0) weight.bias = graph_.values[node.value("bias")].name;
     return weight;
   }

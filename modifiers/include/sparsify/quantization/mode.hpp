@@ -12,12 +12,12 @@
 
 #include "sparsify/graph/forward_mode.hpp"
 #include "sparsify/graph/sites.hpp"
-#include "sparsify/quantization/bias_grid.hpp"
 #include "sparsify/quantization/compute_type.hpp"
 #include "sparsify/quantization/fused_batch_norm.hpp"
-#include "sparsify/quantization/integer_products.hpp"
+#include "sparsify/quantization/integer_addition.hpp"
 #include "sparsify/quantization/node_kinds.hpp"
 #include "sparsify/quantization/rounded_activations.hpp"
+#include "sparsify/quantization/rounded_layers.hpp"
 
 namespace sparsify {
 
@@ -28,25 +28,19 @@ namespace sparsify {
 /// follow. In evaluation a layer that reads anything but what the plan rounds for it is an error.
 class QuantizationMode : public ForwardMode {
  public:
-  /// Gets every tensor that the plan rounds, rounded, in the order of computation: the call site that made it
-  /// ("....sigmoid" inside a SiLU) and its quantizer.
-  using Watch = std::function<void(const std::string& site, int quantizer, const at::Tensor& rounded)>;
   struct Settings {
     RoundedActivations::Settings activations{};
     bool freeze_batch_norm = false;  ///< batch-norms use and keep their running statistics while training
-    Watch watch{};                   ///< in evaluation only: it rounds once more
   };
 
   QuantizationMode(const Quantizers& quantizers, const Parameters& parameters, const Parameters& buffers,
                    const Settings& settings)
       : quantizers_(quantizers),
-        parameters_(parameters),
-        buffers_(buffers),
         settings_(settings),
         names_(parameters, buffers),
         sites_(names_),
         activations_(quantizers, settings.activations),
-        scales_(quantizers.plan().weights.size()) {}
+        layers_(quantizers, parameters, buffers, names_, sites_, activations_) {}
 
   void call(const c10::OperatorHandle& op, c10::DispatchKeySet keys, c10::Stack* stack) override {
     const auto& facts = operators_(op);
@@ -60,9 +54,9 @@ class QuantizationMode : public ForwardMode {
     Origin origin;
     std::optional<at::Tensor> result;
     if (!sites_.is_foreign()) {
-      if (weight) product = enter_layer(facts, weight, arguments);
+      if (weight) product = layers_.enter(facts, weight, arguments);
       if (facts.short_name == "batch_norm") adjust_batch_norm(arguments);
-      if (facts.short_name == "add") origin.adds_bias = add_bias(arguments);
+      if (facts.short_name == "add") origin.adds_bias = layers_.add_bias(arguments, product_);
       if (!training()) origin.given = activations_.common_quantizer(arguments, count);
       result = computed_here(facts, arguments);
       if (!result) origin.carried = carry_integers(facts, arguments, count);
@@ -73,7 +67,7 @@ class QuantizationMode : public ForwardMode {
       stack->emplace_back(std::move(*result));
     } else {
       run_below(op, stack);
-      if (product) finish(product, facts, stack->back());
+      if (product) layers_.leave(product, facts, stack->back());
       if (weight) product_ = facts.may_transpose ? stack->back().toTensor().unsafeGetTensorImpl() : nullptr;
     }
     note_outputs(facts, *stack, op.schema().returns().size(), origin);
@@ -81,7 +75,7 @@ class QuantizationMode : public ForwardMode {
 
   /// After the pass: what every quantizer saw. Throws when the pass met no quantized layer at all.
   const std::vector<Extent>& finish() const {
-    if (visited_ == 0 && !quantizers_.plan().weights.empty())
+    if (layers_.visited() == 0 && !quantizers_.plan().weights.empty())
       throw Error(
           "the forward pass used none of the quantized layers: it must run in the thread that called "
           "step.forward, with the model that the session was given");
@@ -109,7 +103,7 @@ class QuantizationMode : public ForwardMode {
         const int quantizer = quantizers_.activation_at("input#" + std::to_string(number));
         if (quantizer < 0) return;
         activations_.add_captured(tensor, quantizer);
-        show("input#" + std::to_string(number), quantizer, tensor);
+        activations_.show("input#" + std::to_string(number), quantizer, tensor);
       });
   }
 
@@ -118,6 +112,7 @@ class QuantizationMode : public ForwardMode {
     if (facts.short_name == "relu") return awaited_relu(facts, arguments[0].toTensor());
     if (facts.short_name == "batch_norm") return fused_norm(facts, arguments);
     if (facts.short_name == "silu") return silu_in_two_steps(facts, arguments);
+    if (facts.short_name == "add") return sum_of_integers(facts, arguments);
     return std::nullopt;
   }
 
@@ -140,10 +135,10 @@ class QuantizationMode : public ForwardMode {
   // Nothing but the batch norm, or the ReLU, that the recorded pass had there may read what is half computed.
   RoundedActivations::Entry* find(const at::Tensor& tensor) {
     auto* entry = activations_.find(tensor);
-    const bool unscaled = unscaled_.has(tensor);
-    if (unscaled || (entry && entry->awaits_relu))
-      throw Error(sites_.here() + ": what " + (unscaled ? "this layer" : "its batch norm") +
-                  " gives is read by an operator that did not read it in the forward pass recorded first");
+    if (layers_.has_sums(tensor) || (entry && entry->awaits_relu))
+      throw Error(sites_.here() +
+                  ": what it gives is read by an operator that did not read it in the forward pass recorded "
+                  "first");
     return entry;
   }
 
@@ -183,7 +178,7 @@ class QuantizationMode : public ForwardMode {
         if (sites_.is_foreign() || !output.is_floating_point() || activations_.knows(output)) return;
         if (const int quantizer = quantizers_.activation_at(site); quantizer >= 0) {
           activations_.add(output, quantizer);
-          show(site, quantizer, output);
+          activations_.show(site, quantizer, output);
         } else if (origin.given >= 0 && hands_on(facts, site, origin.given)) {
           activations_.add(output, origin.given, Holds::kValues);
         }
@@ -195,6 +190,28 @@ class QuantizationMode : public ForwardMode {
     const GraphNode node{facts.name, site, {}, {}};
     return facts.is_view || quantizers_.carried_at(site) == quantizer || detail::passes_values(node) ||
            detail::op_is(node, {"flip", "roll", "index", "index_select"});
+  }
+
+  // In evaluation: residual sums as integer engines compute them.
+  std::optional<at::Tensor> sum_of_integers(const OperatorFacts& facts, c10::IValue* arguments) {
+    if (!arguments[1].isTensor() || arguments[2].toScalar().toDouble() != 1) return std::nullopt;
+    const auto a = arguments[0].toTensor(), b = arguments[1].toTensor();
+    if (!layers_.computes_as_engines(a) || !layers_.computes_as_engines(b) || !a.sizes().equals(b.sizes()))
+      return std::nullopt;
+    const auto site = sites_.peek(facts);
+    int quantizer = quantizers_.activation_at(site);
+    const bool relu = quantizer < 0;
+    if (relu) quantizer = quantizers_.behind_relu_at(site);
+    auto *of_a = find(a), *of_b = find(b);
+    if (quantizer < 0 || !of_a || !of_b) return std::nullopt;
+    const auto sum = add_integers(activations_.integers(a, *of_a), quantizers_.grid(of_a->quantizer),
+                                  activations_.integers(b, *of_b), quantizers_.grid(of_b->quantizer),
+                                  quantizers_.grid(quantizer));
+    if (facts.in_place) activations_.settle(a, *of_a, false);
+    const auto result = facts.in_place ? a.copy_(sum) : sum;
+    activations_.add(result, quantizer, Holds::kIntegers).awaits_relu = relu;
+    if (!relu) activations_.show(site, quantizer, result);
+    return result;
   }
 
   // Integer engines round sigmoid(x) before they multiply by x.
@@ -210,12 +227,8 @@ class QuantizationMode : public ForwardMode {
     }
     const auto gate = x.sigmoid();
     const auto rounded_gate = activations_.round_once(gate, quantizer);
-    show(sites_.peek(facts) + ".sigmoid", quantizer, gate);
+    activations_.show(sites_.peek(facts) + ".sigmoid", quantizer, gate);
     return facts.in_place ? x.mul_(rounded_gate) : x.mul(rounded_gate);
-  }
-
-  void show(const std::string& site, int quantizer, const at::Tensor& tensor) const {
-    if (settings_.watch) settings_.watch(site, quantizer, fake_quantize(tensor, quantizers_.grid(quantizer)));
   }
 
   // --- batch norm, ReLU and rounding at once ---
@@ -223,8 +236,15 @@ class QuantizationMode : public ForwardMode {
   // Arguments: input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled.
   std::optional<at::Tensor> fused_norm(const OperatorFacts& facts, c10::IValue* arguments) {
     const auto x = arguments[0].toTensor();
-    const int layer = layer_of_norm(arguments);
-    if (!training() || layer < 0) return std::nullopt;
+    const int layer = layers_.layer_of_norm(arguments);
+    if (layer < 0) return std::nullopt;
+    const auto product = layers_.take_sums(x);
+    if (!training()) {
+      if (!product) return std::nullopt;
+      if (!arguments[5].toBool()) return layers_.normalised(x, product, sites_.peek(facts));
+      arguments[0] = scale_product(x, product, 1);
+      return std::nullopt;
+    }
     NormCall call;
     const auto tensor = [&](int i) {
       return arguments[i].isTensor() ? arguments[i].toTensor() : at::Tensor();
@@ -232,7 +252,6 @@ class QuantizationMode : public ForwardMode {
     call.running_mean = tensor(3), call.running_var = tensor(4);
     call.training = arguments[5].toBool();
     call.momentum = arguments[6].toDouble(), call.eps = arguments[7].toDouble();
-    const auto product = unscaled_.take(x);
     call.factor = product.factor;
     const auto& entry = quantizers_.plan().weights[layer];
     int quantizer = quantizers_.activation_at(sites_.peek(facts));
@@ -260,6 +279,7 @@ class QuantizationMode : public ForwardMode {
   std::optional<at::Tensor> awaited_relu(const OperatorFacts& facts, const at::Tensor& tensor) {
     auto* entry = activations_.find(tensor);
     if (!entry || !entry->awaits_relu) return std::nullopt;
+    activations_.show(sites_.peek(facts), entry->quantizer, tensor);
     if (!facts.in_place) {
       const auto result = at::alias(tensor);
       activations_.add(result, entry->quantizer, entry->holds);
@@ -269,132 +289,23 @@ class QuantizationMode : public ForwardMode {
     return tensor;
   }
 
-  // --- weights and biases ---
-
-  IntegerProduct enter_layer(const OperatorFacts& facts, const TensorNames::Found& weight,
-                             c10::IValue* arguments) {
-    const auto& site = sites_.here();
-    const int layer = quantizers_.weight_at(site);
-    if (layer < 0) {
-      if (quantizers_.leaves_alone(weight.named->name)) return {};
-      throw Error(site +
-                  " is not in the quantization plan: the forward pass recorded first did not make "
-                  "this call");
-    }
-    ++visited_;
-    if (!settings_.activations.round) return {};
-    const auto& parameter = weight.named->tensor;
-    scales_[layer] = layer_scales(quantizers_, layer, parameter, parameters_, buffers_);
-    if (!training()) check_input(facts, arguments[facts.input_argument()].toTensor(), layer);
-    auto product = take_integers(facts, layer, arguments);
-    const auto rounded =
-        fake_quantize_weight(parameter, scales_[layer], quantizers_.plan().weights[layer].highest(),
-                             product ? Holds::kIntegers : Holds::kValues);
-    arguments[facts.weight_argument] = weight.transposed ? rounded.t() : rounded;
-    const int bias = facts.bias_argument();
-    if (bias >= 0 && quantizers_.plan().weights[layer].batch_norm.empty())
-      adjust_bias(layer, arguments[bias]);
-    return product;
-  }
-
-  // Evaluation only: what training drops at random is read rounded, or not at all.
-  void check_input(const OperatorFacts& facts, const at::Tensor& input, int layer) {
-    const int planned = quantizers_.plan().weights[layer].input;
-    const auto* entry = activations_.find(input);
-    if (entry && entry->quantizer == planned) return;
-    const bool before_layers = visited_ == 1 || sites_.number_input(facts, input) >= 0;
-    if (entry || !before_layers || !quantizers_.rounds_input(planned))
-      throw Error(sites_.here() +
-                  ": its input is not the tensor that the recorded forward pass rounded here: the model "
-                  "evaluates otherwise than it trains");
-    activations_.add(input, planned);  // images may be made in one pass and captured in another
-    show(quantizers_.plan().activations[planned].site, planned, input);
-  }
-
-  // In bfloat16, which holds them exactly, layers multiply integers; what is real about the numbers follows.
-  IntegerProduct take_integers(const OperatorFacts& facts, int layer, c10::IValue* arguments) {
-    auto& input = arguments[facts.input_argument()];
-    const int quantizer = quantizers_.plan().weights[layer].input;
-    if (!training() || !computes_in_bfloat16(input.toTensor()) || !activations_.gives_integers(quantizer))
-      return {};
-    auto* entry = find(input.toTensor());
-    if (!entry || entry->quantizer != quantizer) return {};
-    if (facts.short_name == "addmm" && arguments[3].toScalar().toDouble() != 1) return {};
-    input = activations_.integers(input.toTensor(), *entry);
-    IntegerProduct product{layer, scales_[layer].mul(input_scale(layer)), {}};
-    const int bias = facts.bias_argument();
-    if (bias < 0 || !arguments[bias].isTensor()) return product;
-    product.bias = arguments[bias].toTensor();
-    if (facts.short_name == "addmm")
-      arguments[3] = 0;  // its factor: the bias is left out
-    else
-      arguments[bias] = c10::IValue();
-    return product;
-  }
-
-  void finish(const IntegerProduct& product, const OperatorFacts& facts, c10::IValue& result) {
-    const auto output = result.toTensor();
-    const bool has_norm = !quantizers_.plan().weights[product.layer].batch_norm.empty();
-    if (has_norm && !product.bias.defined())
-      unscaled_.add(output, product);
-    else
-      result = scale_product(output, product, facts.short_name == "conv2d" ? 1 : output.dim() - 1);
-  }
-
   bool training() const { return settings_.activations.training; }
-  bool moves_biases() const { return !training() && quantizers_.plan().scheme == "cpu"; }
-
-  double input_scale(int layer) const {
-    return quantizers_.grid(quantizers_.plan().weights[layer].input).scale;
-  }
-
-  void adjust_bias(int layer, c10::IValue& argument) {
-    if (!moves_biases() || !argument.isTensor() || !argument.toTensor().defined()) return;
-    argument = bias_on_grid(argument.toTensor(), input_scale(layer), scales_[layer]);
-  }
-
-  // A linear layer of three dimensions adds its bias after its product, which then is not what it gives.
-  bool add_bias(c10::IValue* arguments) {
-    auto& bias = arguments[1];
-    const auto found = bias.isTensor() ? names_.find(bias.toTensor()) : TensorNames::Found{};
-    if (!found || bias.toTensor().dim() != 1) return false;
-    const int layer = quantizers_.layer_of_bias(found.named->name, sites_.here());
-    if (layer >= 0 && scales_[layer].defined()) adjust_bias(layer, bias);
-    const auto& product = arguments[0].toTensor();
-    const bool belongs = layer == quantizers_.weight_at(sites_.here());
-    return belongs && product.unsafeGetTensorImpl() == product_ && activations_.forget(product);
-  }
-
-  // The layer whose batch norm is called, or -1.
-  int layer_of_norm(const c10::IValue* arguments) const {
-    if (!arguments[3].isTensor()) return -1;
-    const auto mean = names_.find(arguments[3].toTensor());
-    return mean ? quantizers_.layer_of_batch_norm(mean.named->name, sites_.here()) : -1;
-  }
 
   void adjust_batch_norm(c10::IValue* arguments) {
     if (!arguments[3].isTensor() || !names_.find(arguments[3].toTensor())) return;
     if (settings_.freeze_batch_norm && training()) arguments[5] = false;
-    const int layer = layer_of_norm(arguments);
-    if (layer < 0 || !scales_[layer].defined() || !moves_biases() || arguments[5].toBool()) return;
-    const auto beta = arguments[2].isTensor() ? arguments[2].toTensor() : at::Tensor();
-    arguments[2] = beta_on_grid(beta, quantizers_.plan().weights[layer], input_scale(layer), scales_[layer],
-                                parameters_, buffers_);
+    layers_.adjust_batch_norm(arguments);
   }
 
   const Quantizers& quantizers_;
-  const Parameters& parameters_;
-  const Parameters& buffers_;
   const Settings settings_;
   TensorNames names_;
   SiteNames sites_;
   Operators operators_;
   RoundedActivations activations_;
-  UnscaledProducts unscaled_;
-  std::vector<at::Tensor> scales_;  ///< of weights
+  RoundedLayers layers_;
   std::vector<const void*> input_storages_;
   const c10::TensorImpl* product_ = nullptr;  ///< of the last weighted call, to which a bias may be added
-  int visited_ = 0;
 };
 
 }  // namespace sparsify

@@ -116,7 +116,7 @@ inline __attribute__((always_inline)) void normalise_piece(const T* in, T* out, 
   std::int32_t keep[kPiece];
   std::uint8_t flags[kPiece + 8];
   float low = seen.low, high = seen.high;
-  const float floor = behind.floor, scale = behind.to.scale, inverse = behind.to.inverse;
+  const float floor = behind.floor, scale = behind.to.scale, step = behind.to.step;
   const float first = behind.to.first, last = behind.to.last;
 #pragma omp simd
   for (std::int64_t i = 0; i < count; ++i)
@@ -128,7 +128,7 @@ inline __attribute__((always_inline)) void normalise_piece(const T* in, T* out, 
     if (kRound) {
       low = value < low ? value : low;
       high = value > high ? value : high;
-      const float integer = __builtin_rintf(value * inverse);
+      const float integer = __builtin_rintf(value / step);
       keep[i] &= (integer >= first) & (integer <= last);
       const float raised = integer < first ? first : integer;
       values[i] = (raised > last ? last : raised) * scale;

@@ -31,6 +31,7 @@ struct ActivationQuantizer {
   std::vector<std::string>
       carried_sites{};  ///< nodes whose outputs lie on the grid without rounding: max-pool, slice,
                         ///< flatten, concatenation ...; engines want equal quantizers there
+  std::vector<std::string> rectified_sums{};  ///< additions that it rounds behind a ReLU
 };
 
 /// One convolution or linear layer whose weight is rounded: symmetric, with a scale for each output channel,
@@ -45,7 +46,7 @@ struct WeightQuantizer {
   double eps = 0;      ///< of that batch-norm
   std::string bias{};  ///< parameter name of its own bias; empty: none
   int bits = 8;        ///< of its weight, 2 to 8
-  bool relu = false;  ///< what its batch-norm gives goes through a ReLU and nowhere else, and is rounded then
+  bool relu = false;   ///< its (normalised) output goes through a ReLU and nowhere else, and is rounded then
   bool per_tensor =
       false;  ///< one scale in the engine: those of the channels differ by the batch-norm's factor
 

@@ -48,7 +48,7 @@ inline std::string to_text(const QuantizationPlan& plan) {
   for (const auto& a : plan.activations)
     text << "activation\t" << a.site << '\t' << a.range.lowest << '\t' << a.range.highest << '\t'
          << a.range.symmetric << '\t' << a.non_negative << '\t' << detail::join(a.shared_sites, ',') << '\t'
-         << detail::join(a.carried_sites, ',') << '\n';
+         << detail::join(a.carried_sites, ',') << '\t' << detail::join(a.rectified_sums, ',') << '\n';
   for (const auto& w : plan.weights)
     text << "weight\t" << w.site << '\t' << w.input << '\t' << w.output << '\t' << w.batch_norm << '\t'
          << detail::exact(w.eps) << '\t' << w.bias << '\t' << w.bits << '\t' << w.relu << '\t' << w.per_tensor
@@ -67,12 +67,13 @@ inline QuantizationPlan plan_from_text(const std::string& text) {
     const auto integer = [&](std::size_t i) { return std::atoll(f[i].c_str()); };
     if (f[0] == "scheme" && f.size() == 2) {
       plan.scheme = f[1];
-    } else if (f[0] == "activation" && f.size() == 8) {
+    } else if (f[0] == "activation" && f.size() == 9) {
       plan.activations.push_back({f[1],
                                   {integer(2), integer(3), integer(4) != 0},
                                   integer(5) != 0,
                                   detail::list(f[6]),
-                                  detail::list(f[7])});
+                                  detail::list(f[7]),
+                                  detail::list(f[8])});
     } else if (f[0] == "weight" && f.size() == 10) {
       plan.weights.push_back({f[1], static_cast<int>(integer(2)), static_cast<int>(integer(3)), f[4],
                               std::atof(f[5].c_str()), f[6], static_cast<int>(integer(7)), integer(8) != 0,

@@ -40,6 +40,7 @@ class Quantizers {
       activations_[plan_.activations[i].site] = i;
       for (const auto& site : plan_.activations[i].shared_sites) activations_[site] = i;
       for (const auto& site : plan_.activations[i].carried_sites) carried_[site] = i;
+      for (const auto& site : plan_.activations[i].rectified_sums) rectified_sums_[site] = i;
     }
     for (int i = 0; i < static_cast<int>(plan_.weights.size()); ++i) {
       const auto& weight = plan_.weights[i];
@@ -60,6 +61,8 @@ class Quantizers {
   int activation_at(const std::string& site) const { return at(activations_, site); }
   /// Where values on a quantizer's grid are given on without rounding.
   int carried_at(const std::string& site) const { return at(carried_, site); }
+  /// What rounds the sum computed at a site, once it has gone through a ReLU.
+  int behind_relu_at(const std::string& site) const { return at(rectified_sums_, site); }
   /// Whether a layer reads what the quantizer rounds.
   bool feeds_layer(int activation) const { return fed_.count(activation) > 0; }
   /// Whether what the quantizer rounds comes before all layers: captured, or made in the pass.
@@ -113,7 +116,8 @@ class Quantizers {
 
   QuantizationPlan plan_;
   std::vector<ObservedRange> ranges_;
-  std::unordered_map<std::string, int> activations_, carried_, weights_, batch_norms_, biases_;
+  std::unordered_map<std::string, int> activations_, carried_, rectified_sums_, weights_, batch_norms_,
+      biases_;
   std::unordered_set<int> fed_;
   std::unordered_set<std::string> left_alone_;
 };

@@ -39,7 +39,7 @@ __attribute__((target("avx512f,avx512bw,avx512vl"))) void round_avx512(const T* 
                                                                        std::uint8_t* inside,
                                                                        std::int64_t count, const RoundTo& to,
                                                                        Extent& seen) {
-  const auto scale = _mm512_set1_ps(to.scale), inverse = _mm512_set1_ps(to.inverse);
+  const auto scale = _mm512_set1_ps(to.scale), step = _mm512_set1_ps(to.step);
   const auto first = _mm512_set1_ps(to.first), last = _mm512_set1_ps(to.last);
   auto low = _mm512_set1_ps(seen.low), high = _mm512_set1_ps(seen.high);
   std::int64_t i = 0;
@@ -47,7 +47,7 @@ __attribute__((target("avx512f,avx512bw,avx512vl"))) void round_avx512(const T* 
     const auto value = load16(in + i);
     // min and max give their second operand when one is not a number.
     if (kObserve) low = _mm512_min_ps(value, low), high = _mm512_max_ps(value, high);
-    const auto integer = _mm512_roundscale_ps(_mm512_mul_ps(value, inverse), _MM_FROUND_CUR_DIRECTION);
+    const auto integer = _mm512_roundscale_ps(_mm512_div_ps(value, step), _MM_FROUND_CUR_DIRECTION);
     if (kMark) {
       const auto above = _mm512_cmp_ps_mask(integer, first, _CMP_GE_OQ);
       const auto both = _mm512_mask_cmp_ps_mask(above, integer, last, _CMP_LE_OQ);

@@ -25,7 +25,8 @@ namespace detail {
 /// Integers of a grid less its zero point, from `first` to `last`, `scale` apart in the result.
 struct RoundTo {
   float scale;
-  float inverse;  ///< integers for a unit of what is rounded
+  float
+      step;  ///< apart in what is rounded: divided by, as engines do, since ties fall otherwise with a factor
   float first;
   float last;
 };
@@ -69,7 +70,7 @@ template <bool kObserve, bool kMark, class T>
 inline __attribute__((always_inline)) void round_span(const T* in, T* out, std::uint8_t* inside,
                                                       std::int64_t count, const RoundTo& to, Extent& seen) {
   constexpr std::int64_t kBlock = 512;
-  const float scale = to.scale, inverse = to.inverse, first = to.first, last = to.last;
+  const float scale = to.scale, step = to.step, first = to.first, last = to.last;
   for (std::int64_t begin = 0; begin < count; begin += kBlock) {
     const std::int64_t size = std::min(kBlock, count - begin);
     float low = seen.low, high = seen.high;
@@ -81,7 +82,7 @@ inline __attribute__((always_inline)) void round_span(const T* in, T* out, std::
         low = value < low ? value : low;
         high = value > high ? value : high;
       }
-      const float integer = __builtin_rintf(value * inverse);
+      const float integer = __builtin_rintf(value / step);
       if (kMark) flags[i] = static_cast<std::uint8_t>((integer >= first) & (integer <= last));
       const float raised = integer < first ? first : integer;
       narrow((raised > last ? last : raised) * scale, out[begin + i]);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -17,6 +19,9 @@ namespace sparsify {
 /// The tensors of one forward pass that lie on grids, or will when somebody asks. Each is rounded once.
 class RoundedActivations {
  public:
+  /// Gets every tensor that the plan rounds, rounded, in the order of computation: the call site that made it
+  /// ("....sigmoid" inside a SiLU) and its quantizer.
+  using Watch = std::function<void(const std::string& site, int quantizer, const at::Tensor& rounded)>;
   struct Settings {
     bool training = true;
     bool observe = true;                           ///< ranges go on moving
@@ -24,6 +29,7 @@ class RoundedActivations {
     bool round = true;                             ///< false: ranges are observed in floating point
     const std::vector<at::Tensor>* scale_gradients = nullptr;  ///< of the plan's activations: what learns
                                                                ///< their scales, where defined
+    Watch watch{};                                             ///< in evaluation only: it rounds once more
   };
 
   struct Entry {
@@ -37,6 +43,8 @@ class RoundedActivations {
 
   RoundedActivations(const Quantizers& quantizers, Settings settings)
       : quantizers_(quantizers), settings_(settings), batch_(quantizers.plan().activations.size()) {}
+
+  const Settings& settings() const { return settings_; }
 
   /// What every quantizer saw in the pass.
   const std::vector<Extent>& seen() const { return batch_; }
@@ -146,6 +154,15 @@ class RoundedActivations {
   bool can_be_fused(int quantizer) const {
     const bool counts = settings_.training && settings_.observe && settings_.histograms;
     return gives_integers(quantizer) && !counts;
+  }
+
+  void show(const std::string& site, int quantizer, const at::Tensor& tensor) {
+    if (!settings_.watch) return;
+    const auto* entry = find(tensor);
+    const bool has_integers = entry && entry->holds == Holds::kIntegers;
+    const auto grid = quantizers_.grid(quantizer);
+    settings_.watch(site, quantizer,
+                    has_integers ? tensor.mul(static_cast<double>(grid.scale)) : fake_quantize(tensor, grid));
   }
 
   /// A tensor that no entry is made for, rounded.

@@ -23,6 +23,13 @@ namespace detail {
 // Integer biases are kept below 2^30, so that the accumulator they start has room for the products. A little
 // below, because scales are rounded to float32, and once more where batch-norm is folded into them.
 inline constexpr double kSmallestBiasStep = (1 + 1.0 / (1 << 21)) / (1 << 30);
+inline constexpr double kSmallestScale = 1e-30;
+
+// The scale of a channel without weights, which is free: `bias`, in units of the input's scale, gets 20 bits.
+inline double scale_of_bias(double bias) {
+  const double scale = std::fabs(bias) / (1 << 20);
+  return scale > kSmallestScale && scale < 1 / kSmallestScale ? scale : 1;
+}
 
 // float32 copies on the CPU of per-channel vectors.
 inline std::vector<double> channel_values(const at::Tensor& tensor) {
@@ -61,7 +68,7 @@ struct RoundWeight : torch::autograd::Function<RoundWeight> {
     if (!has_channel_blocks(weight)) {
       const auto by = along_channels(on_device, weight.dim());
       const auto rounded =
-          weight.to(at::kFloat).mul(by.reciprocal()).round_().clamp_(-highest, highest);  // a NaN stays one
+          weight.to(at::kFloat).div(by).round_().clamp_(-highest, highest);  // a NaN stays one
       return integers ? rounded : rounded.mul(by).to(weight.scalar_type());
     }
     const auto end = static_cast<float>(highest);
@@ -71,7 +78,7 @@ struct RoundWeight : torch::autograd::Function<RoundWeight> {
     const auto* scales = scale.const_data_ptr<float>();
     over_channels(weight, [&](std::int64_t c, std::int64_t begin, std::int64_t count) {
       Extent unused;
-      const RoundTo to{integers ? 1.0f : scales[c], 1.0f / scales[c], -end, end};
+      const RoundTo to{integers ? 1.0f : scales[c], scales[c], -end, end};
       round_best<false, false>(in + begin, result + begin, nullptr, count, to, unused);
     });
     return out;
@@ -111,7 +118,6 @@ inline at::Tensor channel_maxima(const at::Tensor& weight) {
 /// bias stays in floating point. A channel with an infinite weight, or bias, has scale 1.
 inline at::Tensor weight_scales(const at::Tensor& weight, const Folded* folded, double input_scale,
                                 std::int64_t highest = 127) {
-  constexpr double kFinest = 1.0 / (1 << 20);
   auto scales = channel_maxima(weight);
   auto* scale = scales.mutable_data_ptr<float>();
   for (std::int64_t c = 0; c < scales.numel(); ++c) {
@@ -120,7 +126,7 @@ inline at::Tensor weight_scales(const at::Tensor& weight, const Folded* folded, 
     const double bias =
         multiplier > 0 ? std::fabs(folded->b[c]) / multiplier : 0;  // in units of the weight's scale
     double chosen = std::max(largest / static_cast<double>(highest), bias * detail::kSmallestBiasStep);
-    if (largest == 0) chosen = bias * kFinest;
+    if (largest == 0) chosen = detail::scale_of_bias(bias);
     scale[c] = chosen > 1e-30 && chosen < 1e30 ? static_cast<float>(chosen) : 1.0f;
   }
   return scales;

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty_like.h>
+
+#include <algorithm>
+
+#include "sparsify/quantization/fake_quantize.hpp"
+
+namespace sparsify {
+namespace detail {
+
+// With zero points in, as engines have them: fused multiply-adds in float32, each rounded once, which sums of
+// products in double are when they are narrowed.
+struct AddIntegers {
+  float zero_a, zero_b, ratio_a, ratio_b, fixed, zero, first, last;
+
+  inline __attribute__((always_inline)) float operator()(float a, float b) const {
+    const auto with_b = static_cast<float>(static_cast<double>(b + zero_b) * ratio_b + fixed);
+    const auto with_a = static_cast<float>(static_cast<double>(a + zero_a) * ratio_a + with_b);
+    const float integer = __builtin_rintf(with_a) - zero;
+    const float raised = integer < first ? first : integer;
+    return raised > last ? last : raised;
+  }
+};
+
+}  // namespace detail
+
+/// a + b for integers less their zero points on grids of their own, as integers on the grid `to`: what ONNX
+/// Runtime's kernel for x86 gives (MLAS, AVX2), which works on ratios of scales. Equal sizes; float32 on the
+/// CPU.
+inline at::Tensor add_integers(const at::Tensor& a, const Grid& of_a, const at::Tensor& b, const Grid& of_b,
+                               const Grid& to) {
+  const auto left = detail::is_plain(a) ? a : detail::plain_copy(a);
+  auto out = at::empty_like(left);
+  const auto right = detail::same_layout(left, b) ? b : at::empty_like(left).copy_(b);
+  const auto number = [](std::int64_t value) { return static_cast<float>(value); };
+  detail::AddIntegers add{number(of_a.zero_point),
+                          number(of_b.zero_point),
+                          of_a.scale / to.scale,
+                          of_b.scale / to.scale,
+                          0,
+                          number(to.zero_point),
+                          number(to.lowest - to.zero_point),
+                          number(to.highest - to.zero_point)};
+  add.fixed = add.zero - (add.ratio_a * add.zero_a + add.ratio_b * add.zero_b);
+  const auto *x = left.const_data_ptr<float>(), *y = right.const_data_ptr<float>();
+  auto* sums = out.mutable_data_ptr<float>();
+  detail::over_threads(left.numel(), [&](std::int64_t begin, std::int64_t end) {
+    detail::run_best([&]() __attribute__((always_inline)) {
+#pragma omp simd
+      for (std::int64_t i = begin; i < end; ++i) sums[i] = add(x[i], y[i]);
+    });
+  });
+  return out;
+}
+
+}  // namespace sparsify
