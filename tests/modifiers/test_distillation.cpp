@@ -109,6 +109,33 @@ TEST_CASE("one distillation takes over from another, two at once are refused") {
                     ContainsSubstring("what is learnt from the teacher"));
 }
 
+TEST_CASE("distillation: a loop may compare outputs in its own way, in every window") {
+  Logits logits(torch::tensor({{1.F, 0.F}}));
+  Recipe recipe;
+  recipe.add<Distillation>({.window = {0, 1}, .hardness = 0.25, .temperature = 3});
+  recipe.add<Distillation>({.window = {1, 2}, .hardness = 1, .temperature = 5});
+  Session session(recipe, *logits.one.net, logits.one.sgd, 1);
+  const auto both = session.find_all<Distillation>();
+  REQUIRE(both.size() == 2);
+  CHECK(session.find<Distillation>() == both.front());
+  for (auto* distillation : both)
+    distillation->set_divergence([](const auto& student, const auto& teacher, double temperature) {
+      return (student[0] - teacher[0]).square().sum() * temperature;
+    });
+  const auto teacher = torch::tensor({{0.F, 2.F}});
+  for (const double expected : {0.75 * 8 + 0.25 * 3 * 5, 5.0 * 5}) {
+    auto step = session.begin_step();
+    logits.one.sgd.zero_grad();
+    step.forward(logits);
+    step.teach([&] { return teacher; });
+    CHECK(step.loss(torch::tensor(8.F)).item<double>() == Approx(expected));
+    step.forward(logits);
+    step.teach([&] { return torch::zeros({2, 2}); });
+    CHECK_THROWS_WITH(step.loss(torch::tensor(8.F)), ContainsSubstring("output has the shape [2, 2]"));
+    step.optimize();
+  }
+}
+
 TEST_CASE("a student learns from its teacher alone, without one true label") {
   auto teacher = conv_net();
   auto sgd = make_optimizer("sgd", teacher);

@@ -195,12 +195,19 @@ class Session {
   const std::vector<std::vector<Schedule>>& schedules() const { return schedules_; }
   const Masks& masks() const { return state_.masks; }
 
-  /// The bound modifier of a type, or null: `session.find<QuantizationModifier>()`.
+  /// The first bound modifier of a type, or null: `session.find<QuantizationModifier>()`.
   template <class M>
   M* find() const {
+    const auto found = find_all<M>();
+    return found.empty() ? nullptr : found.front();
+  }
+  /// All of a type, in the recipe's order.
+  template <class M>
+  std::vector<M*> find_all() const {
+    std::vector<M*> found;
     for (const auto& modifier : modifiers_)
-      if (auto* found = dynamic_cast<M*>(modifier.get())) return found;
-    return nullptr;
+      if (auto* one = dynamic_cast<M*>(modifier.get())) found.push_back(one);
+    return found;
   }
 
  private:

@@ -5,8 +5,10 @@
 #include <ATen/ops/kl_div.h>
 #include <ATen/ops/log_softmax.h>
 
+#include <functional>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sparsify/registry.hpp"
@@ -14,13 +16,17 @@
 namespace sparsify {
 
 /// Knowledge distillation (Hinton et al. 2015, arXiv 1503.02531): the loss becomes
-/// (1 - hardness) loss + hardness temperature^2 KL(teacher || student), of the softmax of outputs /
-/// temperature over the last dimension, averaged over everything else. With several outputs: the mean of
-/// their terms. The loop hands over what the teacher gives for the same batch: `step.teach([&] { return
-/// teacher->forward(images); })`.
+/// (1 - hardness) loss + hardness divergence, by default that of classifiers: temperature^2
+/// KL(teacher || student) of the softmax of outputs / temperature over the last dimension, averaged over
+/// everything else; with several outputs, the mean of their terms. The loop hands over what the teacher gives
+/// for the same batch: `step.teach([&] { return teacher->forward(images); })`.
 class Distillation : public Modifier {
  public:
   static constexpr const char* kName = "DistillationModifier";
+  /// How far the student's outputs are from the teacher's, which have the same number and shapes: a scalar,
+  /// differentiable in the student's.
+  using Divergence = std::function<at::Tensor(const std::vector<at::Tensor>& student,
+                                              const std::vector<at::Tensor>& teacher, double temperature)>;
   struct Options {
     Window window{};
     double hardness = 0.5;
@@ -36,6 +42,9 @@ class Distillation : public Modifier {
   explicit Distillation(const Options& options) : Modifier(options.window), options_(options) {
     check(options.window);
   }
+
+  /// For outputs that are no logits of classes. Default: softmax KL of the last dimension, see above.
+  void set_divergence(Divergence divergence) { divergence_ = std::move(divergence); }
 
   void attach(Binding& binding) override {
     plan_ = binding.plan(window());
@@ -59,24 +68,37 @@ class Distillation : public Modifier {
     const auto student = std::exchange(student_, {});
     if (teacher.empty())
       throw Error("there is no teacher: its outputs are expected from step.teach before step.loss");
-    if (teacher.size() != student.size())
-      throw Error("the teacher gives " + std::to_string(teacher.size()) + " outputs, the model " +
-                  std::to_string(student.size()));
-    auto term = divergence(student[0], teacher[0]);
-    for (std::size_t i = 1; i < student.size(); ++i) term = term + divergence(student[i], teacher[i]);
-    const double share = options_.hardness / static_cast<double>(student.size());
-    return loss * (1 - options_.hardness) + term * share;
+    check_same_shapes(student, teacher);
+    return loss * (1 - options_.hardness) +
+           divergence_(student, teacher, options_.temperature) * options_.hardness;
   }
 
  private:
-  at::Tensor divergence(const at::Tensor& student, const at::Tensor& teacher) const {
-    if (student.sizes() != teacher.sizes()) {
+  using Outputs = std::vector<at::Tensor>;
+
+  static void check_same_shapes(const Outputs& student, const Outputs& teacher) {
+    if (teacher.size() != student.size())
+      throw Error("the teacher gives " + std::to_string(teacher.size()) + " outputs, the model " +
+                  std::to_string(student.size()));
+    for (std::size_t i = 0; i < student.size(); ++i) {
+      if (student[i].sizes() == teacher[i].sizes()) continue;
       std::ostringstream message;
-      message << "the teacher's output has the shape " << teacher.sizes() << ", the model's "
-              << student.sizes();
+      message << "the teacher's output has the shape " << teacher[i].sizes() << ", the model's "
+              << student[i].sizes();
       throw Error(message.str());
     }
-    const double temperature = options_.temperature;
+  }
+
+  static at::Tensor mean_softmax_divergence(const Outputs& student, const Outputs& teacher,
+                                            double temperature) {
+    auto term = softmax_divergence(student[0], teacher[0], temperature);
+    for (std::size_t i = 1; i < student.size(); ++i)
+      term = term + softmax_divergence(student[i], teacher[i], temperature);
+    return term / static_cast<double>(student.size());
+  }
+
+  static at::Tensor softmax_divergence(const at::Tensor& student, const at::Tensor& teacher,
+                                       double temperature) {
     const auto log_probability = [&](const at::Tensor& outputs) {
       return at::log_softmax(outputs.to(at::kFloat) / temperature, -1);
     };
@@ -88,7 +110,8 @@ class Distillation : public Modifier {
 
   Options options_;
   StepPlan plan_;
-  std::vector<at::Tensor> student_;
+  Divergence divergence_ = mean_softmax_divergence;
+  Outputs student_;
 };
 
 }  // namespace sparsify
