@@ -8,34 +8,24 @@
 #include <cmath>
 
 #include "detection/match_targets.hpp"
+#include "plain_boxes.hpp"
 #include "sparsify/detection/darknet.hpp"
 #include "sparsify/detection/loss.hpp"
 
 using namespace sparsify::detection;
 using Catch::Approx;
+using detection_test::Box;
+using detection_test::complete_iou_by_hand;
+using detection_test::decoded;
+using detection_test::heads_of;
+using detection_test::random_maps;
+using detection_test::sigmoid;
 
 namespace {
 
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 double cross_entropy(double logit, double expected, double positive_weight = 1) {
   return -(positive_weight * expected * std::log(sigmoid(logit)) +
            (1 - expected) * std::log(1 - sigmoid(logit)));
-}
-
-struct Box {
-  double x, y, w, h;
-};
-
-double complete_iou_by_hand(const Box& a, const Box& b) {
-  const double across = std::min(a.x + a.w / 2, b.x + b.w / 2) - std::max(a.x - a.w / 2, b.x - b.w / 2),
-               down = std::min(a.y + a.h / 2, b.y + b.h / 2) - std::max(a.y - a.h / 2, b.y - b.h / 2);
-  const double shared = std::max(0.0, across) * std::max(0.0, down);
-  const double iou = shared / (a.w * a.h + b.w * b.h - shared);
-  const double wide = std::max(a.x + a.w / 2, b.x + b.w / 2) - std::min(a.x - a.w / 2, b.x - b.w / 2),
-               high = std::max(a.y + a.h / 2, b.y + b.h / 2) - std::min(a.y - a.h / 2, b.y - b.h / 2);
-  const double distance = std::pow(a.x - b.x, 2) + std::pow(a.y - b.y, 2);
-  const double v = 4 / (M_PI * M_PI) * std::pow(std::atan(b.w / b.h) - std::atan(a.w / a.h), 2);
-  return iou - distance / (wide * wide + high * high) - v * v / (v - iou + 1);
 }
 
 /// The loss as the papers say it, an object and a cell after the other.
@@ -115,37 +105,10 @@ class PlainLoss {
     return all;
   }
 
-  static Box decoded(double x, double y, double w, double h, const DetectionHead& head, double aw,
-                     double ah) {
-    if (head.coding == BoxCoding::kUltralytics)
-      return {2 * sigmoid(x) - 0.5, 2 * sigmoid(y) - 0.5, 4 * sigmoid(w) * sigmoid(w) * aw,
-              4 * sigmoid(h) * sigmoid(h) * ah};
-    const double shift = (head.scale_xy - 1) / 2;
-    return {sigmoid(x) * head.scale_xy - shift, sigmoid(y) * head.scale_xy - shift, std::exp(w) * aw,
-            std::exp(h) * ah};
-  }
-
   std::vector<DetectionHead> heads_;
   Hyperparameters hyp_;
   double box_ = 0, obj_ = 0, cls_ = 0;
 };
-
-std::vector<DetectionHead> heads_of(std::size_t levels, std::int64_t classes, BoxCoding coding) {
-  std::vector<DetectionHead> heads;
-  for (std::size_t i = 0; i < levels; ++i) {
-    const double side = 12.0 * static_cast<double>(1 << i);
-    heads.push_back(
-        {{{side, side}, {side, 2 * side}, {3 * side, side}}, classes, coding, 1.1, 8.0 * (1 << i)});
-  }
-  return heads;
-}
-
-Maps random_maps(const std::vector<DetectionHead>& heads, std::int64_t images) {
-  Maps maps;
-  for (std::size_t i = 0; i < heads.size(); ++i)
-    maps.push_back(torch::randn({images, 3 * (5 + heads[i].classes), 8 >> i, 16 >> i}));
-  return maps;
-}
 
 // Away from the borders between cells, where rounding decides.
 torch::Tensor random_targets(std::int64_t objects, std::int64_t images, std::int64_t classes) {

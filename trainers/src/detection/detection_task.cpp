@@ -53,7 +53,8 @@ DetectionTask::DetectionTask(std::shared_ptr<Detector> detector, DetectionDatase
       data_((check_classes(*detector_, data), std::move(data))),
       options_(options),
       loader_(data_.train, training(*detector_, data_, options_)),
-      loss_(detector_->heads(), options_.hyp) {}
+      loss_(detector_->heads(), options_.hyp),
+      teacher_loss_(detector_->heads(), options_.hyp) {}
 
 std::int64_t DetectionTask::batches_per_step() const {
   const auto wanted = std::llround(static_cast<double>(options_.nominal_batch_size) /
@@ -62,7 +63,9 @@ std::int64_t DetectionTask::batches_per_step() const {
 }
 
 void DetectionTask::start_epoch(std::int64_t epoch, std::int64_t first_batch) {
-  loss_ = DetectionLoss(detector_->heads(), options_.hyp);  // a checkpoint may have brought other anchors
+  // A checkpoint may have brought other anchors.
+  loss_ = DetectionLoss(detector_->heads(), options_.hyp);
+  teacher_loss_ = TeacherLoss(detector_->heads(), options_.hyp);
   loader_.start_epoch(epoch, first_batch);
 }
 
@@ -80,6 +83,12 @@ torch::Tensor DetectionTask::loss(const Outputs& outputs) {
               {"obj", losses.obj.item<double>()},
               {"cls", losses.cls.item<double>()}};
   return losses.total;
+}
+
+Distillation::Divergence DetectionTask::divergence() {
+  return [this](const Outputs& student, const Outputs& teacher, double temperature) {
+    return teacher_loss_(student, teacher, temperature, batch_.images.size(2), batch_.images.size(3)).total;
+  };
 }
 
 std::unique_ptr<CalibrationImages> DetectionTask::calibration_images(std::int64_t batch_size,

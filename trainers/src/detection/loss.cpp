@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
+#include "detection/loss_terms.hpp"
 #include "detection/match_targets.hpp"
 #include "sparsify/error.hpp"
 
@@ -12,51 +12,12 @@ namespace sparsify::detection {
 namespace {
 
 constexpr double kTiny = 1e-7;
-constexpr double kLargestLogSize = 8;  // exp of it overflows nothing, and no box is 3,000 anchors wide
 constexpr double kFocalAlpha = 0.25;
-
-// How much the objectness of each level counts, the finest first.
-std::vector<double> balance(std::size_t levels) {
-  if (levels == 3) return {4, 1, 0.4};
-  std::vector<double> weights = {4, 1, 0.25, 0.06, 0.02};
-  weights.resize(levels, 0.02);
-  return weights;
-}
-
-std::vector<std::size_t> finest_first(const Maps& maps) {
-  std::vector<std::size_t> order(maps.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return maps[a].size(2) > maps[b].size(2); });
-  return order;
-}
-
-torch::Tensor anchors_in_cells(const DetectionHead& head, const torch::Tensor& map, std::int64_t height,
-                               std::int64_t width) {
-  std::vector<double> sizes;
-  for (const auto& [across, down] : head.anchors) {
-    sizes.push_back(across * static_cast<double>(map.size(3)) / static_cast<double>(width));
-    sizes.push_back(down * static_cast<double>(map.size(2)) / static_cast<double>(height));
-  }
-  return torch::tensor(sizes, torch::kFloat).view({-1, 2}).to(map.device());
-}
-
-// Boxes in cells, as `Matches::box`, of raw numbers [n, >= 4].
-torch::Tensor boxes_of(const torch::Tensor& raw, const DetectionHead& head, const torch::Tensor& anchors) {
-  const auto place = raw.narrow(1, 0, 2).sigmoid(), size = raw.narrow(1, 2, 2);
-  if (head.coding == BoxCoding::kUltralytics)
-    return torch::cat({place * 2 - 0.5, (size.sigmoid() * 2).square() * anchors}, 1);
-  return torch::cat(
-      {place * head.scale_xy - 0.5 * (head.scale_xy - 1), size.clamp_max(kLargestLogSize).exp() * anchors},
-      1);
-}
 
 // How far beyond its cell's edge a head can place a centre, in cells; half a cell is enough.
 double reach_of(const DetectionHead& head) {
   return head.coding == BoxCoding::kUltralytics ? 0.5 : std::clamp((head.scale_xy - 1) / 2, 0.0, 0.5);
 }
-
-torch::Tensor no_loss(const torch::Tensor& like) { return torch::zeros({}, like.options()); }
 
 }  // namespace
 
@@ -73,7 +34,8 @@ torch::Tensor complete_iou(const torch::Tensor& a, const torch::Tensor& b) {
     return torch::atan(size.select(1, 0) / (size.select(1, 1) + kTiny));
   };
   const auto shape = 4 / (M_PI * M_PI) * (angle(size_b) - angle(size_a)).square();
-  const auto weight = (shape / (shape - iou + (1 + kTiny))).detach();
+  // Of equal boxes, rounding may make the overlap more than 1, and this 0 / 0.
+  const auto weight = (shape / (shape - iou.clamp_max(1) + (1 + kTiny))).detach();
   return iou - (distance / diagonal + shape * weight);
 }
 
@@ -96,9 +58,9 @@ torch::Tensor DetectionLoss::cross_entropy(const torch::Tensor& logits, const to
   return (losses * alpha * (1 - right).pow(hyp_.fl_gamma)).mean();
 }
 
-DetectionLoss::Parts DetectionLoss::of_level(const torch::Tensor& map, const DetectionHead& head,
-                                             const torch::Tensor& targets, std::int64_t height,
-                                             std::int64_t width) const {
+LossTerms DetectionLoss::of_level(const torch::Tensor& map, const DetectionHead& head,
+                                  const torch::Tensor& targets, std::int64_t height,
+                                  std::int64_t width) const {
   const auto anchors = static_cast<std::int64_t>(head.anchors.size());
   const auto rows = map.size(2), columns = map.size(3);
   const auto raw = map.view({map.size(0), anchors, 5 + head.classes, rows, columns}).to(torch::kFloat);
@@ -106,12 +68,12 @@ DetectionLoss::Parts DetectionLoss::of_level(const torch::Tensor& map, const Det
   const auto matches = match_targets(targets, sizes, rows, columns, hyp_.anchor_t, reach_of(head));
   const auto objectness = raw.select(2, 4);
   auto overlap = torch::zeros(objectness.sizes(), raw.options().requires_grad(false));
-  Parts parts{no_loss(raw), {}, no_loss(raw)};
+  LossTerms terms{no_loss(raw), {}, no_loss(raw)};
   if (matches.image.size(0) > 0) {
     using torch::indexing::Slice;
     const auto found = raw.index({matches.image, matches.anchor, Slice(), matches.row, matches.column});
     const auto iou = complete_iou(boxes_of(found, head, matches.anchor_size), matches.box);
-    parts.box = (1 - iou).mean();
+    terms.box = (1 - iou).mean();
     // Where objects meet in a cell, the best overlap counts.
     const auto place =
         ((matches.image * anchors + matches.anchor) * rows + matches.row) * columns + matches.column;
@@ -120,33 +82,18 @@ DetectionLoss::Parts DetectionLoss::of_level(const torch::Tensor& map, const Det
       const double off = hyp_.label_smoothing / 2;
       auto expected = torch::full({found.size(0), head.classes}, off, found.options().requires_grad(false));
       expected.scatter_(1, matches.label.unsqueeze(1), 1 - off);
-      parts.cls = cross_entropy(found.narrow(1, 5, head.classes), expected, hyp_.cls_pw);
+      terms.cls = cross_entropy(found.narrow(1, 5, head.classes), expected, hyp_.cls_pw);
     }
   }
-  parts.obj = cross_entropy(objectness, overlap, hyp_.obj_pw);
-  return parts;
+  terms.obj = cross_entropy(objectness, overlap, hyp_.obj_pw);
+  return terms;
 }
 
 Losses DetectionLoss::operator()(const Maps& maps, const torch::Tensor& targets, std::int64_t height,
                                  std::int64_t width) const {
-  if (maps.size() != heads_.size())
-    throw Error("expected " + std::to_string(heads_.size()) + " maps, one for each head, got " +
-                std::to_string(maps.size()));
-  const auto weights = balance(maps.size());
-  const auto options = maps.front().options().dtype(torch::kFloat);
-  auto box = torch::zeros({}, options), obj = torch::zeros({}, options), cls = torch::zeros({}, options);
-  const auto order = finest_first(maps);
-  for (std::size_t level = 0; level < order.size(); ++level) {
-    const auto parts = of_level(maps[order[level]], heads_[order[level]], targets, height, width);
-    box = box + parts.box, obj = obj + parts.obj * weights[level], cls = cls + parts.cls;
-  }
-  const double per_level = 3.0 / static_cast<double>(maps.size());
-  const double larger = static_cast<double>(std::max(height, width)) / 640;
-  const auto classes = static_cast<double>(heads_.front().classes);
-  box = box * (hyp_.box * per_level);
-  obj = obj * (hyp_.obj * per_level * larger * larger);
-  cls = cls * (hyp_.cls * per_level * classes / 80);
-  return {box + obj + cls, box.detach(), obj.detach(), cls.detach()};
+  return sum_levels(maps, heads_, hyp_, height, width, [&](std::size_t level) {
+    return of_level(maps[level], heads_[level], targets, height, width);
+  });
 }
 
 }  // namespace sparsify::detection

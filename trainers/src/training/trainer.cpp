@@ -156,13 +156,16 @@ class Trainer::Impl {
   }
 
   void prepare_teacher() {
-    const bool distills = session_->find<Distillation>() != nullptr;
+    const auto distillations = session_->find_all<Distillation>();
+    const bool distills = !distillations.empty();
     if (distills && !options_.teacher)
       throw Error("distill_teacher: the recipe has a DistillationModifier; expected a teacher to learn from");
     if (!distills && options_.teacher)
       throw Error(
           "distill_teacher: the recipe has no DistillationModifier, so nothing would be learnt from it");
     if (!distills) return;
+    if (const auto divergence = task_->divergence())
+      for (auto* distillation : distillations) distillation->set_divergence(divergence);
     options_.teacher->to(device_);
     use_channels_last(*options_.teacher);
     options_.teacher->eval();

@@ -15,6 +15,7 @@
 #include "sparsify/detection/hyperparameters.hpp"
 #include "sparsify/detection/loader.hpp"
 #include "sparsify/detection/loss.hpp"
+#include "sparsify/detection/teacher_loss.hpp"
 #include "sparsify/trainers/task.hpp"
 
 namespace sparsify::detection {
@@ -70,6 +71,8 @@ class DetectionTask : public Task {
   std::optional<torch::Tensor> next_batch() override;
   torch::Tensor loss(const Outputs& outputs) override;
   Figures loss_figures() const override { return figures_; }
+  /// TeacherLoss.
+  Distillation::Divergence divergence() override;
   double loss_scale() const override { return static_cast<double>(batch_.images.size(0)); }
   std::unique_ptr<CalibrationImages> calibration_images(std::int64_t batch_size,
                                                         std::int64_t workers) const override;
@@ -86,6 +89,7 @@ class DetectionTask : public Task {
   DetectionOptions options_;
   DetectionLoader loader_;
   DetectionLoss loss_;
+  TeacherLoss teacher_loss_;
   DetectionBatch batch_;
   Figures figures_;
 };

@@ -11,6 +11,8 @@
 
 namespace sparsify::detection {
 
+struct LossTerms;
+
 /// Scalars, float32, means over a batch. The parts are without gradients and hold their gains: they add up to
 /// the total.
 struct Losses {
@@ -31,11 +33,8 @@ class DetectionLoss {
                     std::int64_t width) const;
 
  private:
-  struct Parts {
-    torch::Tensor box, obj, cls;
-  };
-  Parts of_level(const torch::Tensor& map, const DetectionHead& head, const torch::Tensor& targets,
-                 std::int64_t height, std::int64_t width) const;
+  LossTerms of_level(const torch::Tensor& map, const DetectionHead& head, const torch::Tensor& targets,
+                     std::int64_t height, std::int64_t width) const;
   torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& expected,
                               double positive_weight) const;
 
@@ -43,8 +42,8 @@ class DetectionLoss {
   Hyperparameters hyp_;
 };
 
-/// Complete IoU of boxes [n, 4] (centre x, y, width, height): the overlap less what centres and shapes differ
-/// by. [n]; gradients reach both.
+/// Complete IoU of boxes [n, 4, ...] (centre x, y, width, height): the overlap less what centres and shapes
+/// differ by. [n, ...]; gradients reach both.
 torch::Tensor complete_iou(const torch::Tensor& a, const torch::Tensor& b);
 
 }  // namespace sparsify::detection

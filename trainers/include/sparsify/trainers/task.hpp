@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "sparsify/modifiers/distillation.hpp"
 #include "sparsify/trainers/calibrate.hpp"
 #include "sparsify/trainers/metrics.hpp"
 #include "sparsify/trainers/network.hpp"
@@ -66,6 +67,9 @@ class Task {
   virtual torch::Tensor loss(const Outputs& outputs) = 0;
   /// What else is known of that loss: its parts, the share of right decisions. In one order always.
   virtual Figures loss_figures() const = 0;
+  /// How far outputs for that batch are from a teacher's, on the scale of the loss; empty: as
+  /// DistillationModifier has it by itself. Valid as long as the task.
+  virtual Distillation::Divergence divergence() { return {}; }
   /// What the mean loss is multiplied by for the gradients.
   virtual double loss_scale() const { return 1; }
 
