@@ -77,8 +77,8 @@ struct Settings {
           one_of({"cpu", "gpu"}));
     visit("baseline", baseline, "run directory of a dense run of equal budget to compare with, or none");
     visit("distill_teacher", distill_teacher,
-          "run or checkpoint of a dense model whose outputs the recipe's DistillationModifier learns from, "
-          "or none");
+          "run or checkpoint of a dense model, or darknet's .weights beside their .cfg, whose outputs the "
+          "recipe's DistillationModifier learns from, or none");
     visit("output", output, "run directory; default: runs/<recipe>");
   }
 };

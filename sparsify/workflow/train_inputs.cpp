@@ -3,11 +3,12 @@
 
 #include <set>
 
+#include "sparsify/trainers/model.hpp"
 #include "workflow/detectors.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/recipe_quantization.hpp"
 #include "workflow/data_source.hpp"
-#include "workflow/saved_model.hpp"
+#include "workflow/teacher.hpp"
 
 namespace sparsify {
 namespace {
@@ -154,26 +155,6 @@ void go_on(const TrainRequest& request, TrainInputs& inputs) {
   inputs.resume = fs::exists(inputs.directory.last());
 }
 
-std::shared_ptr<Network> read_teacher(const Settings& settings, const ModelCard& card) {
-  const auto& path = settings.distill_teacher;
-  if (path == "none") return nullptr;
-  try {
-    const auto saved = open_saved_model(path);
-    if (!quantization_scheme(saved.recipe).empty())
-      throw Error("this model is quantized; expected one in floating point");
-    if (saved.card.num_classes != card.num_classes)
-      throw Error("it tells " + std::to_string(saved.card.num_classes) + " classes apart, the data has " +
-                  std::to_string(card.num_classes));
-    if (!saved.card.anchors.empty() && saved.card.anchors != card.anchors)
-      throw Error("its heads have other anchors, so its maps mean other boxes; start from its weights");
-    if (saved.card.normalization != card.normalization)
-      throw Error("it expects images normalised in another way than the data's");
-    return saved.model;
-  } catch (const Error& error) {
-    throw InputError("--distill-teacher " + path + ": " + error.what());
-  }
-}
-
 std::int64_t disk_space_needed(const Network& network) {
   constexpr std::int64_t kBytesPerParameter =
       48;  // two checkpoints with optimizer and masks, one being replaced, one model
@@ -210,7 +191,7 @@ TrainInputs gather(const TrainRequest& request, const std::function<void(const s
     choose_target(inputs);
     inputs.baseline = read_baseline(inputs.settings, metric_of(inputs.settings.model));
     inputs.opened = open_task(inputs.settings, !inputs.resume, note);
-    inputs.teacher = read_teacher(inputs.settings, inputs.opened.card);
+    inputs.teacher = open_teacher(inputs.settings.distill_teacher, inputs.opened);
     if (!inputs.begun) inputs.directory.check_new(disk_space_needed(inputs.opened.task->network()));
     return inputs;
   });

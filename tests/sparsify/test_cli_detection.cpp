@@ -274,6 +274,71 @@ TEST_CASE("anchors that do not fit are replaced, for the run, its file and those
              ContainsSubstring(finding + "they stay, as autoanchor is false"));
 }
 
+TEST_CASE("detector's teacher: a run or darknet's weights teach without labels, other heads are refused") {
+  const Folder folder;
+  write_data(folder / "data");
+  cli::write(folder / "tiny.cfg", kDetector);
+  const std::string few_epochs =
+      "version: 1\nrun: {model: tiny.cfg, data: data, batch_size: 8, nbs: 8, lr: 0.02, augment: none, "
+      "ema_decay: 0}\nmodifiers:\n  - EpochRangeModifier: {end_epoch: 4}\n";
+  cli::write(folder / "teacher.yaml", few_epochs);
+  cli::write(folder / "student.yaml",
+             few_epochs + "  - DistillationModifier: {hardness: 1, temperature: 1}\n");
+  REQUIRE(
+      sparsify(folder.path(), {"train", "--recipe", "teacher.yaml", "--output", "run", "--no-export"}).code ==
+      0);
+  const auto taught_by = [&](const std::string& teacher, const std::string& output) {
+    return sparsify(folder.path(), {"train", "--recipe", "student.yaml", "--distill-teacher", teacher,
+                                    "--output", output, "--seed", "1", "--no-export"});
+  };
+
+  cli::fs::remove_all(folder / "data" / "labels" / "train");
+  const auto taught = taught_by("run", "student");
+  INFO(taught.err);
+  REQUIRE(taught.code == 0);
+  std::istringstream rows(cli::read(folder / "student" / "metrics.csv"));
+  std::vector<double> losses;
+  std::string row;
+  std::getline(rows, row);
+  REQUIRE_THAT(row, ContainsSubstring("epoch,train_loss,"));
+  while (std::getline(rows, row)) losses.push_back(std::stod(row.substr(row.find(',') + 1)));
+  REQUIRE(losses.size() == 4);
+  CHECK(losses.back() > 0);
+  CHECK(losses.back() < losses.front());
+
+  // Weights of nothing but zeros, with a short header: a teacher that is undecided everywhere.
+  const auto write_darknet = [&](const std::string& name, const std::string& from, const std::string& to,
+                                 std::size_t numbers) {
+    std::string detector = kDetector;
+    detector.replace(detector.rfind(from), from.size(), to);
+    cli::write(folder / (name + ".cfg"), detector);
+    cli::write(folder / (name + ".weights"), std::string(16 + 4 * numbers, '\0'));
+  };
+  constexpr std::size_t kNumbers = 24382;
+  write_darknet("same", "classes", "classes", kNumbers);
+  const auto by_darknet = taught_by("same.weights", "by_darknet");
+  INFO(by_darknet.err);
+  CHECK(by_darknet.code == 0);
+
+  const auto refused = [&](const std::string& teacher, const std::string& expected) {
+    const auto outcome = taught_by(teacher, "none");
+    INFO(outcome.err);
+    CHECK(outcome.code == 2);
+    CHECK_THAT(outcome.err, ContainsSubstring("--distill-teacher ") && ContainsSubstring(expected));
+    CHECK_FALSE(cli::fs::exists(folder / "none"));
+  };
+  write_darknet("anchors", "14,26", "14,30", kNumbers);
+  refused("anchors.weights", "its heads have other anchors");
+  write_darknet("coding", "scale_x_y=2.0", "scale_x_y=1.0", kNumbers);
+  refused("coding.weights", "its heads code boxes in another way than the model's");
+  write_darknet("stride", "stride=1\npad=1\nactivation=relu", "stride=2\npad=1\nactivation=relu", kNumbers);
+  refused("stride.weights", "a cell of its head 1 has 16 pixels a side, one of the model's 8");
+  write_darknet("short", "classes", "classes", kNumbers - 1);
+  refused("short.weights", "are they of the same configuration?");
+  cli::fs::remove(folder / "same.cfg");
+  refused("same.weights", "expected the network's description beside it, ");
+}
+
 TEST_CASE("what is wrong with a detector, its weights, its data or its images is said") {
   const Folder folder;
   write_data(folder / "data");
