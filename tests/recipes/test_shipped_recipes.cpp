@@ -110,6 +110,21 @@ TEST_CASE("the pruning recipes prune late, recover, and quantize in the last par
   CHECK(load_recipe_file("two_four_quant").run.at("target").value == "gpu");
 }
 
+TEST_CASE("shipped recipes: a distilled detector is pruned and quantized as without a teacher") {
+  const auto plain = load_recipe("detector_pruned_quant").entries();
+  const auto distilled = load_recipe("detector_distilled_quant").entries();
+  REQUIRE(distilled.size() == plain.size() + 1);
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    CHECK(distilled[i].type == plain[i].type);
+    CHECK(fields_of(distilled[i]) == fields_of(plain[i]));
+  }
+  CHECK(distilled.back().type == "DistillationModifier");
+  CHECK(number_of(distilled.back(), "hardness") == 0.5);
+  CHECK(number_of(distilled.back(), "temperature") == 1);
+  const auto unlabelled = load_recipe("detector_distilled_quant", {{"hardness", "1"}});
+  CHECK(number_of(entry_of(unlabelled, "DistillationModifier"), "hardness") == 1);
+}
+
 TEST_CASE("mutated recipes are loaded or refused, never worse", "[long]") {
   std::vector<std::string> seeds;
   for (const auto& name : kShipped) {
