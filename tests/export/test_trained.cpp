@@ -250,6 +250,85 @@ TEST_CASE("ONNX Runtime computes an exported file's integers as exact arithmetic
   }
 }
 
+namespace {
+
+// What integer kernels there are for: layers with and without batch norm, sums behind which a ReLU follows or
+// does not, maxima, averages, gates.
+struct ManyKernelsImpl : nn::Module {
+  ManyKernelsImpl() {
+    for (const auto& [name, convolution] : convolutions) register_module(name, convolution);
+    for (const auto& [name, norm] : norms) register_module("bn_" + name, norm);
+    register_module("fc", fc);
+  }
+  Tensor layer(const std::string& name, const Tensor& x) {
+    return norms.at(name)->forward(convolutions.at(name)->forward(x));
+  }
+  Tensor forward(const Tensor& images) {
+    auto x = torch::relu(layer("a", images));
+    x = torch::relu(layer("b", x).add_(x));
+    x = torch::max_pool2d(layer("c", x) + layer("d", x), 2);
+    x = torch::relu(convolutions.at("e")->forward(x));
+    x = torch::silu(layer("f", x));
+    x = x * torch::sigmoid(convolutions.at("g")->forward(torch::adaptive_avg_pool2d(x, {1, 1})));
+    return fc(torch::adaptive_avg_pool2d(x, {1, 1}).flatten(1));
+  }
+  static nn::Conv2d convolution(std::int64_t from, std::int64_t to, std::int64_t kernel, bool bias = false) {
+    return nn::Conv2d(nn::Conv2dOptions(from, to, kernel).padding(kernel / 2).bias(bias));
+  }
+  std::map<std::string, nn::Conv2d> convolutions{
+      {"a", convolution(3, 16, 3)},        {"b", convolution(16, 16, 3)},       {"c", convolution(16, 32, 1)},
+      {"d", convolution(16, 32, 3, true)}, {"e", convolution(32, 32, 3, true)}, {"f", convolution(32, 32, 3)},
+      {"g", convolution(32, 32, 1, true)}};
+  std::map<std::string, nn::BatchNorm2d> norms{{"a", nn::BatchNorm2d(16)},
+                                               {"b", nn::BatchNorm2d(16)},
+                                               {"c", nn::BatchNorm2d(32)},
+                                               {"d", nn::BatchNorm2d(32)},
+                                               {"f", nn::BatchNorm2d(32)}};
+  nn::Linear fc{32, 4};
+};
+TORCH_MODULE(ManyKernels);
+
+}  // namespace
+
+TEST_CASE("an evaluation computes every integer as ONNX Runtime does, and so the same outputs") {
+  if (sparsify::detail::best_isa() == sparsify::detail::Isa::kBaseline)
+    SKIP("the kernels imitated are AVX2's");
+  torch::manual_seed(2);
+  const Folder folder;
+  Trained<ManyKernels> trained("cpu", 40);
+  {
+    const torch::NoGradGuard no_grad;
+    trained.net->norms.at("c")->weight.slice(0, 0, 4).mul_(-1);  // what engines have in the weight
+    trained.net->norms.at("a")->weight[3] = 0;
+  }
+  const auto quantization = trained.quantization();
+  const auto report =
+      export_model(*trained.net, torch::randn({2, 3, 16, 16}), {}, folder / "model.onnx", &quantization);
+  check_form(report, Target::kCpu);
+  const auto images = stripes(512).first;
+  const auto tensors = trained.compare_tensors(report, {}, images);
+  REQUIRE(tensors.size() > 15);
+  for (const auto& tensor : tensors) {
+    INFO(tensor.site << ": " << tensor.different << " of " << tensor.elements << ", by " << tensor.largest);
+    CHECK(tensor.different == 0);
+  }
+  CHECK(torch::allclose(trained.evaluate(images), Engine(report.path).run(images), 1e-6, 1e-6));
+}
+
+TEST_CASE("a layer that the plan does not know is exported in floating point, and said so") {
+  torch::manual_seed(2);
+  const Folder folder;
+  Trained<ManyKernels> trained("cpu", 2);
+  auto quantization = trained.quantization();
+  const auto last = quantization.plan.weights.back().site;
+  quantization.plan.weights.pop_back(), quantization.weights.pop_back();
+  const auto report =
+      export_model(*trained.net, torch::randn({2, 3, 16, 16}), {}, folder / "model.onnx", &quantization);
+  REQUIRE(report.unquantized.size() == 1);
+  CHECK(report.unquantized[0].site == last);
+  CHECK(report.unquantized[0].rule == "not-planned");
+}
+
 TEST_CASE("tensors are compared in the order of computation, with the kernels that run the file") {
   torch::manual_seed(2);
   const Folder folder;

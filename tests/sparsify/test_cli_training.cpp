@@ -110,6 +110,33 @@ TEST_CASE("training in bfloat16 goes on in the midst of quantization-aware train
   CHECK((cli::read(folder / "again.onnx") == cli::read(folder / "parts/model.cpu.onnx")));
 }
 
+TEST_CASE("inspect says why layers are in floating point before quantization has begun, and without any") {
+  const Folder folder;
+  write_colours(folder);
+  auto recipe = cli::small_recipe(3);
+  const std::string start = "start_epoch: 1}";
+  cli::write(folder / "small.yaml", recipe.replace(recipe.find(start), start.size(), "start_epoch: 2}"));
+  REQUIRE(sparsify(folder.path(), train_on_colours("early", {}), {.interrupt_after = "epoch 1/3"}).code ==
+          130);
+  cli::write(folder / "small.yaml", recipe.substr(0, recipe.find("quantization_modifiers:")));
+  REQUIRE(sparsify(folder.path(), train_on_colours("none", {"--epochs", "1"})).code == 0);
+  for (const auto& [run, rule, sentence] :
+       {std::tuple{"early", "not-begun", "quantization has not begun"},
+        std::tuple{"none", "not-quantized", "the recipe does not quantize"}}) {
+    INFO(run);
+    const auto inspected = sparsify(folder.path(), {"inspect", run, "--json", "i.json"});
+    INFO(inspected.err);
+    REQUIRE(inspected.code == 0);
+    CHECK_THAT(inspected.out, ContainsSubstring(std::string("float: ") + sentence + " [" + rule + "]"));
+    const auto layers = cli::read_json(folder / "i.json").at("layers");
+    REQUIRE(layers.size() == 11);
+    for (const auto& layer : layers) CHECK(layer.at("rule") == rule);
+    const auto explained = sparsify(folder.path(), {"inspect", run, "--quantization"});
+    CHECK(explained.code == 2);
+    CHECK_THAT(explained.err, ContainsSubstring(sentence));
+  }
+}
+
 TEST_CASE("averaged weights of a pruned, quantized run are as sparse as the run, and are what is deployed") {
   const Folder folder;
   write_colours(folder);

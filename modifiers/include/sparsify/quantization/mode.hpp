@@ -14,7 +14,7 @@
 #include "sparsify/graph/sites.hpp"
 #include "sparsify/quantization/compute_type.hpp"
 #include "sparsify/quantization/fused_batch_norm.hpp"
-#include "sparsify/quantization/integer_addition.hpp"
+#include "sparsify/quantization/integer_arithmetic.hpp"
 #include "sparsify/quantization/node_kinds.hpp"
 #include "sparsify/quantization/rounded_activations.hpp"
 #include "sparsify/quantization/rounded_layers.hpp"
@@ -112,7 +112,8 @@ class QuantizationMode : public ForwardMode {
     if (facts.short_name == "relu") return awaited_relu(facts, arguments[0].toTensor());
     if (facts.short_name == "batch_norm") return fused_norm(facts, arguments);
     if (facts.short_name == "silu") return silu_in_two_steps(facts, arguments);
-    if (facts.short_name == "add") return sum_of_integers(facts, arguments);
+    if (facts.short_name == "add" || facts.short_name == "mul") return sum_or_product(facts, arguments);
+    if (facts.short_name == "adaptive_avg_pool2d") return average_of_integers(facts, arguments);
     return std::nullopt;
   }
 
@@ -192,42 +193,77 @@ class QuantizationMode : public ForwardMode {
            detail::op_is(node, {"flip", "roll", "index", "index_select"});
   }
 
-  // In evaluation: residual sums as integer engines compute them.
-  std::optional<at::Tensor> sum_of_integers(const OperatorFacts& facts, c10::IValue* arguments) {
-    if (!arguments[1].isTensor() || arguments[2].toScalar().toDouble() != 1) return std::nullopt;
+  // In evaluation: sums and products of two activations as integer engines compute them.
+  std::optional<at::Tensor> sum_or_product(const OperatorFacts& facts, c10::IValue* arguments) {
+    const bool adds = facts.short_name == "add";
+    if (!arguments[1].isTensor() || (adds && arguments[2].toScalar().toDouble() != 1)) return std::nullopt;
     const auto a = arguments[0].toTensor(), b = arguments[1].toTensor();
-    if (!layers_.computes_as_engines(a) || !layers_.computes_as_engines(b) || !a.sizes().equals(b.sizes()))
-      return std::nullopt;
+    if (!layers_.computes_as_engines(a) || !layers_.computes_as_engines(b)) return std::nullopt;
+    if (adds && !a.sizes().equals(b.sizes())) return std::nullopt;
     const auto site = sites_.peek(facts);
     int quantizer = quantizers_.activation_at(site);
-    const bool relu = quantizer < 0;
+    const bool relu = adds && quantizer < 0;
     if (relu) quantizer = quantizers_.behind_relu_at(site);
     auto *of_a = find(a), *of_b = find(b);
     if (quantizer < 0 || !of_a || !of_b) return std::nullopt;
-    const auto sum = add_integers(activations_.integers(a, *of_a), quantizers_.grid(of_a->quantizer),
+    const auto compute = adds ? add_integers : multiply_integers;
+    const auto integers = compute(activations_.integers(a, *of_a), quantizers_.grid(of_a->quantizer),
                                   activations_.integers(b, *of_b), quantizers_.grid(of_b->quantizer),
                                   quantizers_.grid(quantizer));
-    if (facts.in_place) activations_.settle(a, *of_a, false);
-    const auto result = facts.in_place ? a.copy_(sum) : sum;
-    activations_.add(result, quantizer, Holds::kIntegers).awaits_relu = relu;
-    if (!relu) activations_.show(site, quantizer, result);
+    return keep_integers(facts, a, *of_a, integers, quantizer, relu);
+  }
+
+  // What an operator gives for its first argument, rounded.
+  at::Tensor keep_integers(const OperatorFacts& facts, const at::Tensor& argument,
+                           RoundedActivations::Entry& entry, const at::Tensor& integers, int quantizer,
+                           bool awaits_relu = false) {
+    if (facts.in_place) activations_.settle(argument, entry, false);
+    const auto result = facts.in_place ? at::Tensor(argument).copy_(integers) : integers;
+    activations_.add(result, quantizer, Holds::kIntegers).awaits_relu = awaits_relu;
+    if (!awaits_relu) activations_.show(sites_.peek(facts), quantizer, result);
     return result;
+  }
+
+  // In evaluation: averages over whole images likewise.
+  std::optional<at::Tensor> average_of_integers(const OperatorFacts& facts, c10::IValue* arguments) {
+    const auto x = arguments[0].toTensor();
+    const auto size = arguments[1].toIntVector();
+    const int quantizer = quantizers_.activation_at(sites_.peek(facts));
+    if (!layers_.computes_as_engines(x) || quantizer < 0 || x.dim() != 4 ||
+        size != std::vector<std::int64_t>{1, 1})
+      return std::nullopt;
+    auto* of_x = find(x);
+    if (!of_x) return std::nullopt;
+    const auto averages = average_integers(activations_.integers(x, *of_x), quantizers_.grid(of_x->quantizer),
+                                           quantizers_.grid(quantizer));
+    return keep_integers(facts, x, *of_x, averages, quantizer);
   }
 
   // Integer engines round sigmoid(x) before they multiply by x.
   std::optional<at::Tensor> silu_in_two_steps(const OperatorFacts& facts, c10::IValue* arguments) {
-    const int quantizer = quantizers_.activation_at(sites_.peek(facts) + ".sigmoid");
-    if (quantizer < 0) return std::nullopt;
-    auto x = arguments[0].toTensor();
-    if (auto* entry = find(x)) {
-      if (facts.in_place)
-        activations_.settle(x, *entry, true);
-      else
-        x = activations_.values(x, *entry);
+    const auto site = sites_.peek(facts);
+    const int of_gate = quantizers_.activation_at(site + ".sigmoid");
+    if (of_gate < 0) return std::nullopt;
+    const auto given = arguments[0].toTensor();
+    auto* entry = find(given);
+    const int quantizer = quantizers_.activation_at(site);
+    if (entry && quantizer >= 0 && layers_.computes_as_engines(given)) {
+      const auto gate = activations_.values(given, *entry).sigmoid();
+      activations_.show(site + ".sigmoid", of_gate, gate);
+      const auto grid = quantizers_.grid(of_gate);
+      const auto product = multiply_integers(
+          activations_.integers(given, *entry), quantizers_.grid(entry->quantizer),
+          fake_quantize(gate, grid, nullptr, Holds::kIntegers), grid, quantizers_.grid(quantizer));
+      return keep_integers(facts, given, *entry, product, quantizer);
     }
+    auto x = given;
+    if (entry && facts.in_place)
+      activations_.settle(x, *entry, true);
+    else if (entry)
+      x = activations_.values(x, *entry);
     const auto gate = x.sigmoid();
-    const auto rounded_gate = activations_.round_once(gate, quantizer);
-    activations_.show(sites_.peek(facts) + ".sigmoid", quantizer, gate);
+    const auto rounded_gate = activations_.round_once(gate, of_gate);
+    activations_.show(site + ".sigmoid", of_gate, gate);
     return facts.in_place ? x.mul_(rounded_gate) : x.mul(rounded_gate);
   }
 

@@ -67,13 +67,13 @@ inline QuantizationPlan plan_from_text(const std::string& text) {
     const auto integer = [&](std::size_t i) { return std::atoll(f[i].c_str()); };
     if (f[0] == "scheme" && f.size() == 2) {
       plan.scheme = f[1];
-    } else if (f[0] == "activation" && f.size() == 9) {
+    } else if (f[0] == "activation" && f.size() >= 8) {
       plan.activations.push_back({f[1],
                                   {integer(2), integer(3), integer(4) != 0},
                                   integer(5) != 0,
                                   detail::list(f[6]),
                                   detail::list(f[7]),
-                                  detail::list(f[8])});
+                                  f.size() > 8 ? detail::list(f[8]) : std::vector<std::string>{}});
     } else if (f[0] == "weight" && f.size() == 10) {
       plan.weights.push_back({f[1], static_cast<int>(integer(2)), static_cast<int>(integer(3)), f[4],
                               std::atof(f[5].c_str()), f[6], static_cast<int>(integer(7)), integer(8) != 0,

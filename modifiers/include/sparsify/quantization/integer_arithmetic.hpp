@@ -44,7 +44,8 @@ inline at::Tensor add_integers(const at::Tensor& a, const Grid& of_a, const at::
                           number(to.zero_point),
                           number(to.lowest - to.zero_point),
                           number(to.highest - to.zero_point)};
-  add.fixed = add.zero - (add.ratio_a * add.zero_a + add.ratio_b * add.zero_b);
+  add.fixed = add.zero - static_cast<float>(static_cast<double>(add.ratio_a) * add.zero_a +
+                                            static_cast<double>(add.ratio_b * add.zero_b));
   const auto *x = left.const_data_ptr<float>(), *y = right.const_data_ptr<float>();
   auto* sums = out.mutable_data_ptr<float>();
   detail::over_threads(left.numel(), [&](std::int64_t begin, std::int64_t end) {
@@ -54,6 +55,30 @@ inline at::Tensor add_integers(const at::Tensor& a, const Grid& of_a, const at::
     });
   });
   return out;
+}
+
+/// a * b likewise, sizes broadcast.
+inline at::Tensor multiply_integers(const at::Tensor& a, const Grid& of_a, const at::Tensor& b,
+                                    const Grid& of_b, const Grid& to) {
+  const float ratio = of_a.scale * of_b.scale / to.scale;
+  const auto zero = static_cast<double>(to.zero_point);
+  return a.mul(b)
+      .mul_(static_cast<double>(ratio))
+      .add_(zero)
+      .round_()
+      .clamp_(static_cast<double>(to.lowest), static_cast<double>(to.highest))
+      .sub_(zero);
+}
+
+/// The average over the images of [N, C, H, W], [N, C, 1, 1], for such integers; as that kernel gives it.
+inline at::Tensor average_integers(const at::Tensor& x, const Grid& of_x, const Grid& to) {
+  const auto pixels = static_cast<float>(x.size(2) * x.size(3));
+  const float ratio = of_x.scale / (to.scale * pixels);
+  const auto number = [](std::int64_t value) { return static_cast<double>(value); };
+  return x.sum({2, 3}, /*keepdim=*/true)
+      .mul_(static_cast<double>(ratio))
+      .round_()
+      .clamp_(number(to.lowest - to.zero_point), number(to.highest - to.zero_point));
 }
 
 }  // namespace sparsify
