@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cctype>
 #include <set>
 
 #include "ir/proto.hpp"
@@ -15,11 +16,21 @@ const std::set<std::string> kInteger = {"QLinearConv",   "QLinearConvTranspose",
                                         "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger",
                                         "MatMulInteger", "DynamicQuantizeMatMul"};
 
+// Whether a name holds another as whole words.
+bool holds(const std::string& name, const std::string& word) {
+  const auto ends_word = [&](std::size_t i) {
+    return i >= name.size() || !std::isalnum(static_cast<unsigned char>(name[i]));
+  };
+  for (auto at = name.find(word); at != std::string::npos; at = name.find(word, at + 1))
+    if (ends_word(at - 1) && ends_word(at + word.size())) return true;
+  return false;
+}
+
 // ONNX Runtime makes new names from those it replaces ("conv1_token_4"); the longest of ours inside is meant.
 std::string original_name(const std::string& name, const std::vector<std::string>& layers) {
   std::string best;
   for (const auto& layer : layers)
-    if (layer.size() > best.size() && name.find(layer) != std::string::npos) best = layer;
+    if (layer.size() > best.size() && holds(name, layer)) best = layer;
   return best.empty() ? name : best;
 }
 

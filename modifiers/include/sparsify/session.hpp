@@ -81,7 +81,7 @@ class Session {
   }
 
   /// Runs a validation forward pass as the exported model will compute it: quantizers active, nothing
-  /// observed.
+  /// observed. Without gradients, on the CPU in float32, in the very integers of an engine for `cpu`.
   template <class Run>
   auto evaluate(Run&& run) {
     state_.training = false;
