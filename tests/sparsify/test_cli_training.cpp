@@ -30,6 +30,13 @@ void write_colours(const Folder& folder) {
     }
 }
 
+/// Three epochs, the last of them with quantizers.
+std::string recipe_with_late_quantization() {
+  const std::string start = "start_epoch: 1}";
+  auto recipe = cli::small_recipe(3);
+  return recipe.replace(recipe.find(start), start.size(), "start_epoch: 2}");
+}
+
 Arguments train_on_colours(const std::string& output, const Arguments& more) {
   Arguments arguments = {"train", "--recipe",     "small.yaml", "--data",       "images", "--output",
                          output,  "--image-size", "32",         "--batch-size", "8"};
@@ -113,9 +120,8 @@ TEST_CASE("training in bfloat16 goes on in the midst of quantization-aware train
 TEST_CASE("inspect says why layers are in floating point before quantization has begun, and without any") {
   const Folder folder;
   write_colours(folder);
-  auto recipe = cli::small_recipe(3);
-  const std::string start = "start_epoch: 1}";
-  cli::write(folder / "small.yaml", recipe.replace(recipe.find(start), start.size(), "start_epoch: 2}"));
+  const auto recipe = recipe_with_late_quantization();
+  cli::write(folder / "small.yaml", recipe);
   REQUIRE(sparsify(folder.path(), train_on_colours("early", {}), {.interrupt_after = "epoch 1/3"}).code ==
           130);
   cli::write(folder / "small.yaml", recipe.substr(0, recipe.find("quantization_modifiers:")));
@@ -140,9 +146,7 @@ TEST_CASE("inspect says why layers are in floating point before quantization has
 TEST_CASE("averaged weights of a pruned, quantized run are as sparse as the run, and are what is deployed") {
   const Folder folder;
   write_colours(folder);
-  auto recipe = cli::small_recipe(3);
-  const std::string start = "start_epoch: 1}";
-  cli::write(folder / "small.yaml", recipe.replace(recipe.find(start), start.size(), "start_epoch: 2}"));
+  cli::write(folder / "small.yaml", recipe_with_late_quantization());
   train_whole_and_in_parts(folder, {"--ema-decay", "0.9"}, "epoch 1/3");
   for (const std::string name : {"last", "best"})
     check_same_tensors(folder / "whole/checkpoints" / (name + ".safetensors"),
