@@ -18,11 +18,15 @@ using Ints = std::vector<std::int64_t>;
 
 // A tensor, and where its values come from as far as rounding needs it.
 struct Value {
-  Tensor real;      ///< float64; integers themselves for what a QuantizeLinear gives
-  Tensor integers;  ///< behind a DequantizeLinear: integer minus zero point, float64
-  Tensor scale;     ///< of these integers, float32; one, or one a channel
-  Tensor sums;      ///< behind a layer with integer inputs: exact sums, float64
-  Tensor factor;    ///< of these sums, float32, shaped to multiply them
+  Tensor real;          ///< float64; integers themselves for what a QuantizeLinear gives
+  Tensor integers;      ///< behind a DequantizeLinear: integer minus zero point, float64
+  Tensor scale;         ///< of these integers, float32; one, or one a channel
+  Tensor sums;          ///< behind a layer with integer inputs: exact sums, float64
+  Tensor factor;        ///< of these sums, float32, shaped to multiply them
+  Tensor zero_point{};  ///< behind a DequantizeLinear
+  /// Behind a sum of two such: what ONNX Runtime's kernel gives on that scale and zero point, not clipped
+  /// yet.
+  std::function<Tensor(const Tensor& scale, const Tensor& zero_point)> rounded_sum{};
 };
 
 Ints ints(const pb::NodeProto& node, const std::string& name, Ints fallback) {
@@ -104,6 +108,8 @@ struct IntegerReference::State {
     const auto scaled = x.sums.defined() ? wide(x.sums.to(torch::kFloat) * (x.factor / scale))
                                          : wide(x.real.to(torch::kFloat) / along(scale, axis, rank));
     const auto lowest = is_signed ? -128 : 0, highest = is_signed ? 127 : 255;
+    if (x.rounded_sum && !is_signed)
+      return set(torch::clamp(x.rounded_sum(scale, zero_point), lowest, highest));
     set(torch::clamp(torch::round(scaled) + along(zero_point, axis, rank), lowest, highest));
   }
 
@@ -113,6 +119,7 @@ struct IntegerReference::State {
     Value value;
     value.integers = x - along(input(2).real, axis, x.dim());
     value.scale = input(1).scale;
+    value.zero_point = input(2).real;
     value.real = value.integers * wide(along(value.scale, axis, x.dim()));
     set(std::move(value));
   }
@@ -218,6 +225,22 @@ struct IntegerReference::State {
     set(torch::cat(parts, attribute(*node, "axis", 0)));
   }
 
+  // Fused multiply-adds in float32 on ratios of scales; double holds what they round.
+  void add() {
+    const auto a = input(0), b = input(1);
+    Value sum;
+    sum.real = a.real + b.real;
+    if (a.zero_point.defined() && b.zero_point.defined() && a.real.sizes() == b.real.sizes())
+      sum.rounded_sum = [a, b](const Tensor& scale, const Tensor& zero_point) {
+        const auto narrowed = [](const Tensor& x) { return wide(x.to(torch::kFloat)); };
+        const auto of_a = wide(a.scale / scale), of_b = wide(b.scale / scale);
+        const auto offsets = narrowed(of_a * a.zero_point + narrowed(of_b * b.zero_point));
+        const auto with_b = narrowed((b.integers + b.zero_point) * of_b + narrowed(zero_point - offsets));
+        return torch::round(narrowed((a.integers + a.zero_point) * of_a + with_b));
+      };
+    set(std::move(sum));
+  }
+
   // Rounding clips at the same places, so the exact sums stay the ones to round.
   void rectify() {
     auto value = input(0);
@@ -241,7 +264,7 @@ struct IntegerReference::State {
     if (op == "Pad") return pad();
     if (op == "Concat") return concatenate();
     if (op == "Identity") return set(Value(input(0)));
-    if (op == "Add") return set(input(0).real + input(1).real);
+    if (op == "Add") return add();
     if (op == "Mul") return set(input(0).real * input(1).real);
     if (op == "Sigmoid") return set(torch::sigmoid(input(0).real));
     if (op == "LeakyRelu") return set(torch::leaky_relu(input(0).real, number(*node, "alpha", 0.01)));
