@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <cmath>
+#include <limits>
 
 #include "sparsify/quantization/integer_arithmetic.hpp"
 #include "sparsify/quantization/integer_sums.hpp"
@@ -73,6 +75,14 @@ TEST_CASE(
   CHECK(form.bias[1] == std::nearbyint((1 + 2) / form.factor[1]));
   CHECK(std::fabs(form.bias[2] * form.factor[2] + 0.75) < 1e-6);
   CHECK(std::fabs(form.bias[2]) <= 1 << 20);
+
+  parameters[1].tensor[2] = 0;  // with one scale for all channels, that of the others
+  layer.per_tensor = true;
+  const auto common = sum_form(layer, vector({0.01, 0.01, 0.01}), 0.5f, parameters, buffers);
+  CHECK(common.sign == std::vector<double>{1, -1, 0});
+  CHECK(common.factor == std::vector<float>(3, std::max(common.factor[0], common.factor[1])));
+  CHECK(std::fabs(common.factor[2] - 0.01f * 0.5f) < 1e-8f);
+  CHECK(common.bias[2] == 0);
 }
 
 TEST_CASE("integer addition: ratios of scales in fused multiply-adds, for every pair of integers") {

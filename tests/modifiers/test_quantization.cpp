@@ -104,13 +104,13 @@ double train(Session& session, Net& net, torch::optim::Optimizer& optimizer, int
   return last;
 }
 
-}  // namespace
-
 // By division, as ONNX's QuantizeLinear is defined; aten multiplies by the inverse, which moves ties.
 at::Tensor through_quantize_linear(const at::Tensor& x, const Grid& grid) {
   const auto integers = torch::round(x.to(at::kFloat) / grid.scale) + grid.zero_point;
   return (integers.clamp(grid.lowest, grid.highest) - grid.zero_point) * grid.scale;
 }
+
+}  // namespace
 
 TEST_CASE(
     "the fused kernel equals QuantizeLinear, and aten's fake quantize in gradients; it notes the extent") {

@@ -4,15 +4,14 @@
 #include <ATen/ATen.h>
 
 #include "sparsify/error.hpp"
+#include "sparsify/quantization/weights.hpp"
 
 namespace sparsify::onnx {
 namespace {
 
 // Integer biases are kept this small, so that the accumulator they start has room for the products.
 constexpr double kLargestBias = 1 << 30;
-// A channel without weights needs a scale only for its bias; this leaves it twenty bits.
-constexpr double kDeadChannelSteps = 1 << 20;
-constexpr double kSmallestScale = 1e-30;
+using detail::kSmallestScale, detail::kStepsOfFreeBias;
 
 // One value per output channel, shaped to multiply the weight.
 at::Tensor along(const LayerParameters& layer, const at::Tensor& per_channel) {
@@ -62,7 +61,7 @@ std::int64_t repair_scales(IntegerLayer& result, const LayerParameters& layer, d
   const auto bias = layer.bias.defined() ? layer.bias.abs() : at::zeros_like(scale);
   const auto too_fine = at::logical_or(scale<kSmallestScale, bias> scale * (input_scale * kLargestBias));
   if (!too_fine.any().item<bool>()) return 0;
-  const auto for_dead = at::where(bias > 0, bias / (input_scale * kDeadChannelSteps), at::ones_like(bias));
+  const auto for_dead = at::where(bias > 0, bias / (input_scale * kStepsOfFreeBias), at::ones_like(bias));
   const auto for_living = at::maximum(bias / (input_scale * kLargestBias), scale);
   const auto repaired =
       at::where(too_fine, at::where(dead, for_dead, for_living), scale).clamp_min(kSmallestScale);

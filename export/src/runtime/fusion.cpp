@@ -18,11 +18,11 @@ const std::set<std::string> kInteger = {"QLinearConv",   "QLinearConvTranspose",
 
 // Whether a name holds another as whole words.
 bool holds(const std::string& name, const std::string& word) {
-  const auto ends_word = [&](std::size_t i) {
-    return i >= name.size() || !std::isalnum(static_cast<unsigned char>(name[i]));
+  const auto goes_on = [&](std::size_t i) {
+    return i < name.size() && std::isalnum(static_cast<unsigned char>(name[i]));
   };
   for (auto at = name.find(word); at != std::string::npos; at = name.find(word, at + 1))
-    if (ends_word(at - 1) && ends_word(at + word.size())) return true;
+    if ((at == 0 || !goes_on(at - 1)) && !goes_on(at + word.size())) return true;
   return false;
 }
 

@@ -4,8 +4,6 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty_like.h>
 
-#include <algorithm>
-
 #include "sparsify/quantization/fake_quantize.hpp"
 
 namespace sparsify {
@@ -35,17 +33,13 @@ inline at::Tensor add_integers(const at::Tensor& a, const Grid& of_a, const at::
   const auto left = detail::is_plain(a) ? a : detail::plain_copy(a);
   auto out = at::empty_like(left);
   const auto right = detail::same_layout(left, b) ? b : at::empty_like(left).copy_(b);
-  const auto number = [](std::int64_t value) { return static_cast<float>(value); };
-  detail::AddIntegers add{number(of_a.zero_point),
-                          number(of_b.zero_point),
-                          of_a.scale / to.scale,
-                          of_b.scale / to.scale,
-                          0,
-                          number(to.zero_point),
-                          number(to.lowest - to.zero_point),
-                          number(to.highest - to.zero_point)};
-  add.fixed = add.zero - static_cast<float>(static_cast<double>(add.ratio_a) * add.zero_a +
-                                            static_cast<double>(add.ratio_b * add.zero_b));
+  const auto zero_a = static_cast<float>(of_a.zero_point), zero_b = static_cast<float>(of_b.zero_point),
+             zero = static_cast<float>(to.zero_point);
+  const float ratio_a = of_a.scale / to.scale, ratio_b = of_b.scale / to.scale;
+  const auto offset =
+      static_cast<float>(static_cast<double>(ratio_a) * zero_a + static_cast<double>(ratio_b * zero_b));
+  const auto ends = detail::round_to(to, Holds::kIntegers);
+  const detail::AddIntegers add{zero_a, zero_b, ratio_a, ratio_b, zero - offset, zero, ends.first, ends.last};
   const auto *x = left.const_data_ptr<float>(), *y = right.const_data_ptr<float>();
   auto* sums = out.mutable_data_ptr<float>();
   detail::over_threads(left.numel(), [&](std::int64_t begin, std::int64_t end) {
@@ -62,23 +56,24 @@ inline at::Tensor multiply_integers(const at::Tensor& a, const Grid& of_a, const
                                     const Grid& of_b, const Grid& to) {
   const float ratio = of_a.scale * of_b.scale / to.scale;
   const auto zero = static_cast<double>(to.zero_point);
+  const auto ends = detail::round_to(to, Holds::kIntegers);
   return a.mul(b)
       .mul_(static_cast<double>(ratio))
       .add_(zero)
       .round_()
-      .clamp_(static_cast<double>(to.lowest), static_cast<double>(to.highest))
-      .sub_(zero);
+      .sub_(zero)
+      .clamp_(ends.first, ends.last);
 }
 
 /// The average over the images of [N, C, H, W], [N, C, 1, 1], for such integers; as that kernel gives it.
 inline at::Tensor average_integers(const at::Tensor& x, const Grid& of_x, const Grid& to) {
   const auto pixels = static_cast<float>(x.size(2) * x.size(3));
   const float ratio = of_x.scale / (to.scale * pixels);
-  const auto number = [](std::int64_t value) { return static_cast<double>(value); };
+  const auto ends = detail::round_to(to, Holds::kIntegers);
   return x.sum({2, 3}, /*keepdim=*/true)
       .mul_(static_cast<double>(ratio))
       .round_()
-      .clamp_(number(to.lowest - to.zero_point), number(to.highest - to.zero_point));
+      .clamp_(ends.first, ends.last);
 }
 
 }  // namespace sparsify

@@ -33,8 +33,8 @@ inline SumForm sum_form(const WeightQuantizer& layer, const at::Tensor& scales, 
   for (std::size_t c = 0; c < channels; ++c) {
     const double k = folded.k[c];
     auto scale = static_cast<float>(scales.const_data_ptr<float>()[c] * std::fabs(k));
-    form.sign[c] = k < 0 ? -1 : 1;
-    if (scale < detail::kSmallestScale) {  // batch norm multiplies by 0: the bias is all there is
+    form.sign[c] = k < 0 ? -1 : k > 0 ? 1 : 0;
+    if (scale < detail::kSmallestScale && !layer.per_tensor) {  // the bias is all there is
       form.sign[c] = 0;
       scale = static_cast<float>(detail::scale_of_bias(folded.b[c] / input_scale));
     }

@@ -4,7 +4,6 @@
 #include <ATen/ops/alias.h>
 
 #include <algorithm>
-#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -25,7 +24,8 @@ namespace sparsify {
 /// when its first reader asks for it, so that in-place activations need no copy; every reader of the pass
 /// gets the rounded one. In training a batch norm, the ReLU behind it and the rounding are computed at once,
 /// and layers that compute in bfloat16 multiply the integers themselves, which it holds exactly: the scales
-/// follow. In evaluation a layer that reads anything but what the plan rounds for it is an error.
+/// follow. In evaluation for engines that compute in integers so does the mode, wherever a kernel of theirs
+/// is known; and a layer that reads anything but what the plan rounds for it is an error.
 class QuantizationMode : public ForwardMode {
  public:
   struct Settings {
@@ -201,42 +201,38 @@ class QuantizationMode : public ForwardMode {
     if (!layers_.computes_as_engines(a) || !layers_.computes_as_engines(b)) return std::nullopt;
     if (adds && !a.sizes().equals(b.sizes())) return std::nullopt;
     const auto site = sites_.peek(facts);
-    int quantizer = quantizers_.activation_at(site);
-    const bool relu = adds && quantizer < 0;
-    if (relu) quantizer = quantizers_.behind_relu_at(site);
+    const auto rounding =
+        adds ? quantizers_.rounding_of_sum(site) : Quantizers::Rounding{quantizers_.activation_at(site)};
     auto *of_a = find(a), *of_b = find(b);
-    if (quantizer < 0 || !of_a || !of_b) return std::nullopt;
+    if (rounding.quantizer < 0 || !of_a || !of_b) return std::nullopt;
     const auto compute = adds ? add_integers : multiply_integers;
     const auto integers = compute(activations_.integers(a, *of_a), quantizers_.grid(of_a->quantizer),
                                   activations_.integers(b, *of_b), quantizers_.grid(of_b->quantizer),
-                                  quantizers_.grid(quantizer));
-    return keep_integers(facts, a, *of_a, integers, quantizer, relu);
+                                  quantizers_.grid(rounding.quantizer));
+    return keep_integers(facts, a, *of_a, integers, rounding);
   }
 
   // What an operator gives for its first argument, rounded.
   at::Tensor keep_integers(const OperatorFacts& facts, const at::Tensor& argument,
-                           RoundedActivations::Entry& entry, const at::Tensor& integers, int quantizer,
-                           bool awaits_relu = false) {
+                           RoundedActivations::Entry& entry, const at::Tensor& integers,
+                           Quantizers::Rounding rounding) {
     if (facts.in_place) activations_.settle(argument, entry, false);
     const auto result = facts.in_place ? at::Tensor(argument).copy_(integers) : integers;
-    activations_.add(result, quantizer, Holds::kIntegers).awaits_relu = awaits_relu;
-    if (!awaits_relu) activations_.show(sites_.peek(facts), quantizer, result);
+    activations_.add_integers_of(sites_.peek(facts), result, rounding);
     return result;
   }
 
   // In evaluation: averages over whole images likewise.
   std::optional<at::Tensor> average_of_integers(const OperatorFacts& facts, c10::IValue* arguments) {
     const auto x = arguments[0].toTensor();
-    const auto size = arguments[1].toIntVector();
+    if (!layers_.computes_as_engines(x) || x.dim() != 4) return std::nullopt;
     const int quantizer = quantizers_.activation_at(sites_.peek(facts));
-    if (!layers_.computes_as_engines(x) || quantizer < 0 || x.dim() != 4 ||
-        size != std::vector<std::int64_t>{1, 1})
-      return std::nullopt;
     auto* of_x = find(x);
-    if (!of_x) return std::nullopt;
+    const bool whole = arguments[1].toIntVector() == std::vector<std::int64_t>{1, 1};
+    if (quantizer < 0 || !of_x || !whole) return std::nullopt;
     const auto averages = average_integers(activations_.integers(x, *of_x), quantizers_.grid(of_x->quantizer),
                                            quantizers_.grid(quantizer));
-    return keep_integers(facts, x, *of_x, averages, quantizer);
+    return keep_integers(facts, x, *of_x, averages, {quantizer});
   }
 
   // Integer engines round sigmoid(x) before they multiply by x.
@@ -254,7 +250,7 @@ class QuantizationMode : public ForwardMode {
       const auto product = multiply_integers(
           activations_.integers(given, *entry), quantizers_.grid(entry->quantizer),
           fake_quantize(gate, grid, nullptr, Holds::kIntegers), grid, quantizers_.grid(quantizer));
-      return keep_integers(facts, given, *entry, product, quantizer);
+      return keep_integers(facts, given, *entry, product, {quantizer});
     }
     auto x = given;
     if (entry && facts.in_place)
@@ -289,10 +285,9 @@ class QuantizationMode : public ForwardMode {
     call.training = arguments[5].toBool();
     call.momentum = arguments[6].toDouble(), call.eps = arguments[7].toDouble();
     call.factor = product.factor;
-    const auto& entry = quantizers_.plan().weights[layer];
-    int quantizer = quantizers_.activation_at(sites_.peek(facts));
-    if (quantizer < 0 && entry.relu) quantizer = entry.output, call.relu = true;
-    if (quantizer >= 0 && !activations_.can_be_fused(quantizer)) quantizer = -1, call.relu = false;
+    auto [quantizer, relu] = quantizers_.rounding_of_layer(layer, sites_.peek(facts));
+    if (quantizer >= 0 && !activations_.can_be_fused(quantizer)) quantizer = -1, relu = false;
+    call.relu = relu;
     if (!can_fuse(x, tensor(1), tensor(2), call)) {
       if (product) arguments[0] = scale_product(x, product, 1);
       return std::nullopt;

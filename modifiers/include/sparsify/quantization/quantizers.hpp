@@ -61,8 +61,19 @@ class Quantizers {
   int activation_at(const std::string& site) const { return at(activations_, site); }
   /// Where values on a quantizer's grid are given on without rounding.
   int carried_at(const std::string& site) const { return at(carried_, site); }
-  /// What rounds the sum computed at a site, once it has gone through a ReLU.
-  int behind_relu_at(const std::string& site) const { return at(rectified_sums_, site); }
+  /// What rounds a tensor: itself, or once it has gone through a ReLU. -1: nothing does.
+  struct Rounding {
+    int quantizer = -1;
+    bool behind_relu = false;
+  };
+  /// Of what a layer gives, computed at `site`: its own, or its batch norm's.
+  Rounding rounding_of_layer(int layer, const std::string& site) const {
+    return rounding_at(site, plan_.weights[layer].relu ? plan_.weights[layer].output : -1);
+  }
+  /// Of the sum computed at a site.
+  Rounding rounding_of_sum(const std::string& site) const {
+    return rounding_at(site, at(rectified_sums_, site));
+  }
   /// Whether a layer reads what the quantizer rounds.
   bool feeds_layer(int activation) const { return fed_.count(activation) > 0; }
   /// Whether what the quantizer rounds comes before all layers: captured, or made in the pass.
@@ -109,6 +120,11 @@ class Quantizers {
   }
 
  private:
+  Rounding rounding_at(const std::string& site, int behind_relu) const {
+    const int own = activation_at(site);
+    return own >= 0 ? Rounding{own, false} : Rounding{behind_relu, behind_relu >= 0};
+  }
+
   static int at(const std::unordered_map<std::string, int>& map, const std::string& key) {
     const auto found = map.find(key);
     return found == map.end() ? -1 : found->second;

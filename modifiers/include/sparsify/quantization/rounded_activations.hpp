@@ -60,6 +60,12 @@ class RoundedActivations {
     return entries_.insert_or_assign(tensor.unsafeGetTensorImpl(), std::move(entry)).first->second;
   }
 
+  /// In evaluation: the integers that the call at `site` gives. Behind a ReLU, its call shows them.
+  void add_integers_of(const std::string& site, const at::Tensor& integers, Quantizers::Rounding rounding) {
+    add(integers, rounding.quantizer, Holds::kIntegers).awaits_relu = rounding.behind_relu;
+    if (!rounding.behind_relu) show(site, rounding.quantizer, integers);
+  }
+
   /// A tensor of the caller, which must not be written.
   void add_captured(const at::Tensor& tensor, int quantizer) {
     add(tensor, quantizer);
@@ -156,6 +162,7 @@ class RoundedActivations {
     return gives_integers(quantizer) && !counts;
   }
 
+  /// Shows what a tensor is rounded to, if anybody watches.
   void show(const std::string& site, int quantizer, const at::Tensor& tensor) {
     if (!settings_.watch) return;
     const auto* entry = find(tensor);

@@ -166,17 +166,13 @@ class RoundedLayers {
   // The layer's output, which `site` gives, rounded if anything behind a ReLU at most rounds it.
   at::Tensor finished(const at::Tensor& sums, int layer, std::int64_t channel_dim, const std::string& site) {
     const auto plain = sums.is_non_overlapping_and_dense() ? sums : sums.contiguous();
-    int quantizer = quantizers_.activation_at(site);
-    const bool relu = quantizer < 0 && entry(layer).relu;
-    if (relu) quantizer = entry(layer).output;
+    const auto rounding = quantizers_.rounding_of_layer(layer, site);
     std::optional<Grid> grid;
-    if (quantizer >= 0) grid = quantizers_.grid(quantizer);
+    if (rounding.quantizer >= 0) grid = quantizers_.grid(rounding.quantizer);
     finish_sums(plain, channel_dim,
                 sum_form(entry(layer), scales_[layer], input_scale(layer), parameters_, buffers_),
-                grid ? &*grid : nullptr, relu ? 0 : -std::numeric_limits<float>::infinity());
-    if (!grid) return plain;
-    activations_.add(plain, quantizer, Holds::kIntegers).awaits_relu = relu;
-    if (!relu) activations_.show(site, quantizer, plain);
+                grid ? &*grid : nullptr, rounding.behind_relu ? 0 : -std::numeric_limits<float>::infinity());
+    if (grid) activations_.add_integers_of(site, plain, rounding);
     return plain;
   }
 

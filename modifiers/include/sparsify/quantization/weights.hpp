@@ -24,11 +24,15 @@ namespace detail {
 // below, because scales are rounded to float32, and once more where batch-norm is folded into them.
 inline constexpr double kSmallestBiasStep = (1 + 1.0 / (1 << 21)) / (1 << 30);
 inline constexpr double kSmallestScale = 1e-30;
+inline bool is_usable_scale(double scale) { return scale > kSmallestScale && scale < 1e30; }
 
-// The scale of a channel without weights, which is free: `bias`, in units of the input's scale, gets 20 bits.
+// The scale of a channel without weights is free: it gives its bias so many steps.
+inline constexpr double kStepsOfFreeBias = 1 << 20;
+
+// That scale; `bias`: in units of the input's.
 inline double scale_of_bias(double bias) {
-  const double scale = std::fabs(bias) / (1 << 20);
-  return scale > kSmallestScale && scale < 1 / kSmallestScale ? scale : 1;
+  const double scale = std::fabs(bias) / kStepsOfFreeBias;
+  return is_usable_scale(scale) ? scale : 1;
 }
 
 // float32 copies on the CPU of per-channel vectors.
@@ -127,7 +131,7 @@ inline at::Tensor weight_scales(const at::Tensor& weight, const Folded* folded, 
         multiplier > 0 ? std::fabs(folded->b[c]) / multiplier : 0;  // in units of the weight's scale
     double chosen = std::max(largest / static_cast<double>(highest), bias * detail::kSmallestBiasStep);
     if (largest == 0) chosen = detail::scale_of_bias(bias);
-    scale[c] = chosen > 1e-30 && chosen < 1e30 ? static_cast<float>(chosen) : 1.0f;
+    scale[c] = detail::is_usable_scale(chosen) ? static_cast<float>(chosen) : 1.0f;
   }
   return scales;
 }
@@ -150,7 +154,7 @@ inline at::Tensor tensor_weight_scales(const at::Tensor& weight, const Folded& f
   }
   for (std::int64_t c = 0; c < scales.numel(); ++c) {
     const double chosen = common / std::fabs(folded.k[c]);
-    if (chosen > 1e-30 && chosen < 1e30) scale[c] = static_cast<float>(chosen);
+    if (detail::is_usable_scale(chosen)) scale[c] = static_cast<float>(chosen);
   }
   return scales;
 }
