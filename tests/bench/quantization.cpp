@@ -59,7 +59,8 @@ Record fused_norm() {
   const auto gamma = torch::ones({256}).requires_grad_(), beta = torch::zeros({256}).requires_grad_();
   NormCall call;
   call.running_mean = torch::zeros({256}), call.running_var = torch::ones({256});
-  call.relu = call.rounds = true;
+  call.clip = {0};
+  call.rounds = true;
   call.grid = {3.0f / 255, 0, 0, 255};
   const auto norm = [&] {
     return torch::batch_norm(x, gamma, beta, call.running_mean, call.running_var, true, 0.1, 1e-5, false);

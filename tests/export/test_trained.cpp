@@ -271,7 +271,7 @@ struct ManyKernelsImpl : nn::Module {
     auto x = torch::relu(layer("a", images));
     x = torch::relu(layer("b", x).add_(x));
     x = torch::max_pool2d(layer("c", x) + layer("d", x), 2);
-    x = torch::relu(convolutions.at("e")->forward(x));
+    x = torch::hardtanh(convolutions.at("e")->forward(x), 0, 0.75);  // clips, as ReLU6 does
     x = torch::silu(layer("f", x));
     x = x * torch::sigmoid(convolutions.at("g")->forward(torch::adaptive_avg_pool2d(x, {1, 1})));
     return fc(torch::adaptive_avg_pool2d(x, {1, 1}).flatten(1));

@@ -27,7 +27,7 @@ Reference reference(const at::Tensor& x, const at::Tensor& gamma, const at::Tens
   const auto real = call.factor.defined() ? x * call.factor.to(at::kDouble).view({1, -1, 1, 1}) : x;
   auto y = torch::batch_norm(real, gamma, beta, result.running_mean, result.running_var, call.training,
                              call.momentum, call.eps, false);
-  if (call.relu) y = torch::relu(y);
+  y = torch::hardtanh(y, call.clip.lowest, call.clip.highest);
   if (call.rounds) {
     const double scale = call.grid.scale;
     const auto first = static_cast<double>(call.grid.lowest - call.grid.zero_point),
@@ -56,7 +56,8 @@ struct NormNet : nn::Module {
   }
   at::Tensor forward(const at::Tensor& image) {
     product_a = a(image);
-    const auto x = torch::max_pool2d(a_bn(product_a).relu_(), 2);
+    auto normalised = a_bn(product_a);
+    const auto x = torch::max_pool2d(torch::hardtanh_(normalised, 0, 1.5), 2);
     input_c = torch::relu(b_bn(b(x)) + x);
     product_c = c(input_c);
     const auto z = torch::relu(product_c);
@@ -99,7 +100,7 @@ TEST_CASE(
   const bool channels_last = GENERATE(false, true);
   const bool bfloat16 = GENERATE(false, true);
   const bool training = GENERATE(true, false);
-  const int kind = GENERATE(0, 1, 2, 3, 4);  // which parts take part
+  const int kind = GENERATE(0, 1, 2, 3, 4, 5);  // which parts take part
   CAPTURE(channels_last, bfloat16, training, kind);
   const auto channels = GENERATE(5, 19);
   auto given = torch::randn({4, channels, 17, 13}) * 2 + torch::arange(channels).view({1, -1, 1, 1}) * 0.3;
@@ -110,11 +111,12 @@ TEST_CASE(
   call.running_mean = torch::randn({channels}), call.running_var = torch::rand({channels}) + 0.5;
   call.training = training;
   call.momentum = 0.3;
-  call.relu = kind == 1 || kind == 2;
+  if (kind == 1 || kind == 2) call.clip = {0};
+  if (kind == 5) call.clip = {0, 1.5f};
   call.rounds = kind >= 2;
-  call.grid = kind == 2   ? Grid{0.011f, 0, 0, 255}
-              : kind == 3 ? Grid{0.02f, 0, -128, 127}
-                          : Grid{0.016f, 100, 0, 255};
+  call.grid = call.clip.lowest == 0 ? Grid{0.011f, 0, 0, 255}
+              : kind == 3           ? Grid{0.02f, 0, -128, 127}
+                                    : Grid{0.016f, 100, 0, 255};
   if (kind == 4) call.holds = Holds::kIntegers, call.factor = torch::rand({channels}) + 0.2;
   Extent seen;
   call.seen = &seen;
@@ -139,7 +141,8 @@ TEST_CASE(
       bfloat16 && call.holds == Holds::kValues ? theirs.out.abs().max().item<double>() / 256 : 1e-5;
   CHECK(difference.max().item<double>() <= 1.001 * unit + rounding);
   CHECK((difference > rounding).to(at::kDouble).mean().item<double>() < 1e-3);
-  if (call.rounds) CHECK((seen.low <= seen.high && (!call.relu || seen.low == 0)));
+  if (call.rounds) CHECK((seen.low <= seen.high && (call.clip.lowest != 0 || seen.low == 0)));
+  if (kind == 5) CHECK(seen.high == 1.5f);
 
   const auto gradient = torch::randn(given.sizes().vec()).to(given.scalar_type());  // always NCHW
   mine.backward(gradient);
@@ -179,8 +182,9 @@ TEST_CASE("a step with fused batch norms is the step that their parts make") {
   const auto scheme = GENERATE("cpu", "gpu");
   const auto graph = record(net, image);
   Quantizers quantizers(make_plan(graph, scheme));
-  CHECK(quantizers.plan().weights[0].relu);
-  CHECK_FALSE(quantizers.plan().weights[1].relu);
+  CHECK(quantizers.plan().weights[0].clip == Clip{0, 1.5f});
+  CHECK(quantizers.plan().weights[2].clip == Clip{0});
+  CHECK_FALSE(quantizers.plan().weights[1].clip);
   for (auto& range : quantizers.ranges()) range = {{-2.5f, 3.0f}, 1};
   const auto run = [&](bool at_once) {
     std::vector<Histogram> histograms(quantizers.ranges().size());  // counting values needs them one by one
@@ -212,20 +216,20 @@ TEST_CASE("a step with fused batch norms is the step that their parts make") {
 }
 
 TEST_CASE(
-    "an operator that reads between a batch norm and its ReLU in a later pass is an error that names the "
-    "place") {
+    "an operator that reads between a batch norm and its ReLU in a later pass, or another ReLU, is an error "
+    "that names the place") {
   struct Branching : nn::Module {
     Branching() { register_module("conv", conv), register_module("bn", bn), register_module("head", head); }
     at::Tensor forward(const at::Tensor& x) {
       const auto y = bn(conv(x));
-      auto z = torch::relu(y);
+      auto z = clips_at_six ? torch::relu6(y) : torch::relu(y);
       if (peeks) z = z + torch::sigmoid(y);
       return head(z.mean({2, 3}));
     }
     nn::Conv2d conv{nn::Conv2dOptions(3, 8, 3)};
     nn::Linear head{8, 2};
     nn::BatchNorm2d bn{8};
-    bool peeks = false;
+    bool peeks = false, clips_at_six = false;
   } net;
   const auto image = torch::randn({2, 3, 8, 8});
   Quantizers quantizers(make_plan(record(net, image), "gpu"));
@@ -238,6 +242,8 @@ TEST_CASE(
   };
   run();
   net.peeks = true;
+  CHECK_THROWS_WITH(run(), ContainsSubstring("conv.weight") && ContainsSubstring("recorded first"));
+  net.peeks = false, net.clips_at_six = true;
   CHECK_THROWS_WITH(run(), ContainsSubstring("conv.weight") && ContainsSubstring("recorded first"));
 }
 

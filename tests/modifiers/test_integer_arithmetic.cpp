@@ -5,7 +5,6 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <cmath>
-#include <limits>
 
 #include "sparsify/quantization/integer_arithmetic.hpp"
 #include "sparsify/quantization/integer_sums.hpp"
@@ -28,13 +27,13 @@ at::Tensor random_integers(at::IntArrayRef sizes, std::int64_t low, std::int64_t
 TEST_CASE("integer sums: bias, one factor and one rounding, as an int32 accumulator has them") {
   const bool channels_last = GENERATE(false, true);
   const bool rounds = GENERATE(false, true);
-  const float floor = GENERATE(0.0f, -std::numeric_limits<float>::infinity());
+  const auto clip = GENERATE(Clip{}, Clip{0}, Clip{0, 1.25f});
   const Grid grid{0.037f, 121, 0, 255};
   SumForm form{
       {1, -1, 0, 1, -1}, {3, -70000, 1 << 20, (1 << 30) - 77, 0}, {3e-4f, 7e-5f, 1e-6f, 2e-9f, 1e-3f}};
   const auto sums = random_integers({2, 5, 7, 9}, -200000, 200000);
   const auto mine = channels_last ? sums.contiguous(at::MemoryFormat::ChannelsLast).clone() : sums.clone();
-  finish_sums(mine, 1, form, rounds ? &grid : nullptr, floor);
+  finish_sums(mine, 1, form, rounds ? &grid : nullptr, clip);
   const auto given = sums.accessor<float, 4>(), found = mine.accessor<float, 4>();
   for (int n = 0; n < 2; ++n)
     for (int c = 0; c < 5; ++c)
@@ -45,14 +44,16 @@ TEST_CASE("integer sums: bias, one factor and one rounding, as an int32 accumula
         const auto sum = static_cast<float>(static_cast<std::int32_t>(accumulator));
         const float expected = rounds ? clipped(std::nearbyint(sum * (form.factor[c] / grid.scale)), grid)
                                       : sum * form.factor[c];
-        if (found[n][c][i / 9][i % 9] != std::max(expected, floor)) FAIL(found[n][c][i / 9][i % 9]);
+        const float highest = rounds ? std::nearbyint(clip.highest / grid.scale) : clip.highest;
+        const float between = std::min(std::max(expected, clip.lowest), highest);
+        if (found[n][c][i / 9][i % 9] != between) FAIL(found[n][c][i / 9][i % 9]);
       }
 }
 
 TEST_CASE("integer sums: a linear layer's channels are its last dimension") {
   const SumForm form{{1, 1, -1}, {5, -6, 7}, {0.5f, 0.25f, 2.0f}};
   const auto mine = torch::tensor({{{4.F, 8.F, 1.F}, {0.F, 0.F, 0.F}}});
-  finish_sums(mine, 2, form, nullptr, -std::numeric_limits<float>::infinity());
+  finish_sums(mine, 2, form, nullptr, {});
   CHECK(torch::equal(mine, torch::tensor({{{4.5F, 0.5F, 12.F}, {2.5F, -1.5F, 14.F}}})));
 }
 

@@ -7,7 +7,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "sparsify/quantization/fake_quantize.hpp"
@@ -23,7 +22,7 @@ struct NormCall {
   double momentum = 0.1;
   double eps = 1e-5;
   at::Tensor factor{};  ///< float32 [C]: the real input is the given one times this; undefined: 1
-  bool relu = false;    ///< a ReLU follows
+  Clip clip{};          ///< a ReLU follows
   bool rounds = false;  ///< then rounding to `grid`
   Grid grid{};
   Holds holds = Holds::kValues;
@@ -60,8 +59,7 @@ struct FusedBatchNorm : torch::autograd::Function<FusedBatchNorm> {
     }
     const auto marks = at::empty({rows.count * rows.bytes_of_marks()}, x.options().dtype(at::kByte));
     const auto out = at::empty_like(x);
-    const Behind behind{call.relu ? 0.0f : -std::numeric_limits<float>::infinity(), call.rounds,
-                        round_to(call.grid, call.holds)};
+    const Behind behind{call.clip, call.rounds, round_to(call.grid, call.holds)};
     with_elements(x, [&](auto kind) {
       using T = decltype(kind);
       const auto seen = normalise(elements<T>(x), mutable_elements<T>(out),

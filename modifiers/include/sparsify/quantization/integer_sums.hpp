@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "sparsify/quantization/quantizers.hpp"
@@ -85,16 +84,16 @@ void finish_rows(float* sums, const Rows& rows, const SumForm& form, float first
 }  // namespace detail
 
 /// A layer's real output from its sums, float32 on the CPU and without gaps, in their memory; with `grid`,
-/// the integers less the zero point instead. None is below `floor`.
+/// the integers less the zero point instead. Either are clipped.
 inline void finish_sums(const at::Tensor& sums, std::int64_t channel_dim, SumForm form, const Grid* grid,
-                        float floor) {
+                        const Clip& clip) {
   const auto rows = detail::rows_of_channels(sums, channel_dim);
   auto* values = sums.mutable_data_ptr<float>();
-  if (!grid)
-    return detail::finish_rows<false>(values, rows, form, floor, std::numeric_limits<float>::infinity());
+  if (!grid) return detail::finish_rows<false>(values, rows, form, clip.lowest, clip.highest);
   for (auto& factor : form.factor) factor /= grid->scale;
   const auto to = detail::round_to(*grid, Holds::kIntegers);
-  detail::finish_rows<true>(values, rows, form, std::max(to.first, floor), to.last);
+  detail::finish_rows<true>(values, rows, form, std::max(to.first, std::nearbyint(clip.lowest / grid->scale)),
+                            std::min(to.last, std::nearbyint(clip.highest / grid->scale)));
 }
 
 }  // namespace sparsify

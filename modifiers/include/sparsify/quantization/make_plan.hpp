@@ -326,7 +326,7 @@ class PlanMaker {
       weight.batch_norm = batch_norm_name(graph_.nodes[layer.batch_norm]);
       weight.eps = number(graph_.nodes[layer.batch_norm], "eps", 1e-5);
     }
-    weight.relu = graph_.nodes[producer(layer.end)].op == "aten::relu" && rounded_[layer.end];
+    if (rounded_[layer.end]) weight.clip = clip_of(graph_.nodes[producer(layer.end)]);
     if (node.value("bias") >= 0) weight.bias = graph_.values[node.value("bias")].name;
     return weight;
   }

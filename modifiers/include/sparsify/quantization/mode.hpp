@@ -109,7 +109,8 @@ class QuantizationMode : public ForwardMode {
 
   // What needs no operator any more: none, or the result.
   std::optional<at::Tensor> computed_here(const OperatorFacts& facts, c10::IValue* arguments) {
-    if (facts.short_name == "relu") return awaited_relu(facts, arguments[0].toTensor());
+    if (facts.short_name == "relu") return awaited(facts, arguments[0].toTensor(), Clip{0});
+    if (facts.short_name == "hardtanh") return awaited(facts, arguments[0].toTensor(), clip_of(arguments));
     if (facts.short_name == "batch_norm") return fused_norm(facts, arguments);
     if (facts.short_name == "silu") return silu_in_two_steps(facts, arguments);
     if (facts.short_name == "add" || facts.short_name == "mul") return sum_or_product(facts, arguments);
@@ -136,7 +137,7 @@ class QuantizationMode : public ForwardMode {
   // Nothing but the batch norm, or the ReLU, that the recorded pass had there may read what is half computed.
   RoundedActivations::Entry* find(const at::Tensor& tensor) {
     auto* entry = activations_.find(tensor);
-    if (layers_.has_sums(tensor) || (entry && entry->awaits_relu))
+    if (layers_.has_sums(tensor) || (entry && entry->awaits))
       throw Error(sites_.here() +
                   ": what it gives is read by an operator that did not read it in the forward pass recorded "
                   "first");
@@ -285,9 +286,10 @@ class QuantizationMode : public ForwardMode {
     call.training = arguments[5].toBool();
     call.momentum = arguments[6].toDouble(), call.eps = arguments[7].toDouble();
     call.factor = product.factor;
-    auto [quantizer, relu] = quantizers_.rounding_of_layer(layer, sites_.peek(facts));
-    if (quantizer >= 0 && !activations_.can_be_fused(quantizer)) quantizer = -1, relu = false;
-    call.relu = relu;
+    auto rounding = quantizers_.rounding_of_layer(layer, sites_.peek(facts));
+    if (rounding.quantizer >= 0 && !activations_.can_be_fused(rounding.quantizer)) rounding = {};
+    const int quantizer = rounding.quantizer;
+    call.clip = rounding.behind.value_or(Clip{});
     if (!can_fuse(x, tensor(1), tensor(2), call)) {
       if (product) arguments[0] = scale_product(x, product, 1);
       return std::nullopt;
@@ -301,23 +303,29 @@ class QuantizationMode : public ForwardMode {
       call.seen = activations_.seen(quantizer, x);
     }
     auto result = fused_batch_norm(x, tensor(1), tensor(2), call);
-    if (quantizer >= 0) activations_.add(result, quantizer, call.holds).awaits_relu = call.relu;
+    if (quantizer >= 0) activations_.add(result, quantizer, call.holds).awaits = rounding.behind;
     return result;
   }
 
   // The result of a ReLU that was computed with its batch norm. What the batch norm itself gives is not there
   // any more: the other name is for noticing who reads it.
-  std::optional<at::Tensor> awaited_relu(const OperatorFacts& facts, const at::Tensor& tensor) {
+  std::optional<at::Tensor> awaited(const OperatorFacts& facts, const at::Tensor& tensor, const Clip& clip) {
     auto* entry = activations_.find(tensor);
-    if (!entry || !entry->awaits_relu) return std::nullopt;
+    if (!entry || entry->awaits != clip) return std::nullopt;
     activations_.show(sites_.peek(facts), entry->quantizer, tensor);
     if (!facts.in_place) {
       const auto result = at::alias(tensor);
       activations_.add(result, entry->quantizer, entry->holds);
       return result;
     }
-    entry->awaits_relu = false;
+    entry->awaits.reset();
     return tensor;
+  }
+
+  // Arguments of hardtanh: input, min_val, max_val.
+  static Clip clip_of(const c10::IValue* arguments) {
+    return {static_cast<float>(arguments[1].toScalar().toDouble()),
+            static_cast<float>(arguments[2].toScalar().toDouble())};
   }
 
   bool training() const { return settings_.activations.training; }

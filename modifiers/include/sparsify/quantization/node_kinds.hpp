@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <unordered_set>
 
 #include "sparsify/graph/graph.hpp"
+#include "sparsify/quantization/clip.hpp"
 
 namespace sparsify {
 namespace detail {
@@ -65,6 +67,14 @@ inline bool clips_at_zero(const GraphNode& node) {
   if (node.op == "aten::hardtanh") return number(node, "min_val", -1) == 0;
   if (node.op == "aten::clamp") return number(node, "min", -1) == 0;
   return node.op == "aten::clamp_min" && number(node, "min", -1) == 0;
+}
+
+/// Of a ReLU or ReLU6.
+inline std::optional<Clip> clip_of(const GraphNode& node) {
+  if (node.op == "aten::relu") return Clip{0};
+  if (node.op != "aten::hardtanh") return std::nullopt;
+  return Clip{static_cast<float>(number(node, "min_val", -1)),
+              static_cast<float>(number(node, "max_val", 1))};
 }
 
 inline bool is_activation(const GraphNode& node) {

@@ -8,6 +8,7 @@
 
 #include "sparsify/isa.hpp"
 #include "sparsify/over_threads.hpp"
+#include "sparsify/quantization/clip.hpp"
 #include "sparsify/quantization/round_span.hpp"
 
 // Batch norm, ReLU and rounding of an activation in one pass over memory after one that only reads, and the
@@ -103,7 +104,7 @@ std::vector<double> moments(const T* x, const Rows& rows, const float* shift) {
 
 /// What happens to a * x + b behind a batch norm.
 struct Behind {
-  float floor;  ///< 0 for a ReLU, minus infinity for none
+  Clip clip;
   bool rounds;
   RoundTo to;
 };
@@ -116,15 +117,17 @@ inline __attribute__((always_inline)) void normalise_piece(const T* in, T* out, 
   std::int32_t keep[kPiece];
   std::uint8_t flags[kPiece + 8];
   float low = seen.low, high = seen.high;
-  const float floor = behind.floor, scale = behind.to.scale, step = behind.to.step;
+  const float lowest = behind.clip.lowest, highest = behind.clip.highest;
+  const float scale = behind.to.scale, step = behind.to.step;
   const float first = behind.to.first, last = behind.to.last;
 #pragma omp simd
   for (std::int64_t i = 0; i < count; ++i)
     values[i] = widen(in[i]) * of_channel<kAlong>(a, i) + of_channel<kAlong>(b, i);
 #pragma omp simd reduction(min : low) reduction(max : high)
   for (std::int64_t i = 0; i < count; ++i) {
-    const float value = values[i] < floor ? floor : values[i];
-    keep[i] = value > floor;
+    const float floored = values[i] < lowest ? lowest : values[i];
+    const float value = floored > highest ? highest : floored;
+    keep[i] = (value > lowest) & (value < highest);
     if (kRound) {
       low = value < low ? value : low;
       high = value > high ? value : high;

@@ -4,8 +4,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "sparsify/quantization/clip.hpp"
 
 namespace sparsify {
 
@@ -46,7 +49,8 @@ struct WeightQuantizer {
   double eps = 0;      ///< of that batch-norm
   std::string bias{};  ///< parameter name of its own bias; empty: none
   int bits = 8;        ///< of its weight, 2 to 8
-  bool relu = false;   ///< its (normalised) output goes through a ReLU and nowhere else, and is rounded then
+  std::optional<Clip>
+      clip{};  ///< of a ReLU that its (normalised) output goes through and nowhere else, to be rounded then
   bool per_tensor =
       false;  ///< one scale in the engine: those of the channels differ by the batch-norm's factor
 

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -39,6 +40,16 @@ inline std::vector<std::string> list(const std::string& field) {
   return field.empty() ? std::vector<std::string>{} : split(field, ',');
 }
 
+inline std::string text_of(const std::optional<Clip>& clip) {
+  return clip ? exact(clip->lowest) + ',' + exact(clip->highest) : "";
+}
+
+inline std::optional<Clip> clip_from(const std::string& field) {
+  const auto ends = list(field);
+  if (ends.size() != 2) return std::nullopt;
+  return Clip{std::strtof(ends[0].c_str(), nullptr), std::strtof(ends[1].c_str(), nullptr)};
+}
+
 }  // namespace detail
 
 /// A plan as text, one quantizer a line, fields separated by tabs: part of a session's saved state.
@@ -51,8 +62,8 @@ inline std::string to_text(const QuantizationPlan& plan) {
          << detail::join(a.carried_sites, ',') << '\t' << detail::join(a.rectified_sums, ',') << '\n';
   for (const auto& w : plan.weights)
     text << "weight\t" << w.site << '\t' << w.input << '\t' << w.output << '\t' << w.batch_norm << '\t'
-         << detail::exact(w.eps) << '\t' << w.bias << '\t' << w.bits << '\t' << w.relu << '\t' << w.per_tensor
-         << '\n';
+         << detail::exact(w.eps) << '\t' << w.bias << '\t' << w.bits << '\t' << detail::text_of(w.clip)
+         << '\t' << w.per_tensor << '\n';
   for (const auto& layer : plan.unquantized)
     text << "unquantized\t" << layer.site << '\t' << layer.rule << '\t' << layer.reason << '\n';
   return text.str();
@@ -67,17 +78,17 @@ inline QuantizationPlan plan_from_text(const std::string& text) {
     const auto integer = [&](std::size_t i) { return std::atoll(f[i].c_str()); };
     if (f[0] == "scheme" && f.size() == 2) {
       plan.scheme = f[1];
-    } else if (f[0] == "activation" && f.size() >= 8) {
+    } else if (f[0] == "activation" && f.size() == 9) {
       plan.activations.push_back({f[1],
                                   {integer(2), integer(3), integer(4) != 0},
                                   integer(5) != 0,
                                   detail::list(f[6]),
                                   detail::list(f[7]),
-                                  f.size() > 8 ? detail::list(f[8]) : std::vector<std::string>{}});
+                                  detail::list(f[8])});
     } else if (f[0] == "weight" && f.size() == 10) {
       plan.weights.push_back({f[1], static_cast<int>(integer(2)), static_cast<int>(integer(3)), f[4],
-                              std::atof(f[5].c_str()), f[6], static_cast<int>(integer(7)), integer(8) != 0,
-                              integer(9) != 0});
+                              std::atof(f[5].c_str()), f[6], static_cast<int>(integer(7)),
+                              detail::clip_from(f[8]), integer(9) != 0});
     } else if (f[0] == "unquantized" && f.size() == 4) {
       plan.unquantized.push_back({f[1], f[2], f[3]});
     } else {

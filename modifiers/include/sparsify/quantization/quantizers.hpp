@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -61,18 +62,18 @@ class Quantizers {
   int activation_at(const std::string& site) const { return at(activations_, site); }
   /// Where values on a quantizer's grid are given on without rounding.
   int carried_at(const std::string& site) const { return at(carried_, site); }
-  /// What rounds a tensor: itself, or once it has gone through a ReLU. -1: nothing does.
+  /// What rounds a tensor: itself, or once a ReLU has clipped it. -1: nothing does.
   struct Rounding {
     int quantizer = -1;
-    bool behind_relu = false;
+    std::optional<Clip> behind{};
   };
   /// Of what a layer gives, computed at `site`: its own, or its batch norm's.
   Rounding rounding_of_layer(int layer, const std::string& site) const {
-    return rounding_at(site, plan_.weights[layer].relu ? plan_.weights[layer].output : -1);
+    return rounding_at(site, plan_.weights[layer].output, plan_.weights[layer].clip);
   }
   /// Of the sum computed at a site.
   Rounding rounding_of_sum(const std::string& site) const {
-    return rounding_at(site, at(rectified_sums_, site));
+    return rounding_at(site, at(rectified_sums_, site), Clip{0});
   }
   /// Whether a layer reads what the quantizer rounds.
   bool feeds_layer(int activation) const { return fed_.count(activation) > 0; }
@@ -120,9 +121,9 @@ class Quantizers {
   }
 
  private:
-  Rounding rounding_at(const std::string& site, int behind_relu) const {
+  Rounding rounding_at(const std::string& site, int clipped, const std::optional<Clip>& clip) const {
     const int own = activation_at(site);
-    return own >= 0 ? Rounding{own, false} : Rounding{behind_relu, behind_relu >= 0};
+    return own < 0 && clipped >= 0 && clip ? Rounding{clipped, clip} : Rounding{own};
   }
 
   static int at(const std::unordered_map<std::string, int>& map, const std::string& key) {

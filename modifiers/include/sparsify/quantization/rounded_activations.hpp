@@ -36,7 +36,7 @@ class RoundedActivations {
     TensorOwner owner;
     int quantizer;
     std::optional<Holds> holds{};  ///< what the tensor itself holds; none: it has not been rounded
-    bool awaits_relu = false;      ///< the ReLU that follows has been computed already
+    std::optional<Clip> awaits{};  ///< the ReLU that follows has been computed already
     bool observed = false;
     at::Tensor values{}, integers{};  ///< rounded copies; undefined until somebody reads
   };
@@ -62,8 +62,8 @@ class RoundedActivations {
 
   /// In evaluation: the integers that the call at `site` gives. Behind a ReLU, its call shows them.
   void add_integers_of(const std::string& site, const at::Tensor& integers, Quantizers::Rounding rounding) {
-    add(integers, rounding.quantizer, Holds::kIntegers).awaits_relu = rounding.behind_relu;
-    if (!rounding.behind_relu) show(site, rounding.quantizer, integers);
+    add(integers, rounding.quantizer, Holds::kIntegers).awaits = rounding.behind;
+    if (!rounding.behind) show(site, rounding.quantizer, integers);
   }
 
   /// A tensor of the caller, which must not be written.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -171,7 +170,7 @@ class RoundedLayers {
     if (rounding.quantizer >= 0) grid = quantizers_.grid(rounding.quantizer);
     finish_sums(plain, channel_dim,
                 sum_form(entry(layer), scales_[layer], input_scale(layer), parameters_, buffers_),
-                grid ? &*grid : nullptr, rounding.behind_relu ? 0 : -std::numeric_limits<float>::infinity());
+                grid ? &*grid : nullptr, rounding.behind.value_or(Clip{}));
     if (grid) activations_.add_integers_of(site, plain, rounding);
     return plain;
   }
