@@ -191,4 +191,9 @@ TEST_CASE(
   CHECK(largest_difference(steps, steps.round()) < 1e-3);
   CHECK(largest_difference(actual[1], expected[1]) < 1.6 * step);
   CHECK((actual[1] - expected[1]).abs().to(torch::kDouble).mean().item<double>() < 0.3 * step);
+
+  const torch::NoGradGuard no_grad;  // in integers
+  const auto exact = calibrated.session->evaluate([&] { return calibrated.net->forward(images); });
+  for (std::size_t i = 0; target == Target::kCpu && i < exact.size(); ++i)
+    CHECK(largest_difference(actual[i], exact[i]) < 1e-5 * exact[i].abs().max().item<double>());
 }

@@ -50,7 +50,7 @@ struct SmallResNetImpl : nn::Module {
     auto x = torch::hardtanh(layer("stem", input), 0, 6);  // ReLU6
     x = layer("a2", torch::relu(layer("a1", x))).add_(x).relu_();
     x = torch::relu(layer("b2", torch::relu(layer("b1", x))) + layer("down", x));
-    return fc(torch::adaptive_avg_pool2d(x, {1, 1}).flatten(1));
+    return fc(x.mean({2, 3}));
   }
   std::map<std::string, nn::Conv2d> convs;
   std::map<std::string, nn::BatchNorm2d> norms;
@@ -274,7 +274,7 @@ struct ManyKernelsImpl : nn::Module {
     x = torch::hardtanh(convolutions.at("e")->forward(x), 0, 0.75);  // clips, as ReLU6 does
     x = torch::silu(layer("f", x));
     x = x * torch::sigmoid(convolutions.at("g")->forward(torch::adaptive_avg_pool2d(x, {1, 1})));
-    return fc(torch::adaptive_avg_pool2d(x, {1, 1}).flatten(1));
+    return fc(x.mean({2, 3}));
   }
   std::map<std::string, nn::Conv2d> convolutions{{"a", conv(3, 16, 3)},
                                                  {"b", conv(16, 16, 3)},

@@ -541,8 +541,10 @@ TEST_CASE("plans survive their text form; damaged text is refused") {
   CHECK(to_text(plan_from_text(text)) == text);
   CHECK(plan_from_text(text).weights[2].eps == 1e-5);
   CHECK_THROWS_WITH(plan_from_text("activation\tx"), ContainsSubstring("activation"));
-  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t8\t0\t0\n"), ContainsSubstring("not there"));
-  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t64\t0\t0\n"), ContainsSubstring("have 64 bits"));
+  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t8\t\t0\n"), ContainsSubstring("not there"));
+  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t64\t\t0\n"), ContainsSubstring("have 64 bits"));
+  CHECK_THROWS_WITH(plan_from_text("weight\tw\t3\t-1\t\t0\t\t8\t1\t0\n"),
+                    ContainsSubstring("'1'") && ContainsSubstring("ends of a range"));
 }
 
 TEST_CASE("options out of range are named") {

@@ -134,6 +134,30 @@ TEST_CASE("learned scales find the least error from far off, and never leave the
   CHECK(quantizers.grid(0).scale == Approx(before / 2));
 }
 
+TEST_CASE("learned scales go on from a saved state with the very grids they had") {
+  torch::manual_seed(2);
+  QuantizationPlan plan;
+  plan.scheme = "cpu";
+  for (int i = 0; i < 300; ++i) plan.activations.push_back({"input#" + std::to_string(i), {0, 255, false}});
+  Quantizers quantizers(plan);
+  for (auto& range : quantizers.ranges()) {
+    const auto ends = torch::rand({2});
+    range = {{-ends[0].item<float>(), ends[1].item<float>()}, 1};
+  }
+  quantizers.ranges().back().batches = 0;  // not learned yet
+  LearnedScales scales, resumed;
+  scales.begin(quantizers);
+  auto before = quantizers.ranges();
+  resumed.load(scales.state());
+  CHECK(resumed.learns(0));
+  CHECK_FALSE(resumed.learns(299));
+  resumed.begin(quantizers);
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    CHECK(quantizers.ranges()[i].extent.low == before[i].extent.low);
+    CHECK(quantizers.ranges()[i].extent.high == before[i].extent.high);
+  }
+}
+
 TEST_CASE("observer lsq: scales move by gradient, go on where they were saved, and stop") {
   Quantization::Options options;
   options.observer = "lsq", options.calibration_steps = 1, options.start_epoch = 1;

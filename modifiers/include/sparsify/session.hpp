@@ -28,7 +28,8 @@ class Session;
 /// once.
 class Step {
  public:
-  /// Runs the forward pass with quantizers active in it, and only in it; returns what `run` returns.
+  /// Runs the forward pass with quantizers active in it, and only in it; returns what `run` returns. Other
+  /// tensors that the pass leaves behind may hold integers instead of values while layers train in bfloat16.
   template <class Run>
   auto forward(Run&& run) const;
   /// Runs the teacher of a distillation on the same batch, without gradients; not at all when no modifier
@@ -64,6 +65,7 @@ class Session {
       throw Error("steps_per_epoch: expected at least 1, got " + std::to_string(steps_per_epoch));
     state_.parameters = collect_parameters(net);
     for (const auto& buffer : net.named_buffers()) state_.buffers.push_back({buffer.key(), buffer.value()});
+    for (const auto& module : net.named_modules("", false)) state_.modules.push_back(module.key());
     state_.optimizer = &optimizer;
     state_.optimizer_access = make_optimizer_access<Net>(optimizer);
     state_.steps_per_epoch = steps_per_epoch;

@@ -21,6 +21,7 @@ namespace sparsify {
 struct State {
   Parameters parameters;
   Parameters buffers;
+  std::vector<std::string> modules{};  ///< names of all, those without parameters too
   torch::optim::Optimizer* optimizer = nullptr;
   OptimizerAccess optimizer_access;
   Masks masks;

@@ -49,13 +49,7 @@ inline std::optional<std::vector<ChannelSpace>> record_channel_spaces(const Para
     run();
     return std::nullopt;
   }
-  Recorder recorder(parameters, buffers);
-  {
-    const ModeGuard guard(recorder);
-    run();
-  }
-  for (const auto& result : results) recorder.note_result(result);
-  const auto graph = recorder.finish();
+  const auto graph = record(parameters, buffers, run, results);
   if (graph.nodes.empty()) return std::nullopt;
   return channel_spaces(graph, parameters);
 }

@@ -242,14 +242,15 @@ class Recorder : public ForwardMode {
 };
 
 /// Records what `run` computes. Its inputs and outputs are found by use: captured images, and what nothing
-/// reads.
-inline Graph record(const Parameters& parameters, const Parameters& buffers,
-                    const std::function<void()>& run) {
+/// reads; `results`, known once it ran, are outputs even if something reads them.
+inline Graph record(const Parameters& parameters, const Parameters& buffers, const std::function<void()>& run,
+                    const std::vector<at::Tensor>& results = {}) {
   Recorder recorder(parameters, buffers);
   {
     const ModeGuard guard(recorder);
     run();
   }
+  for (const auto& result : results) recorder.note_result(result);
   return recorder.finish();
 }
 

@@ -60,7 +60,7 @@ class Quantization : public Modifier {
     binding.claim("what operators see", first_observed_, StepPlan::kNever);
     owner_ = binding.owner();
     ignore_ = layers("ignore", options_.ignore, binding.state().parameters);
-    submodules_ = layers("submodules", options_.submodules, binding.state().parameters);
+    submodules_ = layers("submodules", with_parameters(binding.state()), binding.state().parameters);
     for (auto& tier : forms_.bits.layers)
       tier.params = layers("weight_bits", tier.params, binding.state().parameters);
     forms_.per_tensor = layers("weight_strategy", forms_.per_tensor, binding.state().parameters);
@@ -279,6 +279,20 @@ class Quantization : public Modifier {
     if (epoch < options_.start_epoch) throw InvalidField(field, "must not lie before start_epoch");
   }
 
+  // SparseML's recipes list every module of a network, those that have nothing to round too.
+  std::vector<std::string> with_parameters(const State& state) const {
+    std::vector<std::string> result;
+    for (const auto& name : options_.submodules) {
+      const bool is_module = std::find(state.modules.begin(), state.modules.end(), name) != state.modules.end();
+      const auto chosen = Selector(name).choose(state.parameters);
+      const bool has_none = std::find(chosen.begin(), chosen.end(), true) == chosen.end();
+      if (!is_module || !has_none) result.push_back(name);
+    }
+    if (result.empty() && !options_.submodules.empty())
+      throw InvalidField("submodules", "none of these modules has parameters");
+    return result;
+  }
+
   // A name that matches nothing is found out when the recipe is bound, a kind only once the model has run.
   // Which layer is the first or the last is known here and not there, and other names of layers are.
   static std::vector<std::string> layers(const char* field, const std::vector<std::string>& targets,
@@ -320,7 +334,7 @@ class Quantization : public Modifier {
   }
 
   void record_and_plan(State& state, const std::function<void()>& run) {
-    const auto graph = record(state.parameters, state.buffers, run);
+    const auto graph = record(state.parameters, state.buffers, run, state.results);
     try {
       quantizers_ = Quantizers(make_plan(graph, scheme_, ignore_, submodules_, forms_));
     } catch (const Error& error) {

@@ -12,6 +12,7 @@ struct Clip {
   float highest = std::numeric_limits<float>::infinity();
 
   bool operator==(const Clip& other) const { return lowest == other.lowest && highest == other.highest; }
+  bool operator!=(const Clip& other) const { return !(*this == other); }
 };
 
 }  // namespace sparsify

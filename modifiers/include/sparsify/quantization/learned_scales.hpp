@@ -3,6 +3,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
@@ -81,7 +82,7 @@ class LearnedScales {
     gradients_.resize(count), velocities_.resize(count, 0);
     for (std::size_t i = 0; i < count; ++i) {
       if (gradients_[i].defined() || quantizers.ranges()[i].batches == 0) continue;
-      gradients_[i] = at::zeros({}, at::kFloat).requires_grad_(true);
+      gradients_[i] = receiver();
       const auto grid = quantizers.grid(static_cast<int>(i));
       set_scale(quantizers, i, grid, grid.scale);
     }
@@ -107,19 +108,27 @@ class LearnedScales {
     }
   }
 
+  /// Velocities; not a number: not learned yet.
   at::Tensor state() const {
-    auto saved = at::zeros({static_cast<std::int64_t>(velocities_.size())}, at::kDouble);
-    std::copy(velocities_.begin(), velocities_.end(), saved.mutable_data_ptr<double>());
+    auto saved = at::full({static_cast<std::int64_t>(velocities_.size())}, NAN, at::kDouble);
+    for (std::size_t i = 0; i < velocities_.size(); ++i)
+      if (gradients_[i].defined()) saved.mutable_data_ptr<double>()[i] = velocities_[i];
     return saved;
   }
   void load(const at::Tensor& state) {
     const auto saved = state.to(at::kCPU, at::kDouble).contiguous();
-    velocities_.assign(saved.const_data_ptr<double>(), saved.const_data_ptr<double>() + saved.numel());
-    gradients_.clear();
+    const auto count = static_cast<std::size_t>(saved.numel());
+    gradients_.assign(count, {}), velocities_.assign(count, 0);
+    for (std::size_t i = 0; i < count; ++i) {
+      const double velocity = saved.const_data_ptr<double>()[i];
+      if (!std::isnan(velocity)) gradients_[i] = receiver(), velocities_[i] = velocity;
+    }
   }
 
  private:
   static constexpr double kMomentum = 0.9;
+
+  static at::Tensor receiver() { return at::zeros({}, at::kFloat).requires_grad_(true); }
 
   static void set_scale(Quantizers& quantizers, std::size_t quantizer, const Grid& grid, double scale) {
     const auto& range = quantizers.plan().activations[quantizer].range;

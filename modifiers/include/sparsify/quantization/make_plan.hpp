@@ -123,7 +123,7 @@ class PlanMaker {
     return is_cpu_ ? clips_at_zero(node) : is_activation(node);
   }
 
-  // "layer1.0.bn1" of a batch-norm with running statistics that are the model's.
+  // "layer1.0.bn1" of a batch-norm whose statistics and parameters are the model's.
   std::string batch_norm_name(const GraphNode& node) const {
     const int mean = node.value("running_mean");
     if (mean < 0 || node.value("running_var") < 0) return "";
@@ -131,7 +131,11 @@ class PlanMaker {
     const std::string suffix = "running_mean";
     if (name.size() < suffix.size() || name.compare(name.size() - suffix.size(), suffix.size(), suffix) != 0)
       return "";
-    return name == suffix ? "." : name.substr(0, name.size() - suffix.size() - 1);
+    const auto prefix = name.substr(0, name.size() - suffix.size());
+    for (const auto* part : {"weight", "bias"})
+      if (const int given = node.value(part); given >= 0 && graph_.values[given].name != prefix + part)
+        return "";
+    return prefix.empty() ? "." : prefix.substr(0, prefix.size() - 1);
   }
 
   // Null: it computes in integers.
@@ -146,7 +150,8 @@ class PlanMaker {
     if (ignore_.match(node, value)) return &float_rules::kIgnored;
     if (!submodules_.match(node, value) && !submodules_.empty()) return &float_rules::kOutsideSubmodules;
     if (node.op != "aten::conv2d" && node.op != "aten::linear") return &float_rules::kNoIntegerKernel;
-    if (node.op == "aten::conv2d" && readers_.is_output(layer.end)) return &float_rules::kFloatOutput;
+    const bool is_read = !readers_.of(layer.end).empty();
+    if (node.op == "aten::conv2d" && !is_read) return &float_rules::kFloatOutput;
     return nullptr;
   }
 
@@ -291,9 +296,12 @@ class PlanMaker {
         add_once(plan_.activations[entry->second].rectified_sums, sum->site);
       add_sigmoid(value);
     }
-    for (const int value : order)
-      if (demanded_[value] && !rounded_[value] && numbers_.count(find(value)))
-        add_once(plan_.activations[numbers_.at(find(value))].carried_sites, site_of(value));
+    for (const int value : order) {
+      const int quantizer = quantizer_of(value);
+      if (quantizer < 0) continue;
+      if (!rounded_[value]) add_once(plan_.activations[quantizer].carried_sites, site_of(value));
+      if (readers_.is_output(value)) plan_.activations[quantizer].returned = true;
+    }
   }
 
   // The addition whose ReLU gives this value; null: there is none.

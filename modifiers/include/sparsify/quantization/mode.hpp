@@ -74,11 +74,12 @@ class QuantizationMode : public ForwardMode {
   }
 
   /// After the pass: what every quantizer saw. Throws when the pass met no quantized layer at all.
-  const std::vector<Extent>& finish() const {
+  const std::vector<Extent>& finish() {
     if (layers_.visited() == 0 && !quantizers_.plan().weights.empty())
       throw Error(
           "the forward pass used none of the quantized layers: it must run in the thread that called "
           "step.forward, with the model that the session was given");
+    if (!training()) activations_.settle_all();
     return activations_.seen();
   }
 
@@ -114,7 +115,8 @@ class QuantizationMode : public ForwardMode {
     if (facts.short_name == "batch_norm") return fused_norm(facts, arguments);
     if (facts.short_name == "silu") return silu_in_two_steps(facts, arguments);
     if (facts.short_name == "add" || facts.short_name == "mul") return sum_or_product(facts, arguments);
-    if (facts.short_name == "adaptive_avg_pool2d") return average_of_integers(facts, arguments);
+    if (facts.short_name == "adaptive_avg_pool2d" || facts.short_name == "mean")
+      return average_of_integers(facts, arguments);
     return std::nullopt;
   }
 
@@ -149,7 +151,8 @@ class QuantizationMode : public ForwardMode {
   int carry_integers(const OperatorFacts& facts, c10::IValue* arguments, std::size_t count) {
     if (!training() || facts.in_place) return -1;
     const int quantizer = quantizers_.carried_at(sites_.peek(facts));
-    if (quantizer < 0 || !quantizers_.feeds_layer(quantizer) || !activations_.gives_integers(quantizer))
+    if (quantizer < 0 || !quantizers_.feeds_layer(quantizer) || !activations_.gives_integers(quantizer) ||
+        activations_.is_returned(quantizer))
       return -1;
     bool all = true;
     for (std::size_t i = 0; i < count; ++i)
@@ -226,14 +229,17 @@ class QuantizationMode : public ForwardMode {
   // In evaluation: averages over whole images likewise.
   std::optional<at::Tensor> average_of_integers(const OperatorFacts& facts, c10::IValue* arguments) {
     const auto x = arguments[0].toTensor();
-    if (!layers_.computes_as_engines(x) || x.dim() != 4) return std::nullopt;
+    if (!layers_.computes_as_engines(x) || x.dim() != 4 || !arguments[1].isIntList()) return std::nullopt;
+    const bool is_mean = facts.short_name == "mean";
+    const auto numbers = arguments[1].toIntVector();  // axes, or what is left of height and width
+    const bool whole = is_mean ? detail::are_image_axes(numbers) : numbers == std::vector<std::int64_t>{1, 1};
     const int quantizer = quantizers_.activation_at(sites_.peek(facts));
     auto* of_x = find(x);
-    const bool whole = arguments[1].toIntVector() == std::vector<std::int64_t>{1, 1};
     if (quantizer < 0 || !of_x || !whole) return std::nullopt;
     const auto averages = average_integers(activations_.integers(x, *of_x), quantizers_.grid(of_x->quantizer),
                                            quantizers_.grid(quantizer));
-    return keep_integers(facts, x, *of_x, averages, {quantizer});
+    const bool keeps_dimensions = !is_mean || arguments[2].toBool();
+    return keep_integers(facts, x, *of_x, keeps_dimensions ? averages : averages.flatten(1), {quantizer});
   }
 
   // Integer engines round sigmoid(x) before they multiply by x.

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <unordered_set>
+#include <vector>
 
 #include "sparsify/graph/graph.hpp"
 #include "sparsify/quantization/clip.hpp"
@@ -83,14 +86,18 @@ inline bool is_activation(const GraphNode& node) {
                       "elu", "tanh", "softplus", "clamp", "prelu"});
 }
 
+/// Height and width of [N, C, H, W].
+inline bool are_image_axes(std::vector<std::int64_t> axes) {
+  for (auto& axis : axes) axis += axis < 0 ? 4 : 0;
+  std::sort(axes.begin(), axes.end());
+  return axes == std::vector<std::int64_t>{2, 3};
+}
+
 /// The mean over neighbourhoods or over the whole image: integer engines want its input and output on a grid.
 inline bool averages(const GraphNode& node) {
   if (op_is(node, {"adaptive_avg_pool2d", "avg_pool2d"})) return true;
   const auto* axes = node.op == "aten::mean" ? node.find("dim") : nullptr;
-  if (!axes || !axes->constant.isIntList()) return false;
-  const auto list = axes->constant.toIntVector();
-  return list == std::vector<std::int64_t>{2, 3} || list == std::vector<std::int64_t>{-2, -1} ||
-         list == std::vector<std::int64_t>{-1, -2} || list == std::vector<std::int64_t>{3, 2};
+  return axes && axes->constant.isIntList() && are_image_axes(axes->constant.toIntVector());
 }
 
 /// Never gives a negative value, whatever it reads.

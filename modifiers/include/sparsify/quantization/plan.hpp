@@ -35,6 +35,7 @@ struct ActivationQuantizer {
       carried_sites{};  ///< nodes whose outputs lie on the grid without rounding: max-pool, slice,
                         ///< flatten, concatenation ...; engines want equal quantizers there
   std::vector<std::string> rectified_sums{};  ///< additions that it rounds behind a ReLU
+  bool returned = false;                      ///< the pass returns a tensor on its grid
 };
 
 /// One convolution or linear layer whose weight is rounded: symmetric, with a scale for each output channel,

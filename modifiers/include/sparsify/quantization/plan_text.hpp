@@ -45,8 +45,11 @@ inline std::string text_of(const std::optional<Clip>& clip) {
 }
 
 inline std::optional<Clip> clip_from(const std::string& field) {
+  if (field.empty()) return std::nullopt;
   const auto ends = list(field);
-  if (ends.size() != 2) return std::nullopt;
+  if (ends.size() != 2)
+    throw Error("saved quantization plan: '" + field +
+                "' are not the two ends of a range: saved by another version, or damaged");
   return Clip{std::strtof(ends[0].c_str(), nullptr), std::strtof(ends[1].c_str(), nullptr)};
 }
 
@@ -59,7 +62,8 @@ inline std::string to_text(const QuantizationPlan& plan) {
   for (const auto& a : plan.activations)
     text << "activation\t" << a.site << '\t' << a.range.lowest << '\t' << a.range.highest << '\t'
          << a.range.symmetric << '\t' << a.non_negative << '\t' << detail::join(a.shared_sites, ',') << '\t'
-         << detail::join(a.carried_sites, ',') << '\t' << detail::join(a.rectified_sums, ',') << '\n';
+         << detail::join(a.carried_sites, ',') << '\t' << detail::join(a.rectified_sums, ',') << '\t'
+         << a.returned << '\n';
   for (const auto& w : plan.weights)
     text << "weight\t" << w.site << '\t' << w.input << '\t' << w.output << '\t' << w.batch_norm << '\t'
          << detail::exact(w.eps) << '\t' << w.bias << '\t' << w.bits << '\t' << detail::text_of(w.clip)
@@ -78,13 +82,14 @@ inline QuantizationPlan plan_from_text(const std::string& text) {
     const auto integer = [&](std::size_t i) { return std::atoll(f[i].c_str()); };
     if (f[0] == "scheme" && f.size() == 2) {
       plan.scheme = f[1];
-    } else if (f[0] == "activation" && f.size() == 9) {
+    } else if (f[0] == "activation" && f.size() == 10) {
       plan.activations.push_back({f[1],
                                   {integer(2), integer(3), integer(4) != 0},
                                   integer(5) != 0,
                                   detail::list(f[6]),
                                   detail::list(f[7]),
-                                  detail::list(f[8])});
+                                  detail::list(f[8]),
+                                  integer(9) != 0});
     } else if (f[0] == "weight" && f.size() == 10) {
       plan.weights.push_back({f[1], static_cast<int>(integer(2)), static_cast<int>(integer(3)), f[4],
                               std::atof(f[5].c_str()), f[6], static_cast<int>(integer(7)),

@@ -142,16 +142,16 @@ class Quantizers {
 /// What a layer's running statistics make of each output channel once its batch-norm is folded into it.
 inline Folded fold(const WeightQuantizer& layer, std::int64_t channels, const Parameters& parameters,
                    const Parameters& buffers) {
-  const auto values = [&](const Parameters& from, const std::string& name, double otherwise) {
-    const auto* found = find_named(from, name);
+  const auto values = [&](const std::string& name, double otherwise) {
+    const auto* found = find_named(parameters, name);
+    if (!found) found = find_named(buffers, name);  // all of a frozen batch norm
     return found ? detail::channel_values(found->tensor) : std::vector<double>(channels, otherwise);
   };
-  Folded folded{std::vector<double>(channels, 1), values(parameters, layer.bias, 0)};
+  Folded folded{std::vector<double>(channels, 1), values(layer.bias, 0)};
   if (layer.batch_norm.empty()) return folded;
   const auto named = [&](const char* name) { return Quantizers::batch_norm_tensor(layer, name); };
-  const auto gamma = values(parameters, named("weight"), 1), beta = values(parameters, named("bias"), 0);
-  const auto mean = values(buffers, named("running_mean"), 0),
-             variance = values(buffers, named("running_var"), 1);
+  const auto gamma = values(named("weight"), 1), beta = values(named("bias"), 0);
+  const auto mean = values(named("running_mean"), 0), variance = values(named("running_var"), 1);
   for (std::int64_t c = 0; c < channels; ++c) {
     folded.k[c] = gamma[c] / std::sqrt(variance[c] + layer.eps);
     folded.b[c] = beta[c] + (folded.b[c] - mean[c]) * folded.k[c];

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <c10/core/InferenceMode.h>
+
 #include <functional>
 #include <optional>
 #include <string>
@@ -156,10 +158,27 @@ class RoundedActivations {
   bool has_range(int quantizer) const {
     return quantizers_.ranges()[static_cast<std::size_t>(quantizer)].batches > 0;
   }
+  /// Whether the caller gets what the quantizer rounds.
+  bool is_returned(int quantizer) const {
+    return quantizers_.plan().activations[static_cast<std::size_t>(quantizer)].returned;
+  }
   /// Whether a quantizer may be part of a fused kernel, which notes no more than the extent of what it sees.
   bool can_be_fused(int quantizer) const {
     const bool counts = settings_.training && settings_.observe && settings_.histograms;
-    return gives_integers(quantizer) && !counts;
+    return gives_integers(quantizer) && !counts && !is_returned(quantizer);
+  }
+
+  /// After an evaluation: what the caller keeps of its tensors becomes the values.
+  void settle_all() {
+    const c10::InferenceMode in_place_whatever_it_is;
+    std::unordered_set<const void*> settled;  // a tensor may have several names
+    for (auto& [impl, entry] : entries_) {
+      if (entry.holds != Holds::kIntegers) continue;
+      const auto owner = entry.owner.lock();
+      if (!owner || !settled.insert(storage_of(at::Tensor(owner))).second) continue;
+      at::Tensor(owner).mul_(static_cast<double>(quantizers_.grid(entry.quantizer).scale));
+    }
+    entries_.clear();
   }
 
   /// Shows what a tensor is rounded to, if anybody watches.

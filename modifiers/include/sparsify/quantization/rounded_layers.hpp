@@ -81,7 +81,7 @@ class RoundedLayers {
   /// In evaluation: whether x is to be computed with as integer engines would.
   bool computes_as_engines(const at::Tensor& x) const {
     return moves_biases() && settings().round && !at::GradMode::is_enabled() && x.device().is_cpu() &&
-           x.scalar_type() == at::kFloat && !computes_in_bfloat16(x);
+           x.scalar_type() == at::kFloat && !is_autocast(x);
   }
 
   /// A linear layer of three dimensions adds its bias after its product, which then is not what it gives.
@@ -138,14 +138,15 @@ class RoundedLayers {
   IntegerProduct take_integers(const OperatorFacts& facts, int layer, c10::IValue* arguments) {
     auto& input = arguments[facts.input_argument()];
     const int quantizer = entry(layer).input;
-    if (!activations_.gives_integers(quantizer) || !multiplies_integers(facts, layer, input.toTensor()))
+    const int bias = facts.bias_argument();
+    if (!activations_.gives_integers(quantizer) || !multiplies_integers(facts, layer, input.toTensor()) ||
+        !has_usual_bias(layer, bias < 0 ? c10::IValue() : arguments[bias]))
       return {};
     auto* known = activations_.find(input.toTensor());
     if (!known || known->quantizer != quantizer) return {};
     if (facts.short_name == "addmm" && arguments[3].toScalar().toDouble() != 1) return {};
     input = activations_.integers(input.toTensor(), *known);
     IntegerProduct product{layer, scales_[layer].mul(static_cast<double>(input_scale(layer))), {}};
-    const int bias = facts.bias_argument();
     if (bias < 0 || !arguments[bias].isTensor()) return product;
     product.bias = arguments[bias].toTensor();
     if (facts.short_name == "addmm")
@@ -155,8 +156,16 @@ class RoundedLayers {
     return product;
   }
 
+  // Evaluation takes the bias from the model, not from the call: none that the call computes.
+  bool has_usual_bias(int layer, const c10::IValue& bias) const {
+    if (training() || !bias.isTensor() || !bias.toTensor().defined()) return true;
+    const auto found = names_.find(bias.toTensor());
+    return found && found.named->name == entry(layer).bias;
+  }
+
   // Float32 holds sums of 8-bit products exactly up to 2^24.
   bool multiplies_integers(const OperatorFacts& facts, int layer, const at::Tensor& input) const {
+    if (facts.short_name == "conv2d" && input.dim() != 4) return false;  // one image, without its dimension
     if (training()) return computes_in_bfloat16(input);
     const bool adds_bias_later = facts.bias_argument() < 0 && !entry(layer).bias.empty();
     return !adds_bias_later && computes_as_engines(input);
