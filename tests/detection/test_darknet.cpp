@@ -103,12 +103,12 @@ TEST_CASE("a darknet configuration computes what its layers say") {
 TEST_CASE("darknet's max-pooling pads at the end, with what never wins") {
   const auto pool = [](int size, int stride, const torch::Tensor& x) {
     const auto text =
-        "[net]\nchannels=1\n[maxpool]\nsize=" + std::to_string(size) + "\nstride=" + std::to_string(stride) +
+        "[net]\n[maxpool]\nsize=" + std::to_string(size) + "\nstride=" + std::to_string(stride) +
         "\n[convolutional]\nfilters=6\nsize=1\nactivation=linear\n[yolo]\nanchors=1,1\nclasses=1\n";
     const auto detector = parse_darknet(text, "net.cfg");
     return detector->blocks().front()->forward({x}).at(0);
   };
-  const auto x = -torch::rand({1, 1, 5, 6}) - 1;  // zeros would win
+  const auto x = -torch::rand({1, 3, 5, 6}) - 1;  // zeros would win
   for (const auto& [size, stride] : {std::pair{2, 1}, {2, 2}, {3, 1}, {3, 2}, {4, 1}, {4, 3}, {9, 1}}) {
     INFO(size << " / " << stride);
     const int before = (size - 1) / 2, after = size - 1 - before;
@@ -178,6 +178,83 @@ TEST_CASE("weights are written as they were read, to the byte") {
   CHECK(torch::equal(before, first->named_parameters()["model.0.conv.weight"]));
   CHECK_THROWS_WITH(load_darknet_weights(*first, folder / "none"), ContainsSubstring("cannot be opened"));
   std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("weights that are too long or too short say by what") {
+  char pattern[] = "/tmp/sparsify-darknet-XXXXXX";
+  const std::filesystem::path folder = ::mkdtemp(pattern);
+  const auto file = folder / "a.weights";
+  const auto detector = parse_darknet(kSmall, "net.cfg");
+  save_darknet_weights(*detector, file);
+  const auto bytes = std::filesystem::file_size(file);
+  constexpr std::uint64_t kHeader = 20, kNumbers = 446, kNumber = sizeof(float);
+  REQUIRE(bytes == kHeader + kNumber * kNumbers);
+  const auto refused = [&](std::uint64_t size, const std::string& has) {
+    std::filesystem::resize_file(file, size);
+    CHECK_THROWS_WITH(load_darknet_weights(*detector, file),
+                      file.string() + ": the network has 446 numbers, the file " + has);
+  };
+  refused(bytes + kNumber, "447 numbers: are they of the same configuration?");
+  refused(bytes - kNumber, "445 numbers: are they of the same configuration?");
+  refused(bytes + 1, "446 numbers and 1 byte: it was cut or is damaged");
+  refused(bytes - 1, "445 numbers and 3 bytes: it was cut or is damaged");
+  CHECK_THROWS_WITH(
+      load_darknet_backbone(*detector, file),
+      ContainsSubstring("the file has 445 numbers and 3 bytes, the network up to its convolution "
+                        "3 has 446: it was cut or is damaged"));
+  std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("keys that layers do not have, or that would change what is computed, are refused") {
+  const auto with = [](const std::string& before, const std::string& line) {
+    return replaced(kSmall, before, line + "\n" + before);
+  };
+  check_refused(replaced(kSmall, "filters=8", "fitlers=99"),
+                "net.cfg:9: fitlers: [convolutional] has no such key; did you mean 'filters'?");
+  check_refused(with("from=-2", "form=-1"),
+                "net.cfg:19: form: [shortcut] has no such key; did you mean 'from'?");
+  check_refused(with("stride=2\n[upsample]", "pool_kind=4"),
+                "net.cfg:23: pool_kind: [maxpool] has no such key");
+  check_refused(with("probability=.5", "probabilty=.1"), "did you mean 'probability'?");
+  check_refused(with("layers=5", "size=1"), "net.cfg:29: size: [route] has no such key");
+  check_refused(with("classes=2", "clases=3"), "net.cfg:41: clases: [yolo] has no such key");
+
+  check_refused(with("pad=1", "dilation=2"), "net.cfg:12: dilation: not supported but for 1, got '2'");
+  check_refused(with("pad=1", "stride_x=1"), "net.cfg:12: stride_x: not supported but for 2, got '1'");
+  check_refused(with("pad=1", "antialiasing=1"), "antialiasing: not supported but for 0, got '1'");
+  check_refused(with("pad=1", "share_index=1"), "share_index: not supported, got '1'");
+  check_refused(with("pad=1", "dilation=two"), "dilation: expected a number, got 'two'");
+  check_refused(with("from=-2", "weights_type=per_feature"), "weights_type: not supported but for none");
+  check_refused(with("stride=2\n[upsample]", "padding=0"), "padding: not supported but for 1, got '0'");
+  check_refused(with("stride=2\n[upsample]", "maxpool_depth=1"), "maxpool_depth: not supported but for 0");
+  check_refused(replaced(kSmall, "[upsample]          # 4\n", "[upsample]\nscale=2\n"),
+                "net.cfg:25: scale: not supported but for 1, got '2'");
+  check_refused(replaced(kSmall, "channels=3", "channels=1"),
+                "net.cfg:5: channels: expected 3, as images are in colour, got 1");
+
+  check_refused(with("filters=8", "filters=4"),
+                "net.cfg:10: filters: given twice in one [convolutional], first at net.cfg:9");
+  check_refused(with("height=16", "width=32"),
+                "net.cfg:4: width: given twice in one [net], first at net.cfg:3");
+}
+
+TEST_CASE("keys of darknet's training, and those that change nothing, are accepted") {
+  auto config = replaced(kSmall, "learning_rate=.001",
+                         "batch=1\nbatch=64\nmosaic=1\nmade_up_by_nobody=3\nlearning_rate=.001");
+  config = replaced(config, "pad=1",
+                    "pad=1\ndilation=1\nstride_x=2\nstride_y=2\nantialiasing=0\nxnor=0\nstopbackward=800\n"
+                    "dontload=0\nassisted_excitation=4000");
+  config = replaced(config, "from=-2", "from=-2\nweights_type=none\nalpha=1");
+  config = replaced(config, "[maxpool]", "[maxpool]\npadding=1\nmaxpool_depth=0");
+  config = replaced(config, "probability=.5", "probability=.5\ndropblock=1\ndropblock_size_abs=7");
+  config = replaced(config, "classes=2",
+                    "classes=2\nnum=3\njitter=.3\nresize=1.5\nignore_thresh=.7\ntruth_thresh=1\nrandom=1\n"
+                    "iou_thresh=0.213\niou_normalizer=0.07\nobj_normalizer=0.4\ncls_normalizer=0.5\n"
+                    "iou_loss=ciou\nnms_kind=greedynms\nbeta_nms=0.6\nmax_delta=5\nlabel_smooth_eps=0.1\n"
+                    "focal_loss=1\nobjectness_smooth=1\nmax=200\nnew_coords=0");
+  const auto detector = parse_darknet(config, "net.cfg"), plain = parse_darknet(kSmall, "net.cfg");
+  CHECK(detector->parameters().size() == plain->parameters().size());
+  CHECK(detector->largest_stride == 4);
 }
 
 TEST_CASE("mistakes in a darknet configuration are refused with their line") {

@@ -6,6 +6,7 @@
 
 #include "detection/blocks.hpp"
 #include "detection/darknet_config.hpp"
+#include "detection/darknet_keys.hpp"
 #include "detection/feature.hpp"
 #include "detection/head_blocks.hpp"
 #include "detection/prediction.hpp"
@@ -34,7 +35,8 @@ class CfgBuilder {
   CfgBuilder(const std::vector<DarknetSection>& sections, const DarknetOptions& options)
       : options_(options), detector_(std::make_shared<Detector>()) {
     const auto& net = sections.front();
-    image_.channels = net.integer("channels", 3, 1);
+    if (const auto channels = net.integer("channels", image_.channels, 1); channels != image_.channels)
+      net.fail_at("channels", "expected 3, as images are in colour, got " + std::to_string(channels));
     detector_->image_height = net.integer("height", 416, 1);
     detector_->image_width = net.integer("width", 416, 1);
     for (std::size_t i = 1; i < sections.size(); ++i) add(sections[i]);
@@ -54,7 +56,7 @@ class CfgBuilder {
                                                      {"dropout", &CfgBuilder::dropout},
                                                      {"yolo", &CfgBuilder::yolo}};
     const auto found = known.find(section.name());
-    if (found != known.end()) return (this->*found->second)(section);
+    if (found != known.end()) return check_keys(section), (this->*found->second)(section);
     std::vector<std::string> names;
     for (const auto& [name, value] : known) names.push_back(name);
     section.fail("layers of this kind are not supported" + suggestion(section.name(), names));
@@ -80,6 +82,7 @@ class CfgBuilder {
   void place(std::vector<std::int64_t> from, std::shared_ptr<Block> block, const Feature& output) {
     detector_->add(std::move(from), std::move(block));
     features_.push_back(output);
+    detector_->largest_stride = larger_stride(detector_->largest_stride, output);
   }
 
   void convolution(const DarknetSection& section) {
@@ -174,7 +177,7 @@ class CfgBuilder {
 
   const DarknetOptions options_;
   std::shared_ptr<Detector> detector_;
-  Feature image_;
+  const Feature image_{};
   std::vector<Feature> features_;
 };
 

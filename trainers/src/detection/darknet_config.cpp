@@ -33,6 +33,11 @@ std::vector<std::string> split(const std::string& text) {
   return parts;
 }
 
+bool is_net(const std::string& section) { return section == "net" || section == "network"; }
+
+// Of [net]; the rest are training settings.
+bool shapes_network(const std::string& key) { return key == "width" || key == "height" || key == "channels"; }
+
 }  // namespace
 
 const DarknetSection::Entry* DarknetSection::find(const std::string& key) const {
@@ -40,8 +45,24 @@ const DarknetSection::Entry* DarknetSection::find(const std::string& key) const 
   return found == values_.end() ? nullptr : &found->second;
 }
 
+void DarknetSection::set(const std::string& key, const std::string& value, const std::string& place) {
+  const auto [entry, is_new] = values_.try_emplace(key, Entry{value, place});
+  if (is_new || (is_net(name_) && !shapes_network(key))) return;
+  throw Error(place + ": " + key + ": given twice in one [" + name_ + "], first at " + entry->second.place);
+}
+
+std::vector<std::string> DarknetSection::keys() const {
+  std::vector<std::string> keys;
+  for (const auto& [key, entry] : values_) keys.push_back(key);
+  return keys;
+}
+
 void DarknetSection::fail(const std::string& message) const {
   throw Error(place_ + ": [" + name_ + "]: " + message);
+}
+
+void DarknetSection::fail_at(const std::string& key, const std::string& message) const {
+  throw Error(values_.at(key).place + ": " + key + ": " + message);
 }
 
 std::string DarknetSection::text(const std::string& key, const std::string& otherwise) const {
@@ -111,7 +132,7 @@ std::vector<DarknetSection> parse_darknet_config(const std::string& text, const 
     if (sections.empty()) throw Error(place + ": '" + line + "' stands before the first [section]");
     sections.back().set(trimmed(line.substr(0, equals)), trimmed(line.substr(equals + 1)), place);
   }
-  if (sections.empty() || (sections.front().name() != "net" && sections.front().name() != "network"))
+  if (sections.empty() || !is_net(sections.front().name()))
     throw Error(file + ": not a darknet configuration: it must begin with [net]");
   return sections;
 }

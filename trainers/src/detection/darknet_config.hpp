@@ -8,17 +8,17 @@
 
 namespace sparsify::detection {
 
-/// One "[name]" of a darknet .cfg with its "key=value" lines. Keys nobody asks for are training settings and
-/// are left alone.
+/// One "[name]" of a darknet .cfg with its "key=value" lines; `check_keys` says which ones layers have.
 class DarknetSection {
  public:
   DarknetSection(std::string name, std::string place) : name_(std::move(name)), place_(std::move(place)) {}
 
   const std::string& name() const { return name_; }
-  void set(const std::string& key, std::string value, std::string place) {
-    values_[key] = {std::move(value), std::move(place)};
-  }
+  /// Throws Error for a key that is there already, naming both lines. Of training settings in [net] the first
+  /// one stays, as in darknet: published files repeat some.
+  void set(const std::string& key, const std::string& value, const std::string& place);
 
+  std::vector<std::string> keys() const;
   bool has(const std::string& key) const { return values_.count(key) > 0; }
   std::string text(const std::string& key, const std::string& otherwise) const;
   /// Throw Error with file and line when the value is not such a number or out of range.
@@ -30,6 +30,8 @@ class DarknetSection {
 
   /// Throws Error: "file.cfg:12: [route]: ...".
   [[noreturn]] void fail(const std::string& message) const;
+  /// The same of one key that is there: "file.cfg:13: layers: ...".
+  [[noreturn]] void fail_at(const std::string& key, const std::string& message) const;
 
  private:
   struct Entry {

@@ -29,11 +29,24 @@ std::vector<Tensors> convolutions_of(const Detector& detector) {
 }
 
 // Of a network by a .cfg, whose blocks are those of the file.
-std::vector<Tensors> all_convolutions_of(const Detector& detector) {
+std::vector<Tensors> all_convolutions_of(const Detector& detector, const std::filesystem::path& file) {
   for (const auto& block : detector.blocks())
     if (!block->parameters().empty() && !std::dynamic_pointer_cast<ConvBlock>(block))
-      throw Error("darknet's weights need a network that was built from a .cfg; this one has other blocks");
+      throw Error(file.string() +
+                  ": darknet's weights need a network that was built from a .cfg; this one has other blocks");
   return convolutions_of(detector);
+}
+
+// "446 numbers", "446 numbers and 1 byte".
+std::string amount(std::uint64_t bytes) {
+  const auto rest = bytes % sizeof(float);
+  return std::to_string(bytes / sizeof(float)) + " numbers" +
+         (rest ? " and " + std::to_string(rest) + (rest == 1 ? " byte" : " bytes") : "");
+}
+
+// Why a file of `bytes` of numbers does not fit: no file that is whole ends within one.
+std::string question(std::uint64_t bytes, const std::string& otherwise) {
+  return bytes % sizeof(float) ? ": it was cut or is damaged" : otherwise;
 }
 
 std::uint64_t numbers_in(const Tensors& tensors) {
@@ -68,15 +81,15 @@ void fill(const Tensors& tensors, weights::ByteReader& reader) {
 }  // namespace
 
 DarknetHeader load_darknet_weights(Detector& detector, const std::filesystem::path& file) {
-  const auto convolutions = all_convolutions_of(detector);
+  const auto convolutions = all_convolutions_of(detector, file);
   const auto content = weights::read_whole(file);
   weights::ByteReader reader(content, file.string());
   const auto header = read_header(reader);
   std::uint64_t expected = 0;
   for (const auto& tensors : convolutions) expected += numbers_in(tensors);
-  if (reader.remaining() != expected * sizeof(float))
+  if (const auto bytes = reader.remaining(); bytes != expected * sizeof(float))
     throw Error(file.string() + ": the network has " + std::to_string(expected) + " numbers, the file " +
-                std::to_string(reader.remaining() / sizeof(float)) + ": are they of the same configuration?");
+                amount(bytes) + question(bytes, ": are they of the same configuration?"));
   for (const auto& tensors : convolutions) fill(tensors, reader);
   return header;
 }
@@ -90,17 +103,17 @@ std::int64_t load_darknet_backbone(Detector& detector, const std::filesystem::pa
   std::uint64_t numbers = 0;
   while (count < convolutions.size() && numbers * sizeof(float) < reader.remaining())
     numbers += numbers_in(convolutions[count++]);
-  if (numbers * sizeof(float) != reader.remaining())
-    throw Error(file.string() + ": the file has " + std::to_string(reader.remaining() / sizeof(float)) +
-                " numbers, the network up to its convolution " + std::to_string(count) + " has " +
-                std::to_string(numbers) + ": is it of the same backbone?");
+  if (const auto bytes = reader.remaining(); numbers * sizeof(float) != bytes)
+    throw Error(file.string() + ": the file has " + amount(bytes) + ", the network up to its convolution " +
+                std::to_string(count) + " has " + std::to_string(numbers) +
+                question(bytes, ": is it of the same backbone?"));
   for (std::size_t i = 0; i < count; ++i) fill(convolutions[i], reader);
   return static_cast<std::int64_t>(count);
 }
 
 void save_darknet_weights(const Detector& detector, const std::filesystem::path& file,
                           const DarknetHeader& header) {
-  const auto convolutions = all_convolutions_of(detector);
+  const auto convolutions = all_convolutions_of(detector, file);
   AtomicFile out(file);
   out.write(&header.major, sizeof header.major);
   out.write(&header.minor, sizeof header.minor);

@@ -11,7 +11,7 @@ namespace sparsify::detection {
 namespace {
 
 std::int64_t coarsest_stride(const Detector& detector) {
-  double stride = 1;
+  auto stride = static_cast<double>(detector.largest_stride);
   for (const auto& head : detector.heads()) stride = std::max(stride, head.stride);
   return std::llround(stride);
 }

@@ -64,6 +64,7 @@ class YamlBuilder {
     auto made = make_module(row, settings_, inputs);
     detector_->add(from, std::move(made.block));
     features_.push_back(made.output);
+    detector_->largest_stride = larger_stride(detector_->largest_stride, made.output);
   }
 
   // Negative numbers count back from this row, others from the first; -1 of the first is the image.

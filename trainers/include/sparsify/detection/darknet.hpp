@@ -17,7 +17,8 @@ struct DarknetOptions {
 
 /// Builds a detector from a darknet .cfg: convolutional (groups, every activation of the YOLO family),
 /// shortcut, route (groups), upsample, maxpool, dropout, yolo (scale_x_y). Weights are freshly initialised.
-/// Throws Error naming file and line.
+/// Throws Error naming file and line, also for keys of layers that are unknown, given twice, or would change
+/// what is computed in a way that is not supported; keys of darknet's training are left alone.
 std::shared_ptr<Detector> build_darknet(const std::filesystem::path& config,
                                         const DarknetOptions& options = {});
 

@@ -69,6 +69,7 @@ class Detector : public Network {
   void set_anchors(const std::vector<Anchors>& anchors);
   std::vector<std::shared_ptr<Block>> blocks() const;
   std::int64_t image_height = 416, image_width = 416;  ///< what it was made for, in pixels
+  std::int64_t largest_stride = 1;  ///< of its maps, in pixels: sides of images are multiples of it
 
  private:
   struct Step {
