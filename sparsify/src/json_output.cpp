@@ -28,6 +28,15 @@ void check_output_path(const std::string& path, const std::string& flag) {
     throw InputError(flag + " " + path + ": cannot be written: " + std::generic_category().message(errno));
 }
 
+void make_folder(const std::string& path, const std::string& flag) {
+  if (path.empty()) return;
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) throw InputError(flag + " " + path + ": cannot be made: " + error.message());
+  if (::access(path.c_str(), W_OK | X_OK) != 0)
+    throw InputError(flag + " " + path + ": cannot be written: " + std::generic_category().message(errno));
+}
+
 void write_json(const std::string& path, const nlohmann::json& results) {
   if (!path.empty()) write_file_atomically(path, results.dump(2) + "\n");
 }

@@ -46,6 +46,14 @@ std::string definition_of(const std::string& model) {
   return text.str();
 }
 
+// Theirs are the layers of a .cfg, one after the other.
+void load_darknet(Detector& detector, const std::string& model, const fs::path& weights) {
+  if (extension_of(model) != ".cfg")
+    throw Error(weights.string() + ": darknet's weights are read by the .cfg that they were trained with; " +
+                "expected --model FILE.cfg, got '" + model + "'");
+  detection::load_darknet_weights(detector, weights);
+}
+
 // With the classes of its description.
 std::shared_ptr<Detector> parse(const std::string& model, const std::string& definition) {
   if (extension_of(model) == ".cfg") {
@@ -93,7 +101,7 @@ bool load_start_weights(Detector& detector, const Settings& settings, std::int64
   bool brings_heads = true;
   try {
     if (extension_of(path) == ".weights") {
-      detection::load_darknet_weights(detector, path);
+      load_darknet(detector, settings.model, path);
       fit_classes(detector, classes);
       brings_heads = before == classes;
       note("loaded " + path);
@@ -137,15 +145,29 @@ detection::DetectionOptions options_from(const Settings& settings, std::int64_t 
   return options;
 }
 
+// Where nothing else is asked for.
+std::int64_t usual_size_of(const std::string& model, const Detector& detector) {
+  if (extension_of(model) != ".cfg") return kUsualSize;
+  if (detector.image_width == detector.image_height) return detector.image_width;
+  throw InputError(model + ": width=" + std::to_string(detector.image_width) +
+                   " and height=" + std::to_string(detector.image_height) +
+                   ": expected square images, as others are not supported; --image-size overrides both");
+}
+
+// Between other multiples, maps that are joined would differ in size.
 std::int64_t image_size_of(const Settings& settings, const Detector& detector) {
-  if (settings.image_size > 0) return settings.image_size;
-  if (extension_of(settings.model) != ".cfg") return kUsualSize;
-  return std::max(detector.image_height, detector.image_width);
+  const bool given = settings.image_size > 0;
+  const auto size = given ? settings.image_size : usual_size_of(settings.model, detector);
+  if (size % detector.largest_stride == 0) return size;
+  throw InputError((given ? place_of(settings, "image_size") : settings.model + ": size of images") +
+                   ": expected a multiple of " + std::to_string(detector.largest_stride) +
+                   " (the network's largest stride), got " + std::to_string(size) +
+                   (given ? "" : "; --image-size overrides it"));
 }
 
 // Weights, or none, and anchors: other ones than heads were trained with would spoil them.
-void start_new(Detector& detector, const detection::DetectionDataset& images, const Settings& settings,
-               const std::function<void(const std::string&)>& note) {
+void start_new(Detector& detector, const detection::DetectionDataset& images, std::int64_t image_size,
+               const Settings& settings, const std::function<void(const std::string&)>& note) {
   bool brings_heads = false;
   if (settings.weights.empty())
     fit_classes(detector, images.classes());
@@ -157,7 +179,7 @@ void start_new(Detector& detector, const detection::DetectionDataset& images, co
   const std::string why_kept = brings_heads           ? "the heads were trained with them"
                                : !settings.autoanchor ? "autoanchor is false"
                                                       : "";
-  check_anchors(detector, images, image_size_of(settings, detector), options, why_kept, note);
+  check_anchors(detector, images, image_size, options, why_kept, note);
 }
 
 // The weights themselves follow when the checkpoint is loaded.
@@ -207,10 +229,11 @@ OpenedTask open_detection(const Settings& settings, bool load,
   const auto definition = definition_of(settings.model);
   torch::manual_seed(static_cast<std::uint64_t>(settings.seed));
   const auto detector = parse(settings.model, definition);
+  const auto image_size = image_size_of(settings, *detector);
   const auto data = detection::open_detection_datasets(settings.data);
   tell(data.findings, note);
-  load ? start_new(*detector, *data.train, settings, note) : go_on(*detector, *data.train, settings);
-  const auto image_size = image_size_of(settings, *detector);
+  load ? start_new(*detector, *data.train, image_size, settings, note)
+       : go_on(*detector, *data.train, settings);
   opened.card.model = settings.model;
   opened.card.definition = definition;
   opened.card.num_classes = data.train->classes();
@@ -243,17 +266,17 @@ std::shared_ptr<Detector> open_detector_weights(const std::string& model, const 
   card.model = model;
   card.definition = definition_of(model);
   const auto detector = parse(model, card.definition);
+  Settings settings;
+  settings.model = model, settings.image_size = image_size;
+  card.image_size = image_size_of(settings, *detector);
   if (extension_of(weights.string()) == ".weights") {
-    detection::load_darknet_weights(*detector, weights);
+    load_darknet(*detector, model, weights);
   } else {
     load_weights(*detector, read_model_weights(weights));
     use_anchors_of(weights, *detector);
   }
   card.num_classes = classes_of(*detector);
   card.anchors = detector->anchors();
-  Settings settings;
-  settings.model = model, settings.image_size = image_size;
-  card.image_size = image_size_of(settings, *detector);
   card.normalization = kNoNormalization;
   use_channels_last(*detector);
   detector->eval();

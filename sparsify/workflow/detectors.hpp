@@ -33,7 +33,7 @@ std::shared_ptr<detection::Detector> build_detector(const ModelCard& card);
 std::shared_ptr<detection::Detector> build_detector(const std::string& model);
 
 /// A detector by its file with weights of another, in eval mode; fills its card. `image_size` 0: as the file
-/// says. Throws Error.
+/// says. Throws Error, also for a size that is no multiple of the network's largest stride.
 std::shared_ptr<detection::Detector> open_detector_weights(const std::string& model,
                                                            const std::filesystem::path& weights,
                                                            std::int64_t image_size, ModelCard& card);

@@ -1,12 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/networks.hpp"
 
+#include <algorithm>
+
 #include "sparsify/detection/detection_task.hpp"
+#include "sparsify/detection/ultralytics.hpp"
+#include "sparsify/suggest.hpp"
 #include "sparsify/trainers/classification.hpp"
 #include "workflow/classifiers.hpp"
 #include "workflow/detectors.hpp"
 
 namespace sparsify {
+namespace {
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string list;
+  for (const auto& name : names) list += (list.empty() ? "" : ", ") + name;
+  return list;
+}
+
+}  // namespace
 
 std::string describe_data(std::int64_t train, std::int64_t val, const ModelCard& card) {
   return std::to_string(train) + " training and " + std::to_string(val) + " validation images, " +
@@ -29,10 +42,20 @@ std::shared_ptr<Network> build_network(const std::string& model) {
   return build_model(model);
 }
 
+void check_known(const std::string& model) {
+  if (is_detector(model)) return;
+  auto names = model_names();
+  if (std::find(names.begin(), names.end(), model) != names.end()) return;
+  const auto list = listed(names), detectors = listed(detection::builtin_ultralytics_models());
+  for (const auto& detector : detection::builtin_ultralytics_models()) names.push_back(detector);
+  const auto hint = suggestion(model, names);
+  throw Error("model '" + model + "' is not known" + (hint.empty() ? "." : hint) + " Known are " + list +
+              "; of detectors " + detectors + ", and those that a .cfg or .yaml file describes");
+}
+
 std::string metric_of(const std::string& model) {
-  if (is_detector(model)) return detection::DetectionTask::kMetric;
-  model_info(model);
-  return Classification::kMetric;
+  check_known(model);
+  return is_detector(model) ? detection::DetectionTask::kMetric : Classification::kMetric;
 }
 
 }  // namespace sparsify

@@ -33,6 +33,9 @@ std::shared_ptr<Network> build_network(const ModelCard& card);
 /// The same by name, or by the file of a detector, with as many classes as is usual for it.
 std::shared_ptr<Network> build_network(const std::string& model);
 
+/// Throws Error, which lists what there is, for a name that no network has. Files are not looked for.
+void check_known(const std::string& model);
+
 /// The figure that a network of this name is judged by. Throws Error for a name that no network has.
 std::string metric_of(const std::string& model);
 

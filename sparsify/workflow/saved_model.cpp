@@ -83,6 +83,7 @@ std::shared_ptr<Model> classifier_of(const SavedModel& saved) {
 
 WeightedModel open_weights(const std::string& model, const fs::path& weights, const std::string& data,
                            std::int64_t image_size) {
+  check_known(model);
   trainers::DataOptions data_options;
   data_options.image_size = image_size;
   WeightedModel opened;

@@ -20,19 +20,20 @@ struct Teacher {
   ModelCard card;
 };
 
-Teacher open_darknet_teacher(const fs::path& weights) {
+// It sees the student's images, whatever size its file says.
+Teacher open_darknet_teacher(const fs::path& weights, std::int64_t image_size) {
   auto definition = weights;
   definition.replace_extension(".cfg");
   std::error_code ignored;
   if (!fs::is_regular_file(definition, ignored))
     throw Error("expected the network's description beside it, " + definition.string());
   ModelCard card;
-  auto network = open_detector_weights(definition.string(), weights, 0, card);
+  auto network = open_detector_weights(definition.string(), weights, image_size, card);
   return {std::move(network), std::move(card)};
 }
 
-Teacher open_any_teacher(const fs::path& path) {
-  if (path.extension() == ".weights") return open_darknet_teacher(path);
+Teacher open_any_teacher(const fs::path& path, std::int64_t image_size) {
+  if (path.extension() == ".weights") return open_darknet_teacher(path, image_size);
   auto saved = open_saved_model(path);
   if (!quantization_scheme(saved.recipe).empty())
     throw Error("this model is quantized; expected one in floating point");
@@ -77,7 +78,7 @@ void check_same_outputs(const Teacher& teacher, const OpenedTask& student) {
 std::shared_ptr<Network> open_teacher(const std::string& path, const OpenedTask& student) {
   if (path == "none") return nullptr;
   try {
-    auto teacher = open_any_teacher(path);
+    auto teacher = open_any_teacher(path, student.card.image_size);
     check_same_outputs(teacher, student);
     return std::move(teacher.network);
   } catch (const Error& error) {

@@ -364,7 +364,7 @@ TEST_CASE("what is wrong with a detector, its weights, its data or its images is
   cli::write(folder / "hyp.yaml", "lr0: 0.01\nmosiac: 1\n");
   refused(with({"--hyp", "hyp.yaml"}), 2, "did you mean 'mosaic'?");
   refused({"export", "run.safetensors", "--boxes", "nms", "--output", "x.onnx"}, 2, "run.safetensors");
-  refused({"predict", "--model", "tiny.cfg", "--weights", "short.weights", "none.bmp", "--output", "out"}, 2,
+  refused({"predict", "--model", "tiny.cfg", "--weights", "short.weights", "data", "--output", "out"}, 2,
           "short.weights");
   cli::write(folder / "data" / "labels" / "train" / "3.txt", "7 0.5 0.5 0.1 0.1\n");
   refused(train, 2, "3.txt:1");

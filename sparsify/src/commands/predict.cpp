@@ -10,11 +10,11 @@
 #include "commands/commands.hpp"
 #include "json_output.hpp"
 #include "nms_options.hpp"
+#include "picture_paths.hpp"
 #include "signals.hpp"
 #include "sparsify/detection/draw.hpp"
 #include "sparsify/detection/image_input.hpp"
 #include "sparsify/detection/labels.hpp"
-#include "sparsify/trainers/image_files.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/runnable_detector.hpp"
 
@@ -24,37 +24,63 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::vector<fs::path> images_in(const fs::path& path) {
+std::vector<fs::path> images_in(const fs::path& path, const fs::path& output) {
   std::error_code ignored;
   if (!fs::is_directory(path, ignored)) {
     if (!fs::exists(path, ignored)) throw InputError(path.string() + ": no such image or folder");
     return {path};
   }
-  auto found = trainers::image_files_in(path);
+  auto found = images_below(path, output);
   if (found.empty()) throw InputError(path.string() + ": no .jpg, .jpeg, .png or .bmp image in this folder");
   return found;
 }
 
-RunnableDetector open_network(const CommandLine& line, std::vector<std::string>& images) {
-  images = line.operands();
-  const auto size = line.integer("image-size", 0, 32, 4096);
-  RunnableDetector detector;
+void check_model_options(const CommandLine& line) {
+  if (!line.given("model") || !line.given("weights"))
+    throw InputError("--model and --weights are given together: yolov3.cfg and yolov3.weights");
+  if (!is_detector(line.text("model")))
+    throw InputError("--model " + line.text("model") +
+                     ": expected a detector: a .cfg or .yaml file, or yolov3, yolov3-spp, yolov3-tiny");
+}
+
+// Takes the run, checkpoint or .onnx file from before the images; empty where --model names the detector.
+std::string take_detector(const CommandLine& line, std::vector<std::string>& operands) {
+  std::string detector;
   if (line.given("model") || line.given("weights")) {
-    if (!line.given("model") || !line.given("weights"))
-      throw InputError("--model and --weights are given together: yolov3.cfg and yolov3.weights");
-    if (!is_detector(line.text("model")))
-      throw InputError("--model " + line.text("model") +
-                       ": expected a detector: a .cfg or .yaml file, or yolov3, yolov3-spp, yolov3-tiny");
-    detector = open_detector(line.text("model"), line.text("weights"), size);
+    check_model_options(line);
   } else {
-    if (images.empty())
+    if (operands.empty())
       throw InputError("no detector is given: a run, a checkpoint or an .onnx file comes first");
-    if (size > 0) throw InputError("--image-size: " + images.front() + " has an input size of its own");
-    detector = open_detector(fs::path(images.front()));
-    images.erase(images.begin());
+    detector = operands.front();
+    operands.erase(operands.begin());
+    if (line.given("image-size"))
+      throw InputError("--image-size: " + detector + " has an input size of its own");
   }
-  if (line.given("names")) detector.card.class_names = detection::read_names(line.text("names"));
-  if (images.empty()) throw InputError("no image is given");
+  if (operands.empty())
+    throw InputError("no image is given" +
+                     (detector.empty() ? "" : "; " + detector + " is read as the detector"));
+  return detector;
+}
+
+std::vector<fs::path> all_images(const std::vector<std::string>& operands, const fs::path& output) {
+  std::vector<fs::path> images;
+  for (const auto& operand : operands)
+    for (const auto& image : images_in(operand, output)) images.push_back(image);
+  return images;
+}
+
+void use_names(const std::string& file, ModelCard& card) {
+  card.class_names = detection::read_names(file);
+  if (const auto names = static_cast<std::int64_t>(card.class_names.size()); names != card.num_classes)
+    throw InputError("--names " + file + ": expected a name for each of the detector's " +
+                     std::to_string(card.num_classes) + " classes, got " + std::to_string(names));
+}
+
+RunnableDetector open_network(const CommandLine& line, const std::string& path) {
+  auto detector = path.empty() ? open_detector(line.text("model"), line.text("weights"),
+                                               line.integer("image-size", 0, 32, 4096))
+                               : open_detector(fs::path(path));
+  if (line.given("names")) use_names(line.text("names"), detector.card);
   return detector;
 }
 
@@ -83,21 +109,14 @@ json as_json(const RunnableDetector& detector, const std::vector<detection::Dete
   return objects;
 }
 
-// Pictures of one name from several folders do not overwrite each other.
-fs::path free_path(const fs::path& folder, const fs::path& image, std::map<std::string, int>& used) {
-  const auto extension = image.extension() == ".png" ? ".png" : ".jpg";
-  const auto stem = image.stem().string();
-  const int before = used[stem]++;
-  return folder / (stem + (before ? "-" + std::to_string(before + 1) : "") + extension);
-}
-
 }  // namespace
 
 int predict_command(const std::vector<std::string>& arguments) {
   CommandLine line(
       "predict", "RUN|CHECKPOINT|MODEL.onnx IMAGE|FOLDER... --output FOLDER [options]",
       "Finds objects in images and draws their boxes; .onnx files run in ONNX Runtime. An image that cannot "
-      "be read is\nreported, the others are done, and the exit code is 1.",
+      "be read is\nreported, the others are done, and the exit code is 1. A picture replaces no file: a "
+      "second street.jpg becomes\nstreet-2.jpg.",
       "  sparsify predict runs/pruned_quant photographs/ --output found\n"
       "  sparsify predict runs/pruned_quant/model.cpu.onnx street.jpg --output found --conf 0.4\n"
       "  sparsify predict --model yolov3.cfg --weights yolov3.weights --names coco.names street.jpg --output "
@@ -110,41 +129,41 @@ int predict_command(const std::vector<std::string>& arguments) {
   line.option("results", "output", "folder for the pictures with boxes", "FOLDER");
   line.option("results", "json", "also write the boxes to this file, in pixels of the images", "FILE");
   if (!line.parse(arguments)) return 0;
-  if (!line.given("output") && !line.given("json"))
+  const auto output = line.text("output");
+  if (output.empty() && line.text("json").empty())
     throw InputError(
         "no place for the results is given: use --output FOLDER for pictures, --json FILE for boxes");
   check_output_path(line.text("json"), "--json");
   detection::NmsOptions options;
   read_nms_options(line, options);
-  std::vector<std::string> operands;
-  const auto detector = as_input([&] { return open_network(line, operands); });
-  std::vector<fs::path> paths;
-  for (const auto& operand : operands)
-    for (const auto& path : images_in(operand)) paths.push_back(path);
-  if (line.given("output")) fs::create_directories(line.text("output"));
+  auto operands = line.operands();
+  const auto network = take_detector(line, operands);
+  const auto images = all_images(operands, output);
+  const auto pictures = output.empty() ? std::vector<fs::path>() : picture_paths(images, output);
+  refuse_image(line.text("json"), "--json", images);
+  make_folder(output, "--output");
+  const auto detector = as_input([&] { return open_network(line, network); });
   catch_stop_signals();
-  std::map<std::string, int> used;
   json results = json::object();
   int failed = 0;
-  for (const auto& path : paths) {
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    const auto& path = images[i];
     stop_if_requested("the images after " + path.string() + " were not looked at");
     try {
       const auto image = detection::load_upright(path);
       const auto found = detector.find(image, options);
       results[path.string()] = as_json(detector, found);
       std::cout << path.string() << ": " << counts(detector, found) << std::endl;
-      if (line.given("output"))
-        detection::write_image(detection::draw_boxes(image, found, detector.card.class_names),
-                               free_path(line.text("output"), path, used));
+      if (!output.empty())
+        detection::write_image(detection::draw_boxes(image, found, detector.card.class_names), pictures[i]);
     } catch (const Error& error) {
       ++failed;
       std::cerr << "sparsify predict: " << error.what() << std::endl;
     }
   }
   write_json(line.text("json"), results);
-  if (line.given("output"))
-    std::cout << paths.size() - static_cast<std::size_t>(failed) << " pictures in " << line.text("output")
-              << "\n";
+  if (!output.empty())
+    std::cout << images.size() - static_cast<std::size_t>(failed) << " pictures in " << output << "\n";
   return failed ? 1 : 0;
 }
 

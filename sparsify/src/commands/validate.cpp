@@ -125,13 +125,6 @@ Pass open_pass(const Subject& subject, std::int64_t batch_size, std::int64_t wor
   return {pass, pass};
 }
 
-void make_folder(const std::string& path, const std::string& flag) {
-  if (path.empty()) return;
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) throw InputError(flag + " " + path + ": cannot be made: " + error.message());
-}
-
 // results.json -> results_ground_truth.json
 std::string ground_truth_beside(const std::filesystem::path& file) {
   return (file.parent_path() / (file.stem().string() + "_ground_truth.json")).string();
