@@ -15,8 +15,9 @@ class ObjectData : public DataSource {
   ObjectData(detection::DetectionDatasets set, detection::BoxReader reader, std::int64_t image_size)
       : set_(std::move(set)), reader_(std::move(reader)), image_size_(image_size) {}
   std::unique_ptr<detection::DetectionValidation> detection_validation(std::int64_t batch_size,
-                                                                       std::int64_t workers) const {
-    return detection::detection_validation(set_.val, reader_, image_size_, batch_size, workers);
+                                                                       std::int64_t workers,
+                                                                       bool rectangular = false) const {
+    return detection::detection_validation(set_.val, reader_, image_size_, batch_size, workers, rectangular);
   }
   std::unique_ptr<Validation> validation(std::int64_t batch_size, std::int64_t workers) const override {
     return detection_validation(batch_size, workers);
@@ -27,6 +28,8 @@ class ObjectData : public DataSource {
   }
 
   const detection::DetectionDataset& images() const { return *set_.val; }  ///< for validation
+  const detection::BoxReader& reader() const { return reader_; }
+  std::int64_t image_size() const { return image_size_; }
 
  private:
   detection::DetectionDatasets set_;

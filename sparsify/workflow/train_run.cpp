@@ -224,13 +224,11 @@ class TrainRun::Impl {
   void draw_pictures(Summary& summary) {
     const auto objects = as_objects(inputs_.opened.data);
     if (!objects) return;
-    const auto labels = inputs_.directory.path() / "labels.jpg",
-               predictions = inputs_.directory.path() / "predictions.jpg";
-    write_detection_pictures(
-        objects->images(),
-        {"trained", inputs_.card(), trained_forward(), reader_of(inputs_.opened.task->network())}, labels,
-        predictions);
-    summary.files["labels.jpg"] = labels, summary.files["predictions.jpg"] = predictions;
+    for (const auto& picture : write_detection_pictures(
+             objects->images(),
+             {"trained", inputs_.card(), trained_forward(), reader_of(inputs_.opened.task->network())},
+             inputs_.directory.path()))
+      summary.files[picture.filename().string()] = picture;
     for (const auto& plot : write_detection_plots(*judged_, 0, inputs_.directory.path()))
       summary.files[plot.filename().string()] = plot;
   }

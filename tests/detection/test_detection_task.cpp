@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What detectors learn from: batches of changing sizes, and anchors that may be replaced.
+// What detectors learn from: batches of changing sizes, and anchors that may be replaced. How they are
+// judged: in squares and in rectangles.
 #include <torch/torch.h>
 
 #include "memory_objects.hpp"
@@ -15,6 +16,8 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers.hpp>
 
+#include <algorithm>
+#include <map>
 #include <set>
 
 using namespace sparsify;
@@ -100,6 +103,58 @@ Trained trained(double multi_scale) {
   return result;
 }
 
+/// Finds red squares that fill a cell of 8 x 8 pixels; nothing on black and on grey.
+std::shared_ptr<Detector> cells_detector() {
+  const auto detector = parse_darknet(
+      "[net]\nwidth=64\nheight=64\nchannels=3\n"
+      "[convolutional]\nfilters=9\nsize=8\nstride=8\nactivation=linear\n"
+      "[yolo]\nmask=0\nanchors=8,8\nclasses=4\nnum=1\n",
+      "cells.cfg");
+  const torch::NoGradGuard no_grad;
+  const auto parameters = detector->named_parameters();
+  const auto weight = parameters["model.0.conv.weight"], bias = parameters["model.0.conv.bias"];
+  weight.zero_();
+  for (std::int64_t colour = 0; colour < 3; ++colour)
+    weight.select(0, 4).select(0, colour).fill_((colour == 0 ? 20.0 : -20.0) / 64);
+  bias.copy_(torch::tensor({0.F, 0.F, 0.F, 0.F, -10.F, 10.F, -10.F, -10.F, -10.F}));
+  detector->eval();
+  return detector;
+}
+
+/// Lying, standing and square ones; placed so that cells lie alike in squares and in rectangles.
+std::shared_ptr<MemoryObjects> images_of_many_shapes() {
+  const auto images = std::make_shared<MemoryObjects>();
+  images->add(64, 64, {{8, 16, 16, 24, 0}, {40, 48, 48, 56, 0}});
+  images->add(32, 64, {{0, 0, 8, 8, 0}, {56, 24, 64, 32, 0}});
+  images->add(64, 32, {{24, 8, 32, 16, 0}});
+  images->add(64, 128, {{32, 16, 48, 32, 0}, {96, 0, 112, 16, 0}});
+  images->add(64, 32, {});
+  return images;
+}
+
+struct Judged {
+  std::vector<std::pair<std::int64_t, std::int64_t>> inputs{};  ///< heights and widths of the batches
+  std::map<std::int64_t, std::vector<Detection>> found{};       ///< by image, from left to right
+  Evaluation evaluation{};
+};
+
+Judged judged(bool rectangular) {
+  const auto detector = cells_detector();
+  const auto pass = detection_validation(images_of_many_shapes(), {detector->heads()}, 64, 2, 0, rectangular);
+  Judged result;
+  pass->listen(0, [&](std::int64_t image, std::vector<Detection> found) {
+    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.x1 < b.x1; });
+    result.found[image] = found;
+  });
+  const torch::NoGradGuard no_grad;
+  while (const auto images = pass->next()) {
+    result.inputs.emplace_back(images->size(2), images->size(3));
+    pass->add(0, detector->outputs(*images));
+  }
+  result.evaluation = pass->result(0);
+  return result;
+}
+
 double box_loss(DetectionTask& task) {
   task.start_epoch(0, 0);
   const auto images = task.next_batch();
@@ -142,4 +197,39 @@ TEST_CASE("other anchors reach the heads, the state and the loss of a task that 
   detector->set_anchors({kFitting});
   const auto cells = state_dict(*detector).at("model.3.anchors");
   CHECK(torch::equal(cells, torch::tensor({3.25F, 1.75F, 1.75F, 3.25F}).view({1, 2, 2})));
+}
+
+TEST_CASE("rectangular validation finds what squares find, with fewer pixels") {
+  const auto squares = judged(false), rectangles = judged(true);
+  CHECK(squares.inputs == std::vector<std::pair<std::int64_t, std::int64_t>>(3, {64, 64}));
+  CHECK(rectangles.inputs ==
+        std::vector<std::pair<std::int64_t, std::int64_t>>{{32, 64}, {64, 64}, {64, 32}});
+  CHECK(rectangles.evaluation.images == 5);
+  for (const auto* figure : {"map50", "map", "precision", "recall", "f1"}) {
+    INFO(figure);
+    CHECK(squares.evaluation[figure] > 0.99);
+    CHECK(std::abs(rectangles.evaluation[figure] - squares.evaluation[figure]) < 1e-6);
+  }
+  REQUIRE(squares.found.size() == 5);
+  REQUIRE(rectangles.found.size() == 5);
+  for (const auto& [image, expected] : squares.found) {
+    INFO("image " << image);
+    const auto& found = rectangles.found.at(image);
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      CHECK(found[i].label == expected[i].label);
+      CHECK(std::abs(found[i].score - expected[i].score) < 1e-5F);
+      for (const auto side : {&Detection::x1, &Detection::y1, &Detection::x2, &Detection::y2})
+        CHECK(std::abs(found[i].*side - expected[i].*side) < 1e-3F);
+    }
+  }
+}
+
+TEST_CASE("rectangles are whole cells of the coarsest head") {
+  const auto detector = cells_detector();
+  const auto open = [&](bool rectangular) {
+    return detection_validation(images_of_many_shapes(), {detector->heads()}, 60, 2, 0, rectangular);
+  };
+  CHECK_NOTHROW(open(false));
+  CHECK_THROWS_WITH(open(true), "detection loader: image_size: expected a multiple of the stride 8, got 60");
 }

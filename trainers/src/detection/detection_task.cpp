@@ -10,17 +10,11 @@
 namespace sparsify::detection {
 namespace {
 
-std::int64_t coarsest_stride(const Detector& detector) {
-  auto stride = static_cast<double>(detector.largest_stride);
-  for (const auto& head : detector.heads()) stride = std::max(stride, head.stride);
-  return std::llround(stride);
-}
-
 DetectionLoaderOptions training(const Detector& detector, const DetectionDatasets& data,
                                 const DetectionOptions& options) {
   if (options.nominal_batch_size < 1) throw Error("nominal_batch_size: expected at least 1");
   auto loading = in_order(options.image_size, options.batch_size, options.workers);
-  loading.stride = coarsest_stride(detector);
+  loading.stride = std::max(detector.largest_stride, coarsest_stride(detector.heads()));
   loading.shuffle = true;
   loading.drop_last = data.train->size() >= options.batch_size;
   loading.augment = options.augment;

@@ -107,9 +107,11 @@ class DetectionPass : public DetectionValidation {
 
 std::unique_ptr<DetectionValidation> detection_validation(std::shared_ptr<const DetectionDataset> images,
                                                           BoxReader reader, std::int64_t image_size,
-                                                          std::int64_t batch_size, std::int64_t workers) {
-  return std::make_unique<DetectionPass>(std::move(images), std::move(reader),
-                                         in_order(image_size, batch_size, workers));
+                                                          std::int64_t batch_size, std::int64_t workers,
+                                                          bool rectangular) {
+  auto loading = in_order(image_size, batch_size, workers);
+  if (rectangular) loading.rectangular = true, loading.stride = coarsest_stride(reader.heads);
+  return std::make_unique<DetectionPass>(std::move(images), std::move(reader), loading);
 }
 
 }  // namespace sparsify::detection
