@@ -17,6 +17,7 @@
 #include "sparsify/trainers/model.hpp"
 #include "sparsify/trainers/weights.hpp"
 #include "workflow/check_anchors.hpp"
+#include "workflow/darknet_files.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/run_directory.hpp"
 #include "workflow/saved_model.hpp"
@@ -93,38 +94,45 @@ void use_anchors_of(const fs::path& weights, Detector& detector) {
     detector.set_anchors(card->anchors);
 }
 
+/// Darknet's, of the whole network or of its first layers. Gives whether the heads are theirs, too.
+bool load_darknet_start(Detector& detector, const Settings& settings, std::int64_t classes,
+                        const std::function<void(const std::string&)>& note) {
+  const auto before = classes_of(detector), all = detection::darknet_convolutions(detector),
+             loaded = detection::load_darknet_backbone(detector, settings.weights);
+  const bool is_whole = loaded == all && extension_of(settings.model) == ".cfg";  // others have more in heads
+  fit_classes(detector, classes);
+  if (!is_whole) {
+    note("loaded the first " + std::to_string(loaded) + " of " + std::to_string(all) + " convolutions from " +
+         settings.weights + "; the rest begins at random");
+    return false;
+  }
+  note("loaded " + settings.weights);
+  if (before != classes)
+    note("the heads are new: the weights have " + std::to_string(before) + " classes, the data " +
+         std::to_string(classes));
+  return before == classes;
+}
+
 /// Gives whether the heads are the weights', too.
 bool load_start_weights(Detector& detector, const Settings& settings, std::int64_t classes,
                         const std::function<void(const std::string&)>& note) {
   const auto& path = settings.weights;
-  const auto before = classes_of(detector);
-  bool brings_heads = true;
   try {
-    if (extension_of(path) == ".weights") {
-      load_darknet(detector, settings.model, path);
-      fit_classes(detector, classes);
-      brings_heads = before == classes;
-      note("loaded " + path);
-    } else {
-      fit_classes(detector, classes);
-      auto weights = read_model_weights(path);
-      const auto fresh = leave_out_heads(detector, weights);
-      const auto report = load_weights(detector, weights);
-      note("loaded " + std::to_string(report.loaded - static_cast<std::int64_t>(fresh.size())) +
-           " tensors of " + path);
-      brings_heads = fresh.empty();
-      if (brings_heads)
-        use_anchors_of(path, detector);
-      else
-        note("the heads are new, as the weights' have other classes");
-    }
+    if (may_be_darknet_backbone(path)) return load_darknet_start(detector, settings, classes, note);
+    fit_classes(detector, classes);
+    auto weights = read_model_weights(path);
+    const auto fresh = leave_out_heads(detector, weights);
+    const auto report = load_weights(detector, weights);
+    note("loaded " + std::to_string(report.loaded - static_cast<std::int64_t>(fresh.size())) +
+         " tensors of " + path);
+    if (fresh.empty())
+      use_anchors_of(path, detector);
+    else
+      note("the heads are new, as the weights' have other classes");
+    return fresh.empty();
   } catch (const Error& error) {
     throw InputError("--weights " + path + " for " + settings.model + ": " + error.what());
   }
-  if (extension_of(path) == ".weights" && before != classes)
-    note("the heads are new: the weights have " + std::to_string(before) + " classes, the data " +
-         std::to_string(classes));
-  return brings_heads;
 }
 
 detection::Hyperparameters hyperparameters(const Settings& settings) {

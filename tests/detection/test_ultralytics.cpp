@@ -414,6 +414,7 @@ TEST_CASE("a file of darknet's that ends early fills a backbone") {
 
   const auto darknet = parse_darknet(kDarknet, "net.cfg");
   const auto before = copies_of(*darknet);
+  CHECK(darknet_convolutions(*darknet) == 3);
   CHECK(load_darknet_backbone(*darknet, part) == 2);
   for (const auto& [name, tensor] : state_dict(*darknet)) {
     INFO(name);
@@ -437,4 +438,6 @@ TEST_CASE("a file of darknet's that ends early fills a backbone") {
   CHECK_THROWS_WITH(
       load_darknet_backbone(*ultralytics, part),
       ContainsSubstring("the file has 247 numbers, the network up to its convolution 1 has 248"));
+  fs::resize_file(part, header);
+  CHECK_THROWS_WITH(load_darknet_backbone(*ultralytics, part), ContainsSubstring("a header and no weights"));
 }

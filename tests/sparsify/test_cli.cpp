@@ -138,6 +138,10 @@ TEST_CASE("a training run writes what the contract names, and the other commands
 
     const auto refused =
         sparsify(folder.path(), {"export", "runs/small", "--target", "gpu", "--output", "gpu.onnx"});
+    const auto no_darknet = sparsify(folder.path(), {"export", "runs/small", "--output", "small.weights"});
+    CHECK(no_darknet.code == 2);
+    CHECK_THAT(no_darknet.err, ContainsSubstring("of networks that a .cfg describes, resnet8_cifar is none"));
+    CHECK_FALSE(cli::fs::exists(folder / "small.weights"));
     CHECK(refused.code == 2);
     CHECK_THAT(refused.err, ContainsSubstring("quantized for cpu") && ContainsSubstring("--requantize"));
     CHECK(!cli::fs::exists(folder / "gpu.onnx"));

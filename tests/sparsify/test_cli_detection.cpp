@@ -5,94 +5,20 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "detector_data.hpp"
 #include "run_program.hpp"
 
 using Catch::Matchers::ContainsSubstring;
 using cli::Folder;
+using cli::kDetector;
+using cli::kRecipe;
+using cli::kSide;
 using cli::sparsify;
+using cli::write_data;
+using cli::write_shapes;
 using nlohmann::json;
 
 namespace {
-
-constexpr int kSide = 64;
-
-constexpr const char* kDetector =
-    "[net]\nwidth=64\nheight=64\nchannels=3\n"
-    "[convolutional]\nbatch_normalize=1\nfilters=16\nsize=3\nstride=2\npad=1\nactivation=relu\n"
-    "[convolutional]\nbatch_normalize=1\nfilters=32\nsize=3\nstride=2\npad=1\nactivation=relu\n"
-    "[convolutional]\nbatch_normalize=1\nfilters=32\nsize=3\nstride=2\npad=1\nactivation=relu\n"
-    "[convolutional]\nbatch_normalize=1\nfilters=32\nsize=3\nstride=1\npad=1\nactivation=relu\n"
-    "[convolutional]\nfilters=14\nsize=1\nstride=1\npad=1\nactivation=linear\n"
-    "[yolo]\nmask=0,1\nanchors=26,14, 14,26\nclasses=2\nnum=2\nscale_x_y=2.0\n";
-
-constexpr const char* kRecipe =
-    "version: 1\n"
-    "num_epochs: 14\n"
-    "run: {model: tiny.cfg, data: data, epochs: eval(num_epochs), batch_size: 8, nbs: 8, lr: 0.02, augment: "
-    "none,\n"
-    "      ema_decay: 0}\n"
-    "pruning_modifiers:\n"
-    "  - MagnitudePruningModifier: {params: __ALL_PRUNABLE__, exclude: [__FIRST__, __LAST__], init_sparsity: "
-    "0.2,\n"
-    "      final_sparsity: 0.6, start_epoch: 2, end_epoch: eval(0.5 * num_epochs), update_frequency: 0.5}\n"
-    "quantization_modifiers:\n"
-    "  - QuantizationModifier: {scheme: cpu, start_epoch: eval(0.7 * num_epochs)}\n";
-
-struct Rectangle {
-  int left, top, width, height;
-};
-
-/// A 24-bit BMP, dark with a bright rectangle: red for class 0, blue for class 1.
-void write_picture(const cli::fs::path& path, const Rectangle& object, int label) {
-  const auto number = [](std::uint32_t value, int bytes) {
-    std::string text;
-    for (int i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i));
-    return text;
-  };
-  const std::uint32_t pixels = kSide * kSide * 3;
-  std::string file = "BM" + number(54 + pixels, 4) + number(0, 4) + number(54, 4) + number(40, 4) +
-                     number(kSide, 4) + number(kSide, 4) + number(1, 2) + number(24, 2) + number(0, 4) +
-                     number(pixels, 4) + number(2835, 4) + number(2835, 4) + number(0, 4) + number(0, 4);
-  for (int row = kSide - 1; row >= 0; --row)  // rows of a BMP go upwards
-    for (int column = 0; column < kSide; ++column) {
-      const bool inside = row >= object.top && row < object.top + object.height && column >= object.left &&
-                          column < object.left + object.width;
-      const char dark = static_cast<char>(40), bright = static_cast<char>(230);
-      file += {inside && label == 1 ? bright : dark, dark, inside && label == 0 ? bright : dark};
-    }
-  cli::fs::create_directories(path.parent_path());
-  cli::write(path, file);
-}
-
-std::string label_line(const Rectangle& object, int label) {
-  const auto part = [](int value) { return " " + std::to_string(value / double(kSide)); };
-  return std::to_string(label) + part(object.left + object.width / 2) + part(object.top + object.height / 2) +
-         part(object.width) + part(object.height) + "\n";
-}
-
-/// One wide red or high blue rectangle in each picture.
-void write_data(const cli::fs::path& folder) {
-  for (const auto& [part, count, seed] : {std::tuple{"train", 64, 5}, std::tuple{"val", 16, 3}})
-    for (int i = 0; i < count; ++i) {
-      const int label = i % 2, across = label == 0 ? 26 : 14, down = label == 0 ? 14 : 26;
-      const int place = i * 37 * seed;
-      const Rectangle object{place % (kSide - across), (place / 7) % (kSide - down), across, down};
-      const auto name = part + ("/" + std::to_string(i));
-      write_picture(folder / "images" / (name + ".bmp"), object, label);
-      cli::fs::create_directories(folder / "labels" / part);
-      cli::write(folder / "labels" / (name + ".txt"), label_line(object, label));
-    }
-  cli::write(folder / "data.names", "wide\nhigh\n");
-}
-
-void check_plots(const cli::fs::path& folder) {
-  for (const char* plot : {"PR_curve.svg", "F1_curve.svg", "confusion_matrix.svg"}) {
-    INFO(plot);
-    CHECK_THAT(cli::read(folder / plot), ContainsSubstring("<svg xmlns=") && ContainsSubstring("wide") &&
-                                             ContainsSubstring("high") && ContainsSubstring("</svg>"));
-  }
-  CHECK_THAT(cli::read(folder / "confusion_matrix.svg"), ContainsSubstring("background"));
-}
 
 /// Of the 16 images of validation, named by numbers.
 void check_coco_files(const cli::fs::path& found, const cli::fs::path& ground_truth) {
@@ -114,23 +40,6 @@ void check_coco_files(const cli::fs::path& found, const cli::fs::path& ground_tr
     CHECK((one.at("score").get<double>() >= 0.001 && one.at("score").get<double>() <= 1));
     CHECK(one.at("bbox").size() == 4);
   }
-}
-
-/// By image: classes, and boxes to a hundredth of a pixel; engines compute a sigmoid each in their way.
-bool are_same_objects(const json& some, const json& others) {
-  if (some.size() != others.size()) return false;
-  for (const auto& [image, objects] : some.items()) {
-    const auto& there = others.at(image);
-    if (objects.size() != there.size()) return false;
-    for (std::size_t i = 0; i < objects.size(); ++i) {
-      if (objects[i].at("class") != there[i].at("class")) return false;
-      for (std::size_t side = 0; side < 4; ++side)
-        if (std::abs(objects[i].at("box")[side].get<double>() - there[i].at("box")[side].get<double>()) >
-            0.01)
-          return false;
-    }
-  }
-  return true;
 }
 
 }  // namespace
@@ -173,9 +82,35 @@ TEST_CASE("a detector is pruned, quantized, exported, and finds the same in ONNX
   CHECK(results.at("classes")[1].at("name") == "high");
   CHECK(results.at("classes")[1].at("objects") == 8);
   CHECK(results.at("classes")[1].at("images") == 8);
-  check_plots(folder / "plots");
-  check_plots(folder / "run");
+  cli::check_plots(folder / "plots");
+  cli::check_plots(folder / "run");
   check_coco_files(folder / "found.json", folder / "found_ground_truth.json");
+
+  write_shapes(folder / "shapes");
+  for (const auto& [data, pixels] : {std::pair{"data", 4096}, std::pair{"shapes", 3072}}) {
+    const auto rectangles = sparsify(folder.path(), {"validate", "run", "--rect", "--data", data,
+                                                     "--batch-size", "2", "--json", "r.json"});
+    INFO(data << rectangles.err << rectangles.out);
+    REQUIRE(rectangles.code == 0);
+    const auto result = cli::read_json(folder / "r.json");
+    CHECK(result.at("input_pixels") == pixels);
+    if (pixels == 4096)  // all images are squares
+      CHECK(std::abs(result.at("map50").get<double>() - summary.at("final").get<double>()) < 0.01);
+  }
+  for (const std::string subject : {"run/model.cpu.onnx", "run"}) {
+    std::vector<std::string> arguments = {"validate", subject, "--rect"};
+    if (subject == "run") arguments.emplace_back("--parity");
+    const auto refused = sparsify(folder.path(), arguments);
+    INFO(refused.err);
+    CHECK(refused.code == 2);
+    CHECK_THAT(refused.err, ContainsSubstring(subject == "run" ? "--rect: not with --parity"
+                                                               : "takes images of 64 x 64 pixels"));
+  }
+
+  const auto weights = sparsify(folder.path(), {"export", "run", "--output", "run.weights"});
+  INFO(weights.err);
+  CHECK(weights.code == 0);
+  CHECK_THAT(weights.err, ContainsSubstring("in floating point") && !ContainsSubstring("needs"));
 
   const auto found = sparsify(folder.path(), {"predict", "run/model.cpu.onnx", "data/images/val", "--conf",
                                               "0.05", "--output", "out", "--json", "boxes.json"});
@@ -203,7 +138,8 @@ TEST_CASE("a detector is pruned, quantized, exported, and finds the same in ONNX
     const auto decoded = sparsify(
         folder.path(), {"predict", "run/model.cpu.onnx", "data/images/val", "--json", "decoded.json"});
     CHECK(decoded.code == 0);
-    CHECK(are_same_objects(cli::read_json(folder / "again.json"), cli::read_json(folder / "decoded.json")));
+    CHECK(cli::are_same_objects(cli::read_json(folder / "again.json"),
+                                cli::read_json(folder / "decoded.json")));
   }
 }
 
@@ -255,6 +191,10 @@ TEST_CASE("anchors that do not fit are replaced, for the run, its file and those
     REQUIRE(validated.code == 0);
     CHECK(cli::read_json(folder / "v.json").at("map50").get<double>() > 0.8);
   }
+  const auto weights = sparsify(folder.path(), {"export", "run", "--output", "run.weights"});
+  INFO(weights.err);
+  CHECK(weights.code == 0);
+  CHECK_THAT(weights.err, ContainsSubstring("[yolo] 1 of tiny.cfg needs anchors="));
 
   cli::write(folder / "short.yaml",
              "version: 1\nrun: {model: tiny.cfg, data: data, batch_size: 8, nbs: 8, augment: none}\n"

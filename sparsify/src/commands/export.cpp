@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <filesystem>
 #include <iostream>
 #include <memory>
 
@@ -11,6 +12,7 @@
 #include "json_output.hpp"
 #include "nms_options.hpp"
 #include "sparsify/modifiers/quantization.hpp"
+#include "workflow/darknet_files.hpp"
 #include "workflow/detectors.hpp"
 #include "workflow/export_run.hpp"
 #include "workflow/input_error.hpp"
@@ -60,7 +62,7 @@ void read_form(const CommandLine& line, Inputs& inputs) {
 }
 
 Inputs open_inputs(const CommandLine& line) {
-  if (!line.given("output")) throw InputError("no file is given: use --output FILE.onnx");
+  if (!line.given("output")) throw InputError("no file is given: use --output FILE.onnx, or FILE.weights");
   check_output_path(line.text("output"), "--output");
   check_output_path(line.text("json"), "--json");
   for (const std::string option : {"scheme", "observer"})
@@ -130,11 +132,44 @@ nlohmann::json report(const ExportOutcome& outcome, onnx::Target target) {
           {"warnings", outcome.warnings}};
 }
 
+constexpr const char* kOfOnnx[] = {"target",
+                                   "opset",
+                                   "batch-size",
+                                   "boxes",
+                                   "conf",
+                                   "iou",
+                                   "max-det",
+                                   "requantize",
+                                   "scheme",
+                                   "observer",
+                                   "calibration-batches",
+                                   "equalize",
+                                   "bias-correction",
+                                   "data"};
+
+int write_darknet(const CommandLine& line) {
+  const std::filesystem::path path = line.text("output");
+  for (const std::string option : kOfOnnx)
+    if (line.given(option)) throw InputError("--" + option + ": not for darknet's .weights");
+  check_output_path(path.string(), "--output");
+  check_output_path(line.text("json"), "--json");
+  const auto saved = as_input([&] { return open_saved_model(line.operand("run directory or checkpoint")); });
+  auto notes = export_darknet(saved, path);
+  if (const auto unfinished = why_unfinished(saved); !unfinished.empty())
+    notes.push_back("warning: " + unfinished);
+  for (const auto& note : notes) std::cerr << note << std::endl;
+  const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(path));
+  std::cout << path.string() << ": " << format_bytes(bytes) << ", darknet's weights for " << saved.card.model
+            << "\n";
+  write_json(line.text("json"), {{"path", path.string()}, {"bytes", bytes}, {"notes", notes}});
+  return 0;
+}
+
 }  // namespace
 
 int export_command(const std::vector<std::string>& arguments) {
   CommandLine line(
-      "export", "RUN|CHECKPOINT --output FILE.onnx [options]",
+      "export", "RUN|CHECKPOINT --output FILE.onnx|FILE.weights [options]",
       "Writes a trained model as ONNX, checks the file, and compares it with the trained model in ONNX "
       "Runtime.\n"
       "Exit code 1 when ONNX Runtime decides otherwise for more than 1 % of the images, or is more than 0.2 "
@@ -142,12 +177,14 @@ int export_command(const std::vector<std::string>& arguments) {
       "off (of a detector: 20 % of the objects, 0.5 points of mAP; --requantize claims no such agreement),\n"
       "when it computes other layers in integers than were quantized, or when TensorRT's rules or 2:4 "
       "patterns\n"
-      "are broken; the file is kept then.",
+      "are broken; the file is kept then.\n"
+      "FILE.weights: the weights of a network that a .cfg describes, as darknet's, in floating point.",
       "  sparsify export runs/pruned_quant --output model.onnx\n"
       "  sparsify export runs/pruned_quant/checkpoints/best.safetensors --target cpu --output best.onnx\n"
       "  sparsify export runs/pruned_quant --target gpu --requantize --output model.gpu.onnx\n"
-      "  sparsify export runs/yolov3_pruned_quant --boxes nms --conf 0.3 --output detector.onnx\n");
-  line.option("export", "output", "the file to write", "FILE.onnx");
+      "  sparsify export runs/yolov3_pruned_quant --boxes nms --conf 0.3 --output detector.onnx\n"
+      "  sparsify export runs/tiny --output tiny.weights\n");
+  line.option("export", "output", "the file to write: .onnx, or darknet's .weights", "FILE");
   line.option("export", "target",
               "cpu or gpu, or the name of a scheme: cpu-legacy, deepsparse (default: what the model was "
               "quantized for, else cpu)",
@@ -172,6 +209,7 @@ int export_command(const std::vector<std::string>& arguments) {
   line.option("comparison", "data", "validation data (default: what the model was trained on)", "D");
   line.option("comparison", "json", "also write the results to this file", "FILE");
   if (!line.parse(arguments)) return 0;
+  if (is_darknet_file(line.text("output"))) return write_darknet(line);
   const auto calibrating = read_calibration(line, "requantize");
   auto inputs = as_input([&] { return open_inputs(line); });
   catch_stop_signals();

@@ -94,11 +94,18 @@ DarknetHeader load_darknet_weights(Detector& detector, const std::filesystem::pa
   return header;
 }
 
+std::int64_t darknet_convolutions(const Detector& detector) {
+  return static_cast<std::int64_t>(convolutions_of(detector).size());
+}
+
 std::int64_t load_darknet_backbone(Detector& detector, const std::filesystem::path& file) {
   const auto convolutions = convolutions_of(detector);
   const auto content = weights::read_whole(file);
   weights::ByteReader reader(content, file.string());
   read_header(reader);
+  if (reader.remaining() == 0)
+    throw Error(file.string() +
+                ": holds a header and no weights; expected those of one convolution at least");
   std::size_t count = 0;
   std::uint64_t numbers = 0;
   while (count < convolutions.size() && numbers * sizeof(float) < reader.remaining())

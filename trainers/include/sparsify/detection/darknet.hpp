@@ -38,10 +38,13 @@ struct DarknetHeader {
 /// from a .cfg; the detector is unchanged then.
 DarknetHeader load_darknet_weights(Detector& detector, const std::filesystem::path& file);
 
+/// How many convolutions of a detector such files fill, one after the other.
+std::int64_t darknet_convolutions(const Detector& detector);
+
 /// Fills the first convolutions only, from a file that ends after one of them, as "darknet53.conv.74" does;
 /// also of a detector by Ultralytics, whose backbones have darknet's order. Gives how many it filled. Throws
-/// Error when the file ends within a convolution or is longer than the network; the detector is unchanged
-/// then.
+/// Error when the file ends within a convolution, before the first one or is longer than the network; the
+/// detector is unchanged then.
 std::int64_t load_darknet_backbone(Detector& detector, const std::filesystem::path& file);
 
 /// Writes what load_darknet_weights reads, in one step.
