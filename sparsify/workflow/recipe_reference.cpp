@@ -321,7 +321,10 @@ std::string recipe_reference() {
       if (other.name == name && alias != name) page += "Also `" + alias + "`.\n\n";
     page += table_of(fields_of(type));
   }
-  page += "\n## run\n\nDefaults of the flags of `sparsify train`.\n\n" + table_of(run_fields());
+  page +=
+      "\n## run\n\nDefaults of the flags of `sparsify train`; its `--help` says where those of detectors "
+      "differ.\n\n" +
+      table_of(run_fields());
   page += "\n## From SparseML\n\n| modifier | parameter | here |\n|---|---|---|\n" + sparseml_rows();
   return page;
 }

@@ -30,7 +30,10 @@ struct Settings {
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("model", model, "network by name (see above), or a detector's .cfg or .yaml");
-    visit("weights", weights, "start from these: .safetensors, .pt, .pth, or a checkpoint of a run");
+    visit(
+        "weights", weights,
+        "start from these: .safetensors, .pt, .pth, a checkpoint of a run, or darknet's .weights, also of a "
+        "backbone alone (darknet53.conv.74)");
     visit(
         "data", data,
         "image folder, CIFAR archive, or generated[:train=N,val=N,seed=N]; for detectors a data.yaml, COCO's "
@@ -52,7 +55,8 @@ struct Settings {
     visit("lr", lr, "highest learning rate; a recipe's learning-rate modifiers override it", above(0));
     visit("lrf", lrf, "where cosine and linear schedules end, a part of lr", at_least(0).up_to(1));
     visit("lr_schedule", lr_schedule, "cosine, linear or constant", one_of({"cosine", "linear", "constant"}));
-    visit("warmup_epochs", warmup_epochs, "epochs over which the learning rate rises from 0",
+    visit("warmup_epochs", warmup_epochs,
+          "epochs over which the learning rate rises from 0; of detectors at most a tenth of all",
           at_least(0).up_to(kMostEpochs));
     visit("warmup_bias_lr", warmup_bias_lr,
           "where the learning rate of biases begins to warm up; default: 0, of detectors as hyp says",

@@ -34,6 +34,14 @@ double last_validation(const cli::fs::path& metrics) {
   return std::stod(cell);
 }
 
+/// What is broken into lines, without breaks and margins.
+std::string in_one_line(const std::string& text) {
+  std::istringstream words(text);
+  std::string line, word;
+  while (words >> word) line += (line.empty() ? "" : " ") + word;
+  return line;
+}
+
 }  // namespace
 
 TEST_CASE("a training run writes what the contract names, and the other commands work on it") {
@@ -438,6 +446,19 @@ TEST_CASE("help teaches and exits with 0") {
                            "--no-export",
                            "--json"})
     CHECK_THAT(train, ContainsSubstring(flag));
+  const auto says = [&](const std::string& command, const std::vector<std::string>& texts) {
+    const auto help = in_one_line(sparsify(folder.path(), {command, "--help"}).out);
+    for (const auto& text : texts) CHECK_THAT(help, ContainsSubstring(text));
+  };
+  says("train",
+       {"darknet's .weights, also of a backbone alone", "(default: 128, of detectors 16)",
+        "(default: 0.1, of detectors 0.01)", "(default: cosine, of detectors linear)",
+        "(default: 0.9, of detectors 0.937)", "0: no (default: 0, of detectors 0.9999)",
+        "a tenth of all (default: 0, of detectors 3)",
+        "weights with two dimensions or more (default: 0.0005)", "as many as the recipe needs (default: 0)"});
+  says("validate", {"of a detector: 20 % of the objects, 0.5 points of mAP", "labels.jpg and predictions.jpg",
+                    "--rect batches of images of like shape", "rounded up to the stride", "other mAP"});
+  says("export", {"FILE.onnx|FILE.weights", "darknet's .weights"});
   const auto version = sparsify(folder.path(), {"--version"});
   CHECK(version.code == 0);
   CHECK_THAT(version.out, ContainsSubstring("sparsify 0."));

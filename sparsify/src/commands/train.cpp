@@ -17,6 +17,7 @@
 #include "sparsify/detection/ultralytics.hpp"
 #include "sparsify/trainers/model.hpp"
 #include "terminal.hpp"
+#include "workflow/detectors.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/settings.hpp"
 #include "workflow/summary.hpp"
@@ -70,34 +71,54 @@ std::string network_names() {
   return text + "or a file: Ultralytics' .yaml, darknet's .cfg";
 }
 
-/// Declares one option for each setting, with its default.
+std::string setting_text(bool value) { return value ? "true" : "false"; }
+std::string setting_text(std::int64_t value) { return std::to_string(value); }
+std::string setting_text(double value) { return format_number(value); }
+std::string setting_text(const std::string& value) { return value; }
+
+const char* placeholder_of(bool) { return "true|false"; }
+const char* placeholder_of(std::int64_t) { return "N"; }
+const char* placeholder_of(double) { return "X"; }
+const char* placeholder_of(const std::string&) { return "TEXT"; }
+
+/// Settings as texts, by name.
+struct SettingTexts {
+  std::map<std::string, std::string> texts{};
+  template <class Value>
+  void operator()(const char* name, const Value& value, const char*, const Limits& = {}) {
+    texts[name] = setting_text(value);
+  }
+};
+
+std::map<std::string, std::string> detector_defaults() {
+  Settings settings;
+  settings.epochs = static_cast<std::int64_t>(kMostEpochs);  // so many that the warm-up is not cut
+  use_detector_defaults(settings);
+  SettingTexts of_detectors;
+  settings.fields(of_detectors);
+  of_detectors.texts["epochs"] = setting_text(Settings().epochs);
+  return of_detectors.texts;
+}
+
+/// Declares one option for each setting, with its default, and a detector's where that is another.
 struct DeclareOptions {
   CommandLine& line;
-  void add(const std::string& name, const std::string& meaning, const std::string& value,
-           const char* placeholder) {
+  std::map<std::string, std::string> of_detectors = detector_defaults();
+
+  template <class Value>
+  void operator()(const char* name, const Value& value, const char* meaning, const Limits& = {}) {
     const auto flag = flag_of(name);
-    const bool says_default = value.empty() || meaning.find("default") != std::string::npos;
     const bool aliased = flag == "image-size";
-    line.option(
-        group_of(name), aliased ? "image-size,imgsz" : flag,
-        meaning + (aliased ? "; also --imgsz" : "") + (says_default ? "" : " (default: " + value + ")"),
-        placeholder);
+    line.option(group_of(name), aliased ? "image-size,imgsz" : flag,
+                meaning + std::string(aliased ? "; also --imgsz" : "") +
+                    default_of(name, setting_text(value), meaning),
+                placeholder_of(value));
   }
-  template <class T>
-  void operator()(const char* name, T& value, const char* meaning, const Limits&) {
-    (*this)(name, value, meaning);
-  }
-  void operator()(const char* name, bool& value, const char* meaning) {
-    add(name, meaning, value ? "true" : "false", "true|false");
-  }
-  void operator()(const char* name, std::int64_t& value, const char* meaning) {
-    add(name, meaning, std::to_string(value), "N");
-  }
-  void operator()(const char* name, double& value, const char* meaning) {
-    add(name, meaning, format_number(value), "X");
-  }
-  void operator()(const char* name, std::string& value, const char* meaning) {
-    add(name, meaning, value, "TEXT");
+  std::string default_of(const std::string& name, const std::string& value,
+                         const std::string& meaning) const {
+    if (value.empty() || meaning.find("default") != std::string::npos) return "";
+    const auto& other = of_detectors.at(name);
+    return " (default: " + value + (other == value ? ")" : ", of detectors " + other + ")");
   }
 };
 
