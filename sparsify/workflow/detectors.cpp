@@ -135,12 +135,14 @@ bool load_start_weights(Detector& detector, const Settings& settings, std::int64
   }
 }
 
-detection::Hyperparameters hyperparameters(const Settings& settings) {
+detection::Hyperparameters hyperparameters(const Settings& settings,
+                                           const std::function<void(const std::string&)>& note = {}) {
   return settings.hyp == "none" ? detection::Hyperparameters()
-                                : detection::load_hyperparameters(settings.hyp);
+                                : detection::load_hyperparameters(settings.hyp, note);
 }
 
-detection::DetectionOptions options_from(const Settings& settings, std::int64_t image_size) {
+detection::DetectionOptions options_from(const Settings& settings, std::int64_t image_size,
+                                         const std::function<void(const std::string&)>& note) {
   detection::DetectionOptions options;
   options.batch_size = settings.batch_size;
   options.nominal_batch_size = settings.nbs;
@@ -149,7 +151,7 @@ detection::DetectionOptions options_from(const Settings& settings, std::int64_t 
   options.seed = static_cast<std::uint64_t>(settings.seed);
   options.augment = settings.augment != "none";
   options.multi_scale = settings.multi_scale;
-  options.hyp = hyperparameters(settings);
+  options.hyp = hyperparameters(settings, note);
   return options;
 }
 
@@ -254,7 +256,7 @@ OpenedTask open_detection(const Settings& settings, bool load,
       data, detection::BoxReader{detector->heads(), detection::BoxOutput::kDecoded}, image_size);
   opened.describe = describe_data(data.train->size(), data.val->size(), opened.card);
   opened.task =
-      std::make_shared<detection::DetectionTask>(detector, data, options_from(settings, image_size));
+      std::make_shared<detection::DetectionTask>(detector, data, options_from(settings, image_size, note));
   return opened;
 }
 

@@ -67,6 +67,13 @@ void use_defaults_of_kind(Settings& settings) {
                      settings.model + " is none");
 }
 
+/// Files of hyper-parameters made for recipes say lr0: 0, and the recipe the rest.
+void check_learning_rate(const TrainRequest& request, const TrainInputs& inputs) {
+  if (inputs.settings.lr > 0 || request.one_shot || sets_learning_rate(inputs.recipe.recipe)) return;
+  throw InputError(place_of(inputs.settings, "hyp") + ": " + inputs.settings.hyp +
+                   ": lr0 is 0, and the recipe sets no learning rate; expected one of the two, or --lr");
+}
+
 void start_new(const TrainRequest& request, TrainInputs& inputs) {
   if (request.recipe.empty())
     throw InputError(
@@ -83,6 +90,7 @@ void start_new(const TrainRequest& request, TrainInputs& inputs) {
   if (inputs.settings.epochs == 0) inputs.settings.epochs = inputs.recipe.recipe.epochs();
   if (inputs.settings.epochs == 0) inputs.settings.epochs = kDefaultEpochs;
   use_defaults_of_kind(inputs.settings);
+  check_learning_rate(request, inputs);
   inputs.directory = RunDirectory(inputs.settings.output);
   inputs.directory.check_new();
 }

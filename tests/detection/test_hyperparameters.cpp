@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "sparsify/detection/hyperparameters.hpp"
 #include "sparsify/error.hpp"
@@ -23,6 +24,19 @@ class HypFile {
 };
 
 Hyperparameters loaded(const std::string& text) { return load_hyperparameters(HypFile(text).path); }
+
+using Texts = std::vector<std::string>;
+
+// What is noted, after the file's name.
+Texts notes_of(const std::string& text) {
+  const HypFile file(text);
+  Texts notes;
+  load_hyperparameters(file.path, [&](const std::string& note) {
+    const auto start = file.path.string() + ": ";
+    notes.push_back(note.rfind(start, 0) == 0 ? note.substr(start.size()) : "without its file: " + note);
+  });
+  return notes;
+}
 
 // What it says after the file's name.
 std::string failure(const std::string& text) {
@@ -70,6 +84,100 @@ mixup: 0.2431
 copy_paste: 0.0
 )";
 
+// Values of hyp.scratch-low.yaml, hyp.scratch-high.yaml and hyp.VOC.yaml.
+const std::string kScratchLow = R"(lr0: 0.01  # initial learning rate (SGD=1E-2, Adam=1E-3)
+lrf: 0.01
+momentum: 0.937
+weight_decay: 0.0005
+warmup_epochs: 3.0
+warmup_momentum: 0.8
+warmup_bias_lr: 0.1
+box: 0.05
+cls: 0.5
+cls_pw: 1.0
+obj: 1.0
+obj_pw: 1.0
+iou_t: 0.20
+anchor_t: 4.0
+# anchors: 3
+fl_gamma: 0.0
+hsv_h: 0.015
+hsv_s: 0.7
+hsv_v: 0.4
+degrees: 0.0
+translate: 0.1
+scale: 0.5
+shear: 0.0
+perspective: 0.0
+flipud: 0.0
+fliplr: 0.5
+mosaic: 1.0
+mixup: 0.0
+copy_paste: 0.0
+)";
+
+const std::string kScratchHigh = R"(lr0: 0.01  # initial learning rate (SGD=1E-2, Adam=1E-3)
+lrf: 0.1
+momentum: 0.937
+weight_decay: 0.0005
+warmup_epochs: 3.0
+warmup_momentum: 0.8
+warmup_bias_lr: 0.1
+box: 0.05
+cls: 0.3
+cls_pw: 1.0
+obj: 0.7
+obj_pw: 1.0
+iou_t: 0.20
+anchor_t: 4.0
+# anchors: 3
+fl_gamma: 0.0
+hsv_h: 0.015
+hsv_s: 0.7
+hsv_v: 0.4
+degrees: 0.0
+translate: 0.1
+scale: 0.9
+shear: 0.0
+perspective: 0.0
+flipud: 0.0
+fliplr: 0.5
+mosaic: 1.0
+mixup: 0.1
+copy_paste: 0.1
+)";
+
+const std::string kVoc = R"(lr0: 0.00334  # initial learning rate (SGD=1E-2, Adam=1E-3)
+lrf: 0.15135
+momentum: 0.74832
+weight_decay: 0.00025
+warmup_epochs: 3.3835
+warmup_momentum: 0.59462
+warmup_bias_lr: 0.18657
+box: 0.02
+cls: 0.21638
+cls_pw: 0.5
+obj: 0.51728
+obj_pw: 0.67198
+iou_t: 0.2
+anchor_t: 3.3744
+fl_gamma: 0.0
+hsv_h: 0.01041
+hsv_s: 0.54703
+hsv_v: 0.27739
+degrees: 0.0
+translate: 0.04591
+scale: 0.75544
+shear: 0.0
+perspective: 0.0
+flipud: 0.0
+fliplr: 0.5
+mosaic: 0.85834
+mixup: 0.04266
+copy_paste: 0.0
+anchors: 3.412
+)";
+
 }  // namespace
 
 TEST_CASE("hyper-parameters are those of the file, and the usual ones where it says nothing") {
@@ -114,14 +222,30 @@ TEST_CASE("every hyper-parameter is read into its own place") {
   CHECK(loaded("{}").momentum == Hyperparameters().momentum);
 }
 
-TEST_CASE("unsupported hyper-parameters pass where they change nothing") {
-  CHECK(loaded("iou_t: 0.20\nanchors: 0\ncopy_paste: 0.0\nbox: 0.1\n").box == 0.1);
+TEST_CASE("published files of the family load, with a word on what is left out") {
+  const auto low = loaded(kScratchLow), high = loaded(kScratchHigh), voc = loaded(kVoc);
+  CHECK(notes_of(kScratchLow).empty());
+  CHECK(low.scale == 0.5);
+  CHECK(notes_of(kScratchHigh) ==
+        Texts{"copy_paste: left out: it pastes outlined objects, and labels are boxes here"});
+  CHECK(high.scale == 0.9);
+  CHECK(high.obj == 0.7);
+  CHECK(high.mixup == 0.1);
+  CHECK(notes_of(kVoc) == Texts{"anchors: left out: anchors are those of the model, in its .yaml or .cfg"});
+  CHECK(voc.lr0 == 0.00334);
+  CHECK(voc.warmup_bias_lr == 0.18657);
+  CHECK(voc.hsv_v == 0.27739);
+  CHECK(loaded("lr0: 0.0  # the recipe's\nlrf: 0.0\nwarmup_epochs: 0.0\n").lr0 == 0);
+}
+
+TEST_CASE("hyper-parameters that nothing goes by pass unsaid where they mean nothing") {
+  const std::string neutral = "iou_t: 0.20\nanchors: 0\ncopy_paste: 0.0\nbox: 0.1\n";
+  CHECK(loaded(neutral).box == 0.1);
+  CHECK(notes_of(neutral).empty());
   CHECK(failure("box: 0.1\niou_t: 0.5\n") ==
         "2:8: iou_t: objects are matched by anchor_t alone; expected 0.2, which means nothing");
-  CHECK(failure("anchors: 3\n") ==
-        "1:10: anchors: anchors are part of the model, in its .yaml or .cfg; expected 0");
-  CHECK(failure("copy_paste: 0.1\n") ==
-        "1:13: copy_paste: pasting of outlined objects is not supported; expected 0");
+  CHECK(failure("anchors: -3\n") == "1:10: anchors: expected a number from 0 to 100, got '-3'");
+  CHECK(failure("copy_paste: 1.5\n") == "1:13: copy_paste: expected a number from 0 to 1, got '1.5'");
 }
 
 TEST_CASE("mistakes in hyper-parameters are named with their place") {
@@ -134,9 +258,9 @@ TEST_CASE("mistakes in hyper-parameters are named with their place") {
   CHECK(failure("cls: [1, 2]\n") == "1:6: cls: expected a number from 0 to 1e+09, got a list");
   CHECK(failure("scale: 1\n") == "1:8: scale: expected a number from 0 to 0.9999, got '1'");
   CHECK(failure("anchor_t: 0.5\n") == "1:11: anchor_t: expected a number from 1.01 to 1e+09, got '0.5'");
-  CHECK(failure("lr0: 0\n") == "1:6: lr0: expected a number from 1e-09 to 1e+09, got '0'");
-  CHECK(failure("lr0:\n").ends_with("lr0: expected a number from 1e-09 to 1e+09, got nothing"));
-  CHECK(failure("copy_paste: x\n") == "1:13: copy_paste: expected a number from 0 to 1e+09, got 'x'");
+  CHECK(failure("lr0: -1\n") == "1:6: lr0: expected a number from 0 to 1e+09, got '-1'");
+  CHECK(failure("lr0:\n").ends_with("lr0: expected a number from 0 to 1e+09, got nothing"));
+  CHECK(failure("copy_paste: x\n") == "1:13: copy_paste: expected a number from 0 to 1, got 'x'");
   CHECK(failure("- 1\n") == " expected 'key: value' lines, got a list");
   CHECK(failure("") == " expected 'key: value' lines, got nothing");
   CHECK(failure("box: 0.05\nbox: 0.1\n") == "2:1: 'box' is given twice");

@@ -23,7 +23,7 @@ struct Key {
 const std::map<std::string, Key>& keys() {
   using H = Hyperparameters;
   static const std::map<std::string, Key> known = {
-      {"lr0", {&H::lr0, 1e-9, kNoLimit}},
+      {"lr0", {&H::lr0, 0, kNoLimit}},
       {"lrf", {&H::lrf, 0, 1}},
       {"momentum", {&H::momentum, 0, 0.9999}},
       {"weight_decay", {&H::weight_decay, 0, kNoLimit}},
@@ -54,29 +54,40 @@ const std::map<std::string, Key>& keys() {
   return known;
 }
 
-// Keys of files made for Ultralytics that nothing here goes by: fine where they change nothing there either.
-bool is_left_out(const std::string& key, const YamlValue& value) {
-  struct Unsupported {
-    double neutral;
+// Keys of files made for Ultralytics that nothing here goes by; `note` tells of one that would change
+// something there.
+bool is_left_out(const std::string& key, const YamlValue& value,
+                 const std::function<void(const std::string&)>& note) {
+  struct LeftOut {
+    double neutral, highest;
     const char* why;
   };
-  static const std::map<std::string, Unsupported> unsupported = {
-      {"anchors", {0, "anchors are part of the model, in its .yaml or .cfg; expected 0"}},
-      {"copy_paste", {0, "pasting of outlined objects is not supported; expected 0"}},
-      {"iou_t", {0.2, "objects are matched by anchor_t alone; expected 0.2, which means nothing"}},
+  static const std::map<std::string, LeftOut> left_out = {
+      {"anchors", {0, 100, "anchors are those of the model, in its .yaml or .cfg"}},
+      {"copy_paste", {0, 1, "it pastes outlined objects, and labels are boxes here"}},
   };
-  const auto found = unsupported.find(key);
-  if (found == unsupported.end()) return false;
-  if (value.number(0, kNoLimit) != found->second.neutral) value.fail(found->second.why);
+  if (key == "iou_t") {
+    if (value.number(0, kNoLimit) != 0.2)
+      value.fail("objects are matched by anchor_t alone; expected 0.2, which means nothing");
+    return true;
+  }
+  const auto found = left_out.find(key);
+  if (found == left_out.end()) return false;
+  const auto& [neutral, highest, why] = found->second;
+  if (value.number(0, highest) != neutral) note(key + ": left out: " + why);
   return true;
 }
 
 }  // namespace
 
-Hyperparameters load_hyperparameters(const std::filesystem::path& file) {
+Hyperparameters load_hyperparameters(const std::filesystem::path& file,
+                                     const std::function<void(const std::string&)>& note) {
   Hyperparameters hyp;
+  const auto tell = [&](const std::string& text) {
+    if (note) note(file.string() + ": " + text);
+  };
   for (const auto& [name, value] : YamlValue::parse(weights::read_whole(file), file.string()).entries()) {
-    if (is_left_out(name, value)) continue;
+    if (is_left_out(name, value, tell)) continue;
     const auto key = keys().find(name);
     if (key == keys().end()) {
       std::vector<std::string> names;

@@ -29,7 +29,7 @@ std::vector<torch::optim::OptimizerParamGroup> groups_of(torch::nn::Module& modu
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(torch::nn::Module& module,
                                                         const OptimizerOptions& options) {
-  if (!(options.lr > 0)) throw Error("lr: expected a number > 0, got " + std::to_string(options.lr));
+  if (!(options.lr >= 0)) throw Error("lr: expected a number >= 0, got " + std::to_string(options.lr));
   if (!(options.weight_decay >= 0)) throw Error("weight_decay: expected a number >= 0");
   if (!(options.momentum >= 0 && options.momentum < 1))
     throw Error("momentum: expected a number from 0 to below 1");

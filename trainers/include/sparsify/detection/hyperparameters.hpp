@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <string>
 
 namespace sparsify::detection {
 
@@ -23,10 +25,12 @@ struct Hyperparameters {
   double flipud = 0, fliplr = 0.5, mosaic = 1, mixup = 0;  ///< probabilities
 };
 
-/// Reads a `hyp.yaml`; keys that are left out keep their values. Keys of Ultralytics that are not supported
-/// may be there where they change nothing: `anchors: 0`, `copy_paste: 0`, `iou_t: 0.2`. Throws Error naming
-/// file, line and column for other values of these, for unknown keys (with the nearest known one), wrong
-/// types and values outside their range.
-Hyperparameters load_hyperparameters(const std::filesystem::path& file);
+/// Reads a `hyp.yaml`; keys that are left out keep their values. `note` hears of keys of Ultralytics that
+/// nothing here goes by and that would change something there: `anchors` (the model has them) and
+/// `copy_paste` (labels are boxes); `iou_t: 0.2` means nothing there either. Throws Error naming file, line
+/// and column for another `iou_t`, for unknown keys (with the nearest known one), wrong types and values
+/// outside their range.
+Hyperparameters load_hyperparameters(const std::filesystem::path& file,
+                                     const std::function<void(const std::string&)>& note = {});
 
 }  // namespace sparsify::detection
