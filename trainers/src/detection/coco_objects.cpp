@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "detection/coco_entry.hpp"
 #include "detection/object_files.hpp"
 #include "sparsify/error.hpp"
 
@@ -24,16 +25,9 @@ json parse(const fs::path& file) {
         throw Error(file.string() + ": has no list '" + key + "'; expected COCO's instances");
     return parsed;
   } catch (const json::exception& error) {
-    throw Error(file.string() + ": not valid JSON: " + error.what());
+    const std::string what = error.what();  // "[json.exception.parse_error.101] parse error at line 1 ..."
+    throw Error(file.string() + ": not valid JSON: " + what.substr(what.find("] ") + 2));
   }
-}
-
-// COCO numbers its 80 categories from 1 to 90: ours are their ranks.
-std::map<std::int64_t, std::string> categories(const json& instances) {
-  std::map<std::int64_t, std::string> names;
-  for (const auto& category : instances["categories"])
-    names[category.at("id").get<std::int64_t>()] = category.at("name").get<std::string>();
-  return names;
 }
 
 fs::path instances_file(const fs::path& folder, const std::string& split) {
@@ -55,53 +49,123 @@ fs::path images_folder(const fs::path& folder, const fs::path& instances) {
               instances.string());
 }
 
+/// One instances file, as it is read.
+struct CocoPart {
+  std::string file;
+  json instances;
+  LabelReport& report;
+  ObjectSplit split{};
+  std::vector<std::string> class_names{};
+  std::map<std::int64_t, std::int64_t> rank{};          ///< label by category
+  std::map<std::int64_t, std::size_t> position{};       ///< of an image by its id
+  std::vector<ImageSize> claimed{};                     ///< by position; 0 x 0 where nothing is claimed
+  std::vector<std::vector<std::size_t>> annotations{};  ///< by position: which objects were read
+};
+
+CocoEntry entry_of(const CocoPart& part, const char* list, std::size_t index) {
+  return {part.file, list, index, part.instances[list][index]};
+}
+
+/// Reads each entry; what cannot be read becomes an error.
+template <class Read>
+void for_each_entry(CocoPart& part, const char* list, Read&& read) {
+  for (std::size_t i = 0; i < part.instances[list].size(); ++i) {
+    try {
+      read(entry_of(part, list, i), i);
+    } catch (const Error& error) {
+      part.report.errors.push_back(error.what());
+    }
+  }
+}
+
+// COCO numbers its 80 categories from 1 to 90: ours are their ranks.
+void read_categories(CocoPart& part) {
+  std::map<std::int64_t, std::pair<std::string, std::string>> names;  // by id: name, and which entry gives it
+  for_each_entry(part, "categories", [&](const CocoEntry& entry, std::size_t) {
+    const auto [first, is_new] = names.try_emplace(entry.integer("id"), entry.text("name"), entry.name());
+    if (!is_new) entry.fail("expected an id of its own, " + first->second.second + " has the same");
+  });
+  for (const auto& [id, name] : names) {
+    part.rank[id] = static_cast<std::int64_t>(part.class_names.size());
+    part.split.category_ids.push_back(id);
+    part.class_names.push_back(name.first);
+  }
+}
+
+void read_images(CocoPart& part, const fs::path& folder) {
+  for_each_entry(part, "images", [&](const CocoEntry& entry, std::size_t) {
+    const auto id = entry.integer("id");
+    const auto name = entry.text("file_name");
+    const auto [first, is_new] = part.position.try_emplace(id, part.split.files.size());
+    if (!is_new)
+      entry.fail("expected an id of its own, " + part.split.files[first->second].image.string() +
+                 " has the same");
+    part.split.files.push_back({.image = folder / name, .id = id});
+    part.claimed.push_back(
+        {entry.optional_integer("height").value_or(0), entry.optional_integer("width").value_or(0)});
+  });
+}
+
+void check_claimed_sizes(CocoPart& part) {
+  for (std::size_t i = 0; i < part.claimed.size(); ++i) {
+    const auto& [image, size, orientation, objects, id] = part.split.files[i];
+    const auto& claimed = part.claimed[i];
+    if (size.width > 0 && claimed.width > 0 && claimed.height > 0)
+      check_claimed_size(part.file + ": image " + std::to_string(*id) + ", " + image.filename().string(),
+                         claimed, size, part.report);
+  }
+}
+
+void read_annotations_of(CocoPart& part) {
+  part.annotations.resize(part.split.files.size());
+  for_each_entry(part, "annotations", [&](const CocoEntry& entry, std::size_t index) {
+    if (entry.is_crowd()) return;
+    const auto image_id = entry.integer("image_id"), category_id = entry.integer("category_id");
+    const auto image = part.position.find(image_id);
+    const auto category = part.rank.find(category_id);
+    if (image == part.position.end())
+      entry.fail("image_id: expected the id of an entry of 'images', got " + std::to_string(image_id));
+    if (category == part.rank.end())
+      entry.fail("category_id: expected the id of an entry of 'categories', got " +
+                 std::to_string(category_id));
+    const auto box = entry.box();
+    part.split.files[image->second].objects.push_back(
+        {box[0], box[1], box[0] + box[2], box[1] + box[3], category->second});
+    part.annotations[image->second].push_back(index);
+  });
+}
+
+void clean_objects(CocoPart& part) {
+  for (std::size_t i = 0; i < part.split.files.size(); ++i) {
+    auto& file = part.split.files[i];
+    if (file.size.width == 0) continue;
+    const auto where = [&](std::size_t object) {
+      return part.file + ": " + entry_of(part, "annotations", part.annotations[i][object]).name() + ", in " +
+             file.image.filename().string();
+    };
+    file.objects = cleaned(file.objects, file.size, where, part.report);
+  }
+}
+
 ObjectSplit read_split(const fs::path& folder, const std::string& name, std::vector<std::string>& class_names,
                        ImageReading& reading, LabelReport& report) {
   const auto file = instances_file(folder, name);
   const auto images = images_folder(folder, file);
-  const auto instances = parse(file);
-  ObjectSplit split;
-  try {
-    std::map<std::int64_t, std::int64_t> rank;
-    std::vector<std::string> names;
-    for (const auto& [id, category] : categories(instances)) {
-      rank[id] = static_cast<std::int64_t>(names.size());
-      split.category_ids.push_back(id);
-      names.push_back(category);
-    }
-    if (!class_names.empty() && class_names != names)
-      throw Error(file.string() + ": its categories are not those of the training part");
-    class_names = names;
-    std::map<std::int64_t, std::size_t> position;
-    for (const auto& image : instances["images"]) {
-      const auto id = image.at("id").get<std::int64_t>();
-      position[id] = split.files.size();
-      split.files.push_back({.image = images / image.at("file_name").get<std::string>(), .id = id});
-    }
-    read_sizes(split.files, reading, report);
-    std::int64_t number = 0;
-    for (const auto& annotation : instances["annotations"]) {
-      const auto where = file.string() + ": annotation " + std::to_string(number++);
-      if (annotation.value("iscrowd", 0) != 0) continue;
-      const auto image = position.find(annotation.at("image_id").get<std::int64_t>());
-      const auto category = rank.find(annotation.at("category_id").get<std::int64_t>());
-      if (image == position.end() || category == rank.end()) {
-        report.errors.push_back(where + " names an image or a category that is not listed");
-        continue;
-      }
-      const auto box = annotation.at("bbox").get<std::vector<float>>();
-      if (box.size() != 4) throw Error(where + ": bbox: expected x, y, width and height");
-      split.files[image->second].objects.push_back(
-          {box[0], box[1], box[0] + box[2], box[1] + box[3], category->second});
-    }
-  } catch (const json::exception& error) {
-    throw Error(file.string() + ": " + error.what());
-  }
-  for (auto& each : split.files)
-    if (each.size.width > 0)
-      each.objects =
-          cleaned(each.objects, each.size, [&](std::size_t) { return each.image.string(); }, report);
-  return split;
+  CocoPart part{file.string(), parse(file), report};
+  part.split.source = file.string();
+  part.split.layout = "entries of 'images' whose files lie in " + images.string();
+  const auto errors_before = report.errors.size();
+  read_categories(part);
+  read_images(part, images);
+  if (report.errors.size() > errors_before) return part.split;  // what refers to those would only repeat it
+  if (!class_names.empty() && class_names != part.class_names)
+    throw Error(part.file + ": its categories are not those of the training part");
+  class_names = part.class_names;
+  read_sizes(part.split.files, reading, report);
+  check_claimed_sizes(part);
+  read_annotations_of(part);
+  clean_objects(part);
+  return std::move(part.split);
 }
 
 }  // namespace

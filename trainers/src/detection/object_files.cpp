@@ -56,6 +56,15 @@ void LabelReport::raise(const std::string& set) const {
   throw Error(text);
 }
 
+void check_claimed_size(const std::string& where, const ImageSize& claimed, const ImageSize& size,
+                        LabelReport& report) {
+  if (claimed.width == size.width && claimed.height == size.height) return;
+  const auto shown = [](const ImageSize& of) {
+    return std::to_string(of.width) + " x " + std::to_string(of.height);
+  };
+  report.findings.push_back({where, "says " + shown(claimed) + " pixels, the image has " + shown(size)});
+}
+
 std::vector<GroundTruth> cleaned(const std::vector<GroundTruth>& objects, const ImageSize& size,
                                  const std::function<std::string(std::size_t)>& where, LabelReport& report) {
   const auto width = static_cast<float>(size.width), height = static_cast<float>(size.height);

@@ -36,11 +36,14 @@ struct LabelReport {
 struct ObjectSplit {
   std::vector<ObjectFile> files{};
   std::vector<std::int64_t> category_ids{};  ///< by label, where they are others
+  std::string source{};                      ///< where its images were looked for
+  std::string layout{};                      ///< what is expected there
 };
 
 /// What a reader of one format makes of a specification.
 struct ReadObjects {
   std::vector<std::string> class_names{};
+  std::vector<std::int64_t> found_objects{};  ///< see DetectionDatasets::found_objects
   ObjectSplit train{}, val{};
   LabelReport report{};
 };
@@ -54,6 +57,10 @@ struct ImageReading {
 /// Fills in the sizes of image files, from the index or their headers. Files that are missing become findings
 /// and keep the size 0, broken ones become errors.
 void read_sizes(std::vector<ObjectFile>& files, ImageReading& reading, LabelReport& report);
+
+/// Tells where labels give an image another size than it has.
+void check_claimed_size(const std::string& where, const ImageSize& claimed, const ImageSize& size,
+                        LabelReport& report);
 
 /// Clips boxes to the image, and leaves out empty and repeated ones; `where` says where an object is written.
 std::vector<GroundTruth> cleaned(const std::vector<GroundTruth>& objects, const ImageSize& size,

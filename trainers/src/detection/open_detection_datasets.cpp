@@ -53,8 +53,10 @@ void leave_out_missing(ObjectSplit& split) {
   std::erase_if(split.files, [](const ObjectFile& file) { return file.size.width == 0; });
 }
 
-std::string listed_but_missing(std::size_t listed) {
-  return listed == 0 ? " image" : " image: none of the " + std::to_string(listed) + " that are listed exists";
+std::string why_empty(const std::string& part, const ObjectSplit& split, std::size_t listed) {
+  return "there is no " + part + " image in " + split.source +
+         (listed ? ": none of the " + std::to_string(listed) + " that are listed exists" : "") +
+         "; expected " + split.layout;
 }
 
 }  // namespace
@@ -73,8 +75,7 @@ DetectionDatasets open_detection_datasets(const std::string& spec, const Detecti
   for (const auto& [name, split] : {std::pair{"training", &set.train}, std::pair{"validation", &set.val}}) {
     const auto listed = split->files.size();
     leave_out_missing(*split);
-    if (is_sound && split->files.empty())
-      set.report.errors.push_back("there is no " + (name + listed_but_missing(listed)));
+    if (is_sound && split->files.empty()) set.report.errors.push_back(why_empty(name, *split, listed));
   }
   if (set.report.errors.empty() && set.class_names.empty())
     set.report.errors.push_back("there are no classes of objects");
@@ -84,6 +85,7 @@ DetectionDatasets open_detection_datasets(const std::string& spec, const Detecti
   DetectionDatasets opened;
   opened.name = spec;
   opened.findings = std::move(set.report.findings);
+  opened.found_objects = std::move(set.found_objects);
   opened.train = make_dataset(set.class_names, std::move(set.train));
   opened.val = make_dataset(set.class_names, std::move(set.val));
   return opened;

@@ -4,9 +4,11 @@
 #include <initializer_list>
 #include <map>
 #include <pugixml.hpp>
+#include <set>
 #include <sstream>
 
 #include "detection/object_files.hpp"
+#include "detection/similar_classes.hpp"
 #include "sparsify/error.hpp"
 
 namespace sparsify::detection {
@@ -17,6 +19,7 @@ namespace fs = std::filesystem;
 struct NamedBox {
   std::string name;
   GroundTruth box;
+  int number = 0;  ///< of the object in its file, from 1
 };
 
 struct Annotation {
@@ -26,8 +29,12 @@ struct Annotation {
   std::vector<NamedBox> objects;
 };
 
+fs::path list_of(const fs::path& folder, const std::string& split) {
+  return folder / "ImageSets" / "Main" / (split + ".txt");
+}
+
 std::vector<std::string> ids_of(const fs::path& folder, const std::string& split) {
-  const auto file = folder / "ImageSets" / "Main" / (split + ".txt");
+  const auto file = list_of(folder, split);
   std::ifstream stream(file);
   if (!stream) throw Error(file.string() + ": cannot be read; expected the images of split '" + split + "'");
   std::vector<std::string> ids;
@@ -45,8 +52,17 @@ float coordinate(const pugi::xml_node& box, const char* name, const std::string&
   return value;
 }
 
-std::string name_of(const pugi::xml_node& object, const std::string& where) {
+// Spaces around a name would make a class of its own.
+std::string trimmed_name(const pugi::xml_node& object) {
   const std::string name = object.child("name").text().as_string();
+  const char* spaces = " \t\r\n";
+  const auto first = name.find_first_not_of(spaces);
+  if (first == std::string::npos) return "";
+  return name.substr(first, name.find_last_not_of(spaces) + 1 - first);
+}
+
+std::string name_of(const pugi::xml_node& object, const std::string& where) {
+  const auto name = trimmed_name(object);
   if (name.empty()) throw Error(where + ": an object has no name");
   return name;
 }
@@ -62,13 +78,16 @@ Annotation read_annotation(const fs::path& folder, const std::string& id) {
   if (!root) throw Error(where + ": has no <annotation>");
   annotation.size = {root.child("size").child("height").text().as_llong(),
                      root.child("size").child("width").text().as_llong()};
+  int number = 0;
   for (const auto& object : root.children("object")) {
+    ++number;
     if (object.child("difficult").text().as_int() != 0) continue;
     const auto box = object.child("bndbox");
     // Corners are numbers of pixels, counted from 1, that belong to the object.
     annotation.objects.push_back({name_of(object, where),
                                   {coordinate(box, "xmin", where) - 1, coordinate(box, "ymin", where) - 1,
-                                   coordinate(box, "xmax", where), coordinate(box, "ymax", where), 0}});
+                                   coordinate(box, "xmax", where), coordinate(box, "ymax", where), 0},
+                                  number});
   }
   return annotation;
 }
@@ -100,51 +119,53 @@ fs::path image_of(const fs::path& folder, const std::string& id) {
 
 ObjectSplit make_split(const fs::path& folder, const std::vector<Annotation>& annotations,
                        const std::map<std::string, std::int64_t>& labels, ImageReading& reading,
-                       LabelReport& report) {
+                       LabelReport& report, const std::vector<std::string>& names) {
   ObjectSplit split;
+  for (const auto& name : names)
+    split.source += (split.source.empty() ? "" : ", ") + list_of(folder, name).string();
+  if (names.empty()) split.source = folder.string() + " by ':val=', which names no split";
+  split.layout =
+      "a name a line, with Annotations/NAME.xml and JPEGImages/NAME.jpg (or .jpeg, .png) beside ImageSets/";
   for (const auto& annotation : annotations) split.files.push_back({image_of(folder, annotation.id)});
   read_sizes(split.files, reading, report);
   for (std::size_t i = 0; i < annotations.size(); ++i) {
     auto& file = split.files[i];
     const auto& annotation = annotations[i];
     if (file.size.width == 0) continue;
-    if (annotation.size.width != file.size.width || annotation.size.height != file.size.height)
-      report.findings.push_back(
-          {annotation.file.string(), "says " + std::to_string(annotation.size.width) + " x " +
-                                         std::to_string(annotation.size.height) + " pixels, the image has " +
-                                         std::to_string(file.size.width) + " x " +
-                                         std::to_string(file.size.height)});
-    for (auto [name, box] : annotation.objects) {
+    check_claimed_size(annotation.file.string(), annotation.size, file.size, report);
+    for (auto [name, box, _] : annotation.objects) {
       box.label = labels.at(name);
       file.objects.push_back(box);
     }
-    file.objects =
-        cleaned(file.objects, file.size, [&](std::size_t) { return annotation.file.string(); }, report);
+    const auto where = [&](std::size_t object) {
+      return annotation.file.string() + ": object " + std::to_string(annotation.objects[object].number);
+    };
+    file.objects = cleaned(file.objects, file.size, where, report);
   }
   return split;
 }
 
-// Of all annotations, whatever split they are in: numbers of classes must not depend on what is validated.
-// Those that `read` holds are not read again.
-std::vector<std::string> names_of_classes(const fs::path& folder,
-                                          std::initializer_list<const std::vector<Annotation>*> read) {
-  std::set<std::string> names;
+// Classes with their numbers of objects, of all annotations, whatever split they are in: numbers of classes
+// must not depend on what is validated. Those that `read` holds are not read again.
+std::map<std::string, std::int64_t> count_objects(
+    const fs::path& folder, std::initializer_list<const std::vector<Annotation>*> read) {
+  std::map<std::string, std::int64_t> objects;
   std::set<fs::path> known;
   for (const auto* annotations : read)
-    for (const auto& annotation : *annotations) {
-      known.insert(annotation.file);
-      for (const auto& object : annotation.objects) names.insert(object.name);
-    }
+    for (const auto& annotation : *annotations)
+      if (known.insert(annotation.file).second)
+        for (const auto& object : annotation.objects) ++objects[object.name];
   for (const auto& entry : fs::directory_iterator(folder / "Annotations")) {
     pugi::xml_document document;
     if (known.count(entry.path()) || entry.path().extension() != ".xml" ||
         !document.load_file(entry.path().c_str()))
       continue;
     for (const auto& object : document.child("annotation").children("object"))
-      if (object.child("difficult").text().as_int() == 0)
-        names.insert(object.child("name").text().as_string());
+      if (const auto name = trimmed_name(object);
+          !name.empty() && object.child("difficult").text().as_int() == 0)
+        ++objects[name];
   }
-  return {names.begin(), names.end()};
+  return objects;
 }
 
 }  // namespace
@@ -155,11 +176,16 @@ ReadObjects read_voc_folder(const fs::path& folder, const std::vector<std::strin
   reading.index.keep_in(folder / "Annotations");
   const auto train = read_annotations(folder, {"train"}, set.report);
   const auto others = read_annotations(folder, val, set.report);
-  set.class_names = names_of_classes(folder, {&train, &others});
+  const auto objects = count_objects(folder, {&train, &others});
   std::map<std::string, std::int64_t> labels;
-  for (const auto& name : set.class_names) labels.emplace(name, static_cast<std::int64_t>(labels.size()));
-  set.train = make_split(folder, train, labels, reading, set.report);
-  set.val = make_split(folder, others, labels, reading, set.report);
+  for (const auto& [name, count] : objects) {
+    labels.emplace(name, static_cast<std::int64_t>(labels.size()));
+    set.class_names.push_back(name);
+    set.found_objects.push_back(count);
+  }
+  tell_similar_classes((folder / "Annotations").string(), objects, set.report);
+  set.train = make_split(folder, train, labels, reading, set.report, {"train"});
+  set.val = make_split(folder, others, labels, reading, set.report, val);
   return set;
 }
 

@@ -49,6 +49,8 @@ YamlValue::YamlValue(const YAML::Node& node, std::shared_ptr<const std::string> 
 
 bool YamlValue::is_list() const { return node_->IsSequence(); }
 
+bool YamlValue::is_mapping() const { return node_->IsMap(); }
+
 bool YamlValue::is_text(const std::string& text) const {
   return node_->IsScalar() && node_->Scalar() == text;
 }

@@ -21,6 +21,7 @@ class YamlValue {
   static YamlValue parse(const std::string& text, const std::string& file);
 
   bool is_list() const;
+  bool is_mapping() const;
   /// Nothing, null or Python's None.
   bool is_none() const;
   bool is_text(const std::string& text) const;

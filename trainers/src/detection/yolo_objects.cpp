@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <fstream>
+#include <map>
+#include <optional>
 #include <set>
 
 #include "detection/label_lines.hpp"
@@ -8,6 +10,7 @@
 #include "detection/yaml_value.hpp"
 #include "sparsify/detection/labels.hpp"
 #include "sparsify/error.hpp"
+#include "sparsify/suggest.hpp"
 #include "sparsify/trainers/image_files.hpp"
 #include "weights/read_whole.hpp"
 
@@ -62,12 +65,40 @@ void look_for_orphans(ReadObjects& set) {
     set.report.findings.push_back({orphan.string(), "labels without an image"});
 }
 
-ObjectSplit read_split(const std::vector<fs::path>& images, std::int64_t classes, ImageReading& reading,
+// Labels that lie elsewhere would make a part of images without objects, which trains and finds nothing.
+void require_folder_of_labels(const std::vector<ObjectFile>& files, LabelReport& report) {
+  std::set<fs::path> missing;
+  const ObjectFile* first = nullptr;
+  std::error_code ignored;
+  for (const auto& file : files) {
+    if (file.size.width == 0) continue;
+    if (!first) first = &file;
+    const auto folder = label_file_of(file.image).parent_path();
+    if (missing.insert(folder).second && fs::is_directory(folder, ignored)) return;
+  }
+  if (!first) return;
+  report.errors.push_back(
+      label_file_of(first->image).parent_path().string() +
+      ": no such folder, though labels of the images in " + first->image.parent_path().string() +
+      " belong there; expected a .txt file for each image with objects, of lines 'class x y "
+      "width height' (where no image has any, an empty folder)");
+}
+
+/// Images of a part, and where they were looked for.
+struct PartImages {
+  std::vector<fs::path> images{};
+  std::string source{};
+  std::string layout{};
+};
+
+ObjectSplit read_split(const PartImages& listed, std::int64_t classes, ImageReading& reading,
                        LabelReport& report) {
   ObjectSplit split;
-  for (const auto& image : images) split.files.push_back({image});
-  if (!images.empty()) reading.index.keep_in(folder_of_labels(images.front()));
+  split.source = listed.source, split.layout = listed.layout;
+  for (const auto& image : listed.images) split.files.push_back({image});
+  if (!listed.images.empty()) reading.index.keep_in(folder_of_labels(listed.images.front()));
   read_sizes(split.files, reading, report);
+  require_folder_of_labels(split.files, report);
   std::size_t without = 0;
   for (auto& file : split.files) {
     if (file.size.width == 0) continue;
@@ -99,22 +130,27 @@ fs::path found_at(const std::string& name, const fs::path& root) {
   return path;
 }
 
-std::vector<fs::path> images_at(const YamlValue& value, const fs::path& root) {
+void add_images_at(const YamlValue& value, const fs::path& root, PartImages& listed) {
   const auto path = found_at(value.text(), root);
   std::error_code ignored;
-  if (fs::is_directory(path, ignored)) return trainers::image_files_in(path);
-  if (path.extension() != ".txt" || !fs::exists(path, ignored))
+  const bool is_folder = fs::is_directory(path, ignored);
+  if (!is_folder && (path.extension() != ".txt" || !fs::exists(path, ignored)))
     value.fail("expected a folder of images or a .txt file that lists them; there is neither at " +
                path.string());
-  return images_of_list(path);
+  for (const auto& image : is_folder ? trainers::image_files_in(path) : images_of_list(path))
+    listed.images.push_back(image);
+  listed.source += (listed.source.empty() ? "" : ", ") + path.string();
 }
 
-std::vector<fs::path> all_images_at(const YamlValue& value, const fs::path& root) {
-  if (!value.is_list()) return images_at(value, root);
-  std::vector<fs::path> images;
-  for (const auto& item : value.items())
-    for (const auto& image : images_at(item, root)) images.push_back(image);
-  return images;
+PartImages all_images_at(const YamlValue& value, const fs::path& root) {
+  PartImages listed;
+  listed.layout = "JPEG, PNG or BMP files in a folder, or a .txt file that lists them, one a line";
+  if (!value.is_list()) {
+    add_images_at(value, root, listed);
+  } else {
+    for (const auto& item : value.items()) add_images_at(item, root, listed);
+  }
+  return listed;
 }
 
 // A list, or a mapping from 0, 1, 2 ...
@@ -124,6 +160,7 @@ std::vector<std::string> names_in(const YamlValue& value) {
     for (const auto& item : value.items()) names.push_back(item.text());
     return names;
   }
+  if (!value.is_mapping()) value.expected("a list or a mapping");
   for (const auto& [key, name] : value.entries()) {
     if (key != std::to_string(names.size()))
       name.fail("class numbers are 0, 1, 2 ... in order; got " + key + ", expected " +
@@ -133,13 +170,15 @@ std::vector<std::string> names_in(const YamlValue& value) {
   return names;
 }
 
-std::vector<fs::path> parts_called(const fs::path& folder, const std::string& name) {
-  std::vector<fs::path> found;
+PartImages parts_called(const fs::path& folder, const std::string& name) {
+  PartImages listed;
   for (const auto& entry : fs::directory_iterator(folder))
     if (entry.is_directory() && entry.path().filename().string().rfind(name, 0) == 0)
-      for (const auto& image : trainers::image_files_in(entry.path())) found.push_back(image);
-  std::sort(found.begin(), found.end());
-  return found;
+      for (const auto& image : trainers::image_files_in(entry.path())) listed.images.push_back(image);
+  std::sort(listed.images.begin(), listed.images.end());
+  listed.source = (folder / (name + "*")).string();
+  listed.layout = "folders images/train* and images/val* of JPEG, PNG or BMP files, and the same in labels/";
+  return listed;
 }
 
 fs::path names_file_in(const fs::path& folder) {
@@ -155,30 +194,56 @@ fs::path names_file_in(const fs::path& folder) {
   return *found.begin();
 }
 
+/// What a data.yaml says.
+struct DataYaml {
+  fs::path folder;
+  std::vector<std::string> names{};
+  std::optional<YamlValue> nc{};
+  std::map<std::string, YamlValue> parts{};  ///< train and val
+};
+
+// Of a key that is needed and not there: perhaps another one is mistyped.
+[[noreturn]] void fail_without(const std::string& missing, const YamlValue& root,
+                               const std::string& message) {
+  static const std::set<std::string> others = {"path",  "train", "val",      "test",
+                                               "names", "nc",    "download", "url"};
+  for (const auto& [key, value] : root.entries()) {
+    if (others.count(key)) continue;
+    if (const auto hint = suggestion(key, {missing}); !hint.empty()) value.fail(message + hint);
+  }
+  root.fail(message);
+}
+
+DataYaml parse_data_yaml(const fs::path& file) {
+  const auto root = YamlValue::parse(weights::read_whole(file), file.string());
+  DataYaml data{file.parent_path()};
+  for (const auto& [key, value] : root.entries()) {
+    if (key == "path") data.folder /= value.text();
+    if (key == "names") data.names = names_in(value);
+    if (key == "nc") data.nc.emplace(value);
+    if (key == "train" || key == "val") data.parts.emplace(key, value);
+  }
+  if (data.names.empty()) fail_without("names", root, "there is no 'names'");
+  const auto names = static_cast<std::int64_t>(data.names.size());
+  if (data.nc && data.nc->integer(1, 1 << 16) != names)
+    data.nc->fail("expected " + std::to_string(names) + ", the number of names, got " + data.nc->text());
+  for (const char* part : {"train", "val"})
+    if (!data.parts.count(part)) fail_without(part, root, "expected both 'train' and 'val'");
+  return data;
+}
+
 }  // namespace
 
 ReadObjects read_yolo_yaml(const fs::path& file, ImageReading& reading) {
-  const auto root = YamlValue::parse(weights::read_whole(file), file.string());
+  auto data = parse_data_yaml(file);
   ReadObjects set;
-  auto folder = file.parent_path();
-  std::vector<std::pair<std::string, YamlValue>> parts;
-  std::int64_t classes = -1;
-  for (const auto& [key, value] : root.entries()) {
-    if (key == "path") folder /= value.text();
-    if (key == "names") set.class_names = names_in(value);
-    if (key == "nc") classes = value.integer(1, 1 << 16);
-    if (key == "train" || key == "val") parts.emplace_back(key, value);
-  }
-  if (set.class_names.empty()) root.fail("there is no 'names'");
-  if (classes >= 0 && classes != static_cast<std::int64_t>(set.class_names.size()))
-    root.fail("nc is " + std::to_string(classes) + ", but there are " +
-              std::to_string(set.class_names.size()) + " names");
-  if (parts.size() < 2) root.fail("expected both 'train' and 'val'");
-  for (const auto& [key, value] : parts) {
-    auto& split = key == "train" ? set.train : set.val;
-    split = read_split(all_images_at(value, folder), static_cast<std::int64_t>(set.class_names.size()),
-                       reading, set.report);
-  }
+  set.class_names = std::move(data.names);
+  const auto classes = static_cast<std::int64_t>(set.class_names.size());
+  const auto read = [&](const char* part) {
+    return read_split(all_images_at(data.parts.at(part), data.folder), classes, reading, set.report);
+  };
+  set.train = read("train");
+  set.val = read("val");
   look_for_orphans(set);
   return set;
 }

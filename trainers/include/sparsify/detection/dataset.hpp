@@ -61,6 +61,9 @@ struct DetectionDatasets {
   std::string name;
   std::shared_ptr<const DetectionDataset> train, val;
   std::vector<LabelFinding> findings;
+  /// Of each class, in all annotations that are there, where these alone say which classes there are (Pascal
+  /// VOC); else empty.
+  std::vector<std::int64_t> found_objects{};
 };
 
 struct DetectionDataOptions {

@@ -10,9 +10,9 @@
 namespace sparsify::detection {
 
 /// The objects of an Ultralytics label file, in pixels of an image of this size: one line "class x y width
-/// height" each, the centre and the size as parts of the image's. A file that is not there means no objects.
-/// Throws Error naming file and line: other than five numbers, a class that is not in [0, classes), values
-/// outside [0, 1], empty boxes.
+/// height" each, the centre and the size as parts of the image's, or "class x1 y1 x2 y2 x3 y3 ...", a polygon
+/// that means the box around it. A file that is not there means no objects. Throws Error naming file and
+/// line: another number of numbers, a class that is not in [0, classes), values outside [0, 1], empty boxes.
 std::vector<GroundTruth> read_yolo_labels(const std::filesystem::path& file, std::int64_t classes,
                                           double width, double height);
 
