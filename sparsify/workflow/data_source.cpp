@@ -20,8 +20,9 @@ trainers::Datasets open_images_for(const ModelCard& card, const std::string& spe
   return data;
 }
 
-std::shared_ptr<const DataSource> open_data_for(const ModelCard& card, const std::string& spec) {
-  if (is_detector(card.model)) return open_objects_for(card, spec);
+std::shared_ptr<const DataSource> open_data_for(const ModelCard& card, const std::string& spec,
+                                                const std::function<void(const std::string&)>& note) {
+  if (is_detector(card.model)) return open_objects_for(card, spec, note);
   return std::make_shared<ImageData>(open_images_for(card, spec));
 }
 

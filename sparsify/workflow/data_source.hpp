@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -22,8 +23,10 @@ class DataSource {
   torch::Tensor first_image() const { return validation(1, 0)->next().value(); }
 };
 
-/// Opens a data set for a card: same input size, and a class count that fits the network. Throws Error.
-std::shared_ptr<const DataSource> open_data_for(const ModelCard& card, const std::string& spec);
+/// Opens a data set for a card: same input size, and a class count that fits the network. `note` hears what
+/// is strange about its labels. Throws Error.
+std::shared_ptr<const DataSource> open_data_for(const ModelCard& card, const std::string& spec,
+                                                const std::function<void(const std::string&)>& note);
 
 /// The data's path when it names something on disk, made absolute; other specifications as they are.
 std::string absolute_data(const std::string& spec);

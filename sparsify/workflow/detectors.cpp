@@ -18,6 +18,7 @@
 #include "sparsify/trainers/weights.hpp"
 #include "workflow/check_anchors.hpp"
 #include "workflow/darknet_files.hpp"
+#include "workflow/data_report.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/run_directory.hpp"
 #include "workflow/saved_model.hpp"
@@ -29,7 +30,6 @@ namespace fs = std::filesystem;
 using detection::Detector;
 
 const trainers::Normalization kNoNormalization{{0, 0, 0}, {1, 1, 1}};
-constexpr std::size_t kMostFindings = 10;
 constexpr std::int64_t kUsualBatch = 16, kUsualSize = 640;
 
 bool is_file(const std::string& path) {
@@ -198,12 +198,14 @@ void go_on(Detector& detector, const detection::DetectionDataset& images, const 
   use_anchors_of(RunDirectory(settings.output).last(), detector);
 }
 
-void tell(const std::vector<detection::LabelFinding>& findings,
-          const std::function<void(const std::string&)>& note) {
-  for (std::size_t i = 0; i < std::min(findings.size(), kMostFindings); ++i)
-    note("warning: " + findings[i].where + ": " + findings[i].what);
-  if (findings.size() > kMostFindings)
-    note("warning: and " + std::to_string(findings.size() - kMostFindings) + " more about the labels");
+/// Where nothing but the annotations says which classes there are, a misspelt name is one of them.
+void tell_classes(const detection::DetectionDatasets& data,
+                  const std::function<void(const std::string&)>& note) {
+  std::string list;
+  for (std::size_t i = 0; i < data.found_objects.size(); ++i)
+    list += (i ? ", " : "") + data.train->class_names().at(i) + " (" + std::to_string(data.found_objects[i]) +
+            ")";
+  if (!list.empty()) note("classes that the annotations name, with their objects: " + list);
 }
 
 }  // namespace
@@ -241,9 +243,11 @@ OpenedTask open_detection(const Settings& settings, bool load,
   const auto detector = parse(settings.model, definition);
   const auto image_size = image_size_of(settings, *detector);
   const auto data = detection::open_detection_datasets(settings.data);
-  tell(data.findings, note);
+  tell_findings(data.findings, RunDirectory(settings.output).data_report(), note);
+  tell_classes(data, note);
   load ? start_new(*detector, *data.train, image_size, settings, note)
        : go_on(*detector, *data.train, settings);
+  opened.data_report = data_report(settings.data, data.findings);
   opened.card.model = settings.model;
   opened.card.definition = definition;
   opened.card.num_classes = data.train->classes();
@@ -299,11 +303,13 @@ detection::BoxReader reader_of(const Network& network) {
 
 detection::BoxReader reader_of(const ModelCard& card) { return {build_detector(card)->heads(), card.boxes}; }
 
-std::shared_ptr<const DataSource> open_objects_for(const ModelCard& card, const std::string& spec) {
+std::shared_ptr<const DataSource> open_objects_for(const ModelCard& card, const std::string& spec,
+                                                   const std::function<void(const std::string&)>& note) {
   auto data = detection::open_detection_datasets(spec);
   if (data.val->classes() != card.num_classes)
     throw Error("data '" + spec + "' has " + std::to_string(data.val->classes()) + " classes, the detector " +
                 std::to_string(card.num_classes));
+  tell_findings(data.findings, "", note);
   return std::make_shared<ObjectData>(std::move(data), reader_of(card), card.image_size);
 }
 

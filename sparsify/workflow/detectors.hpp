@@ -44,6 +44,7 @@ detection::BoxReader reader_of(const Network& network);
 detection::BoxReader reader_of(const ModelCard& card);
 
 /// Opens images with objects for a detector's card; see open_data_for.
-std::shared_ptr<const DataSource> open_objects_for(const ModelCard& card, const std::string& spec);
+std::shared_ptr<const DataSource> open_objects_for(const ModelCard& card, const std::string& spec,
+                                                   const std::function<void(const std::string&)>& note);
 
 }  // namespace sparsify

@@ -17,6 +17,7 @@ struct OpenedTask {
   std::shared_ptr<Task> task;
   std::shared_ptr<const DataSource> data;  ///< judges what an exported file gives
   ModelCard card;                          ///< all but what it says of the recipe
+  std::string data_report{};               ///< see data_report(); empty where nothing is to be reported
   std::string describe;  ///< of the data: "12000 training and 2000 validation images, 10 classes, 32 px"
 };
 

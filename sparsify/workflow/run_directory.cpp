@@ -57,7 +57,7 @@ void RunDirectory::check_new(std::int64_t bytes_needed) const {
                      ": holds a run already; go on with it by 'sparsify train --resume --output " +
                      path_.string() + "', or give another --output");
   std::error_code error;
-  for (const auto& file : {recipe(), metrics(), report(), log(), best()})
+  for (const auto& file : {recipe(), metrics(), report(), data_report(), log(), best()})
     if (fs::exists(file, error))
       throw InputError(path_.string() + ": holds a " + file.filename().string() +
                        " that a run would overwrite; give another --output, or move it away");
@@ -117,7 +117,7 @@ void RunDirectory::begin(const std::string& recipe_text, const nlohmann::json& c
 void RunDirectory::discard() {
   std::error_code ignored;
   if (fs::exists(last(), ignored) || fs::exists(best(), ignored)) return;
-  for (const auto& file : {recipe(), config(), metrics(), log()}) fs::remove(file, ignored);
+  for (const auto& file : {recipe(), config(), metrics(), data_report(), log()}) fs::remove(file, ignored);
   fs::remove(path_ / "checkpoints", ignored);
   if (made_.empty()) return;
   // Folders are removed only while empty, from the inside out.

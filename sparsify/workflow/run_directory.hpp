@@ -21,6 +21,7 @@ class RunDirectory {
   std::filesystem::path metrics() const { return path_ / "metrics.csv"; }
   std::filesystem::path summary() const { return path_ / "summary.json"; }
   std::filesystem::path report() const { return path_ / "report.html"; }
+  std::filesystem::path data_report() const { return path_ / "data_report.txt"; }
   std::filesystem::path log() const { return path_ / "run.log"; }
   std::filesystem::path last() const { return path_ / "checkpoints" / "last.safetensors"; }
   std::filesystem::path best() const { return path_ / "checkpoints" / "best.safetensors"; }

@@ -77,6 +77,8 @@ class TrainRun::Impl {
 
   json run() {
     if (!inputs_.begun) inputs_.directory.begin(inputs_.recipe.text, inputs_.config());
+    if (!inputs_.opened.data_report.empty())
+      write_file_atomically(inputs_.directory.data_report(), inputs_.opened.data_report);
     if (events_.began) events_.began(inputs_.directory, description());
     if (!one_shot_) train();
     const auto started = Clock::now();

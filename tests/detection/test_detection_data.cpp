@@ -11,6 +11,7 @@ using namespace detection_test;
 namespace {
 
 const std::string kTwoNames = "names: [cat, dog]\n";
+const std::string kLine = "expected class, x, y, width and height, or class and three or more corners x, y";
 const std::string kParts = "train: images/train\nval: images/val\n";
 
 /// images/train/a.png of 40 x 20 pixels with a dog, images/val/b.jpg of 16 x 16 with a cat and a dog.
@@ -95,7 +96,8 @@ TEST_CASE("a plain folder takes its names from a .names file or classes.txt") {
 TEST_CASE("what is wrong with a data.yaml is said with its place") {
   const TwoParts files;
   const auto file = files.path("data.yaml");
-  CHECK(refusal(files.yaml(kTwoNames + kParts + "nc: 3\n")) == file + ":1:1: nc is 3, but there are 2 names");
+  CHECK(refusal(files.yaml(kTwoNames + kParts + "nc: 3\n")) ==
+        file + ":4:5: nc: expected 2, the number of names, got 3");
   CHECK(refusal(files.yaml(kTwoNames + kParts + "nc: 0\n")) ==
         file + ":4:5: nc: expected a whole number from 1 to 65536, got '0'");
   CHECK(refusal(files.yaml(kTwoNames + "val: images/val\n")) ==
@@ -103,6 +105,12 @@ TEST_CASE("what is wrong with a data.yaml is said with its place") {
   CHECK(refusal(files.yaml(kTwoNames + "train: images/train\n")) ==
         file + ":1:1: expected both 'train' and 'val'");
   CHECK(refusal(files.yaml(kParts)) == file + ":1:1: there is no 'names'");
+  CHECK(refusal(files.yaml("namse: [cat, dog]\n" + kParts)) ==
+        file + ":1:8: namse: there is no 'names'; did you mean 'names'?");
+  CHECK(refusal(files.yaml(kTwoNames + "train: images/train\nvalid: images/val\n")) ==
+        file + ":3:8: valid: expected both 'train' and 'val'; did you mean 'val'?");
+  CHECK(refusal(files.yaml("names: a\n" + kParts)) ==
+        file + ":1:8: names: expected a list or a mapping, got 'a'");
   CHECK(refusal(files.yaml("names: {0: cat, 2: dog}\n" + kParts)) ==
         file + ":1:20: 2: class numbers are 0, 1, 2 ... in order; got 2, expected 1");
   CHECK(refusal(files.yaml(kTwoNames + "train: images/tarin\nval: images/val\n")) ==
@@ -130,10 +138,56 @@ TEST_CASE("a part without images") {
   const TwoParts files;
   fs::create_directories(files.path("images/none"));
   const auto file = files.yaml(kTwoNames + "train: images/train\nval: images/none\n");
-  CHECK(refusal(file) == file + ": cannot be used\n  there is no validation image");
+  const auto empty =
+      " image in " + files.path("images/none") +
+      "; expected JPEG, PNG or BMP files in a folder, or a .txt file that lists them, one a line";
+  CHECK(refusal(file) == file + ": cannot be used\n  there is no validation" + empty);
   files.yaml(kTwoNames + "train: images/none\nval: images/none\n");
   CHECK(refusal(file) ==
-        file + ": cannot be used\n  there is no training image\n  there is no validation image");
+        file + ": cannot be used\n  there is no training" + empty + "\n  there is no validation" + empty);
+  fs::remove(file);
+  files.write("pets.names", "cat\ndog\n");
+  fs::remove(files.path("images/val/b.jpg"));
+  CHECK(refusal(files.path()) == files.path() + ": cannot be used\n  there is no validation image in " +
+                                     files.path("images/val*") +
+                                     "; expected folders images/train* and images/val* of JPEG, PNG or BMP "
+                                     "files, and the same in labels/");
+}
+
+TEST_CASE("a part without a folder of labels is refused, one with an empty folder trains on no objects") {
+  const TwoParts files;
+  const auto file = files.yaml(kTwoNames + kParts);
+  fs::remove_all(files.path("labels/train"));
+  CHECK(refusal(file) ==
+        file + ": cannot be used\n  " + files.path("labels/train") +
+            ": no such folder, though labels of the images in " + files.path("images/train") +
+            " belong there; expected a .txt file for each image with objects, of lines 'class x y width "
+            "height' (where no image has any, an empty folder)");
+  fs::create_directories(files.path("labels/train"));
+  const auto data = open_detection_datasets(file);
+  CHECK(findings_of(data) == Texts{files.path("images/train") + ": 1 images without objects"});
+  // Of two folders of one part one may have no labels.
+  files.yaml(kTwoNames + "train: [images/train, images/val]\nval: images/val\n");
+  fs::remove_all(files.path("labels/train"));
+  CHECK(open_detection_datasets(file).train->size() == 2);
+}
+
+TEST_CASE("a polygon means the box around it") {
+  const TwoParts files;
+  // 40 x 20 pixels.
+  const auto data = open_detection_datasets(
+      files.labelled("1 0.5 0.1 0.25 0.5 0.75 0.4\n0 0.1 0.2 0.3 0.2 +0.3 0.6 0.1 0.6\n0 0.5 0.5 0.5 0.5\n"));
+  const auto& objects = data.train->objects(0);
+  REQUIRE(objects.size() == 3);
+  CHECK(is_box(objects[0], 1, 10, 2, 30, 10));
+  CHECK(is_box(objects[1], 0, 4, 4, 12, 12));
+  CHECK(is_box(objects[2], 0, 10, 5, 30, 15));
+  const auto line = files.path("data.yaml") + ": cannot be used\n  " + files.path("labels/train/a.txt");
+  CHECK(refusal(files.labelled("0 0.1 0.2 0.3 0.2 0.3 1.6\n")) ==
+        line + ":1: expected parts of the image's size, from 0 to 1, got '0 0.1 0.2 0.3 0.2 0.3 1.6'");
+  for (const std::string odd :
+       {"0 0.1 0.2 0.3 0.2 0.3 0.6 0.1", "0 0.1 0.2 0.3 0.2 0.3 0.6 x", "0 0.5 0.5 0.5 0.5 -"})
+    CHECK(refusal(files.labelled(odd + "\n")) == line + ":1: " + kLine + ", got '" + odd + "'");
 }
 
 TEST_CASE("labels that cannot be used are named with file and line") {
@@ -143,15 +197,14 @@ TEST_CASE("labels that cannot be used are named with file and line") {
         line + ":2: expected a class from 0 to 1, got '2 0.5 0.5 0.2 0.2'");
   CHECK(refusal(files.labelled("-1 0.5 0.5 0.2 0.2\n")) ==
         line + ":1: expected a class from 0 to 1, got '-1 0.5 0.5 0.2 0.2'");
-  CHECK(refusal(files.labelled("0 0.5 0.5 0.2\n")) ==
-        line + ":1: expected class, x, y, width and height, got '0 0.5 0.5 0.2'");
+  CHECK(refusal(files.labelled("0 0.5 0.5 0.2\n")) == line + ":1: " + kLine + ", got '0 0.5 0.5 0.2'");
   CHECK(refusal(files.labelled("\n0 0.5 0.5 0.2 0.2 0.9\n")) ==
-        line + ":2: expected class, x, y, width and height, got '0 0.5 0.5 0.2 0.2 0.9'");
+        line + ":2: " + kLine + ", got '0 0.5 0.5 0.2 0.2 0.9'");
   CHECK(refusal(files.labelled("0 20 10 4 4\n")) ==
         line + ":1: expected parts of the image's size, from 0 to 1, got '0 20 10 4 4'");
   CHECK(refusal(files.labelled("7 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.1 0.1\ncat\n")) ==
         line + ":1: expected a class from 0 to 1, got '7 0.5 0.5 0.2 0.2'\n  " +
-            files.path("labels/train/a.txt") + ":3: expected class, x, y, width and height, got 'cat'");
+            files.path("labels/train/a.txt") + ":3: " + kLine + ", got 'cat'");
 }
 
 TEST_CASE("strange labels are told and mended") {

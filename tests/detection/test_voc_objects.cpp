@@ -17,6 +17,10 @@ std::string object(const std::string& name, const Texts& corners, const std::str
          "</ymax></bndbox></object>";
 }
 
+const std::string kLayout =
+    "; expected a name a line, with Annotations/NAME.xml and JPEGImages/NAME.jpg (or .jpeg, .png) beside "
+    "ImageSets/";
+
 /// One image of 40 x 20 pixels for each of train, val and test.
 struct ThreeImages : Scratch {
   ThreeImages() {
@@ -55,6 +59,34 @@ TEST_CASE("Pascal VOC's corners are pixels counted from 1 that belong to the obj
   CHECK(data.findings.empty());
 }
 
+TEST_CASE("names of classes are trimmed, counted, and compared with each other") {
+  const ThreeImages files;
+  std::string many;
+  for (int i = 0; i < 30; ++i)
+    for (const std::string name : {"RBC", " person\n", "Platelets", "bat"})
+      many += object(name, {"1", "1", std::to_string(2 + i), std::to_string(1 + (name.size() + i) % 20)});
+  files.annotate("train", many);
+  files.annotate("test", object("RCB", {"1", "1", "4", "4"}) + object("Platlet", {"1", "1", "4", "4"}) +
+                             object("rbc", {"1", "1", "4", "4"}) + object("cow", {"1", "1", "4", "4"}));
+  const auto data = open_detection_datasets(files.path());
+  CHECK(data.train->class_names() ==
+        Texts{"Platelets", "Platlet", "RBC", "RCB", "bat", "cow", "person", "rbc"});
+  CHECK(data.found_objects == std::vector<std::int64_t>{30, 1, 30, 1, 30, 1, 31, 1});
+  const auto start = files.path("Annotations") + ": class ";
+  CHECK(findings_of(data) == Texts{start + "Platlet (1 object) looks like Platelets (30 objects)",
+                                   start + "RCB (1 object) looks like RBC (30 objects)",
+                                   start + "rbc (1 object) looks like RBC (30 objects)"});
+}
+
+TEST_CASE("of an object that is told about, the number in its file is given") {
+  const ThreeImages files;
+  files.annotate("train", object("person", {"1", "1", "4", "4"}, "<difficult>1</difficult>") +
+                              object("person", {"3", "3", "8", "8"}) +
+                              object("person", {"3", "3", "8", "8"}));
+  CHECK(findings_of(open_detection_datasets(files.path())) ==
+        Texts{files.train_file() + ": object 3: a box that is there twice: counted once"});
+}
+
 TEST_CASE("difficult objects and parts of objects are left out") {
   const ThreeImages files;
   files.annotate("train",
@@ -80,7 +112,9 @@ TEST_CASE("Pascal VOC is validated on the splits that are asked for") {
   CHECK(open_detection_datasets(files.path() + ":val=val+test").val->size() == 2);
   CHECK(refusal(files.path() + ":val=val+tset") ==
         files.path("ImageSets/Main/tset.txt") + ": cannot be read; expected the images of split 'tset'");
-  CHECK(refusal(files.path() + ":val=") == files.path() + ": cannot be used\n  there is no validation image");
+  CHECK(refusal(files.path() + ":val=") == files.path() +
+                                               ": cannot be used\n  there is no validation image in " +
+                                               files.path() + " by ':val=', which names no split" + kLayout);
 }
 
 TEST_CASE("the image's size counts, not what Pascal VOC's annotation says of it") {
@@ -88,8 +122,9 @@ TEST_CASE("the image's size counts, not what Pascal VOC's annotation says of it"
   files.annotate("train", object("person", {"11", "1", "50", "20"}), 60, 30);
   const auto data = open_detection_datasets(files.path());
   CHECK(is_box(data.train->objects(0).at(0), 0, 10, 0, 40, 20));
-  CHECK(findings_of(data) == Texts{files.train_file() + ": says 60 x 30 pixels, the image has 40 x 20",
-                                   files.train_file() + ": a box reaches outside the image: clipped"});
+  CHECK(findings_of(data) ==
+        Texts{files.train_file() + ": says 60 x 30 pixels, the image has 40 x 20",
+              files.train_file() + ": object 1: a box reaches outside the image: clipped"});
 }
 
 TEST_CASE("Pascal VOC annotations that cannot be used") {
@@ -118,9 +153,9 @@ TEST_CASE("Pascal VOC images and annotations that are missing") {
       Texts{files.path("Annotations/of_nothing.xml") + ": there is no such annotation: its image is left out",
             files.path("JPEGImages/of_test.jpg") + ": there is no such image: left out"});
   fs::remove(files.path("JPEGImages/of_train.jpg"));
-  CHECK(refusal(files.path()) ==
-        files.path() +
-            ": cannot be used\n  there is no training image: none of the 2 that are listed exists");
+  CHECK(refusal(files.path()) == files.path() + ": cannot be used\n  there is no training image in " +
+                                     files.path("ImageSets/Main/train.txt") +
+                                     ": none of the 2 that are listed exists" + kLayout);
   fs::remove(files.path("ImageSets/Main/train.txt"));
   CHECK(refusal(files.path()) ==
         files.path("ImageSets/Main/train.txt") + ": cannot be read; expected the images of split 'train'");

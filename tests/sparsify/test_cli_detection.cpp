@@ -224,15 +224,27 @@ TEST_CASE("detector's teacher: a run or darknet's weights teach without labels, 
   cli::write(folder / "teacher.yaml", few_epochs);
   cli::write(folder / "student.yaml",
              few_epochs + "  - DistillationModifier: {hardness: 1, temperature: 1}\n");
-  REQUIRE(
-      sparsify(folder.path(), {"train", "--recipe", "teacher.yaml", "--output", "run", "--no-export"}).code ==
-      0);
+  cli::write(folder / "hyp.yaml", "copy_paste: 0.1\n");
+  for (const char* odd : {"1.txt", "3.txt"})
+    cli::write(folder / "data" / "labels" / "val" / odd, "1 0.5 0.5 0.2 0.4\n1 0.5 0.5 0.2 0.4\n");
+  const auto began = sparsify(folder.path(), {"train", "--recipe", "teacher.yaml", "--output", "run",
+                                              "--no-export", "--hyp", "hyp.yaml"});
+  INFO(began.err);
+  REQUIRE(began.code == 0);
+  const std::string twice = "a box that is there twice: counted once", more = " (and 1 more of this kind)";
+  CHECK_THAT(began.err, ContainsSubstring("hyp.yaml: copy_paste: left out") &&
+                            ContainsSubstring("1.txt:2: " + twice + more) &&
+                            ContainsSubstring("1 more about the labels: all are in run/data_report.txt"));
+  CHECK_THAT(cli::read(folder / "run" / "data_report.txt"),
+             ContainsSubstring("\n2 x " + twice) && ContainsSubstring("3.txt:2: " + twice));
+  CHECK_THAT(sparsify(folder.path(), {"validate", "run"}).err, ContainsSubstring("1.txt:2: " + twice + more));
   const auto taught_by = [&](const std::string& teacher, const std::string& output) {
     return sparsify(folder.path(), {"train", "--recipe", "student.yaml", "--distill-teacher", teacher,
                                     "--output", output, "--seed", "1", "--no-export"});
   };
 
   cli::fs::remove_all(folder / "data" / "labels" / "train");
+  cli::fs::create_directories(folder / "data" / "labels" / "train");
   const auto taught = taught_by("run", "student");
   INFO(taught.err);
   REQUIRE(taught.code == 0);
@@ -303,6 +315,12 @@ TEST_CASE("what is wrong with a detector, its weights, its data or its images is
   refused(with({"--weights", "short.weights"}), 2, "short.weights");
   cli::write(folder / "hyp.yaml", "lr0: 0.01\nmosiac: 1\n");
   refused(with({"--hyp", "hyp.yaml"}), 2, "did you mean 'mosaic'?");
+  cli::write(folder / "hyp.yaml", "lr0: 0.0\n");
+  cli::write(folder / "rateless.yaml",
+             "version: 1\nrun: {model: tiny.cfg, data: data}\nmodifiers:\n"
+             "  - EpochRangeModifier: {end_epoch: 1}\n");
+  refused({"train", "--recipe", "rateless.yaml", "--hyp", "hyp.yaml", "--output", "run"}, 2,
+          "the recipe sets no learning rate");
   refused({"export", "run.safetensors", "--boxes", "nms", "--output", "x.onnx"}, 2, "run.safetensors");
   refused({"predict", "--model", "tiny.cfg", "--weights", "short.weights", "data", "--output", "out"}, 2,
           "short.weights");

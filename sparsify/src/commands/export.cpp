@@ -11,6 +11,7 @@
 #include "image_progress.hpp"
 #include "json_output.hpp"
 #include "nms_options.hpp"
+#include "notes.hpp"
 #include "sparsify/modifiers/quantization.hpp"
 #include "workflow/darknet_files.hpp"
 #include "workflow/detectors.hpp"
@@ -36,9 +37,9 @@ struct Inputs {
 /// goes on without.
 std::shared_ptr<const DataSource> find_data(const CommandLine& line, const SavedModel& saved) {
   if (line.given("data") || line.given("requantize"))
-    return open_data_for(saved.card, line.text("data", saved.card.data));
+    return open_data_for(saved.card, line.text("data", saved.card.data), to_stderr);
   try {
-    return open_data_for(saved.card, saved.card.data);
+    return open_data_for(saved.card, saved.card.data, to_stderr);
   } catch (const Error& error) {
     std::cerr << "the export is not compared with the trained model: " << error.what() << std::endl;
     return nullptr;

@@ -10,6 +10,7 @@
 #include "command_line.hpp"
 #include "commands/commands.hpp"
 #include "json_output.hpp"
+#include "notes.hpp"
 #include "sparsify/onnx/inspect.hpp"
 #include "image_progress.hpp"
 #include "sparsify/onnx/runtime.hpp"
@@ -59,7 +60,7 @@ Subject open_onnx(const CommandLine& line, const std::string& path) {
     refuse_image_size(line, path);
     subject.card = card_from(facts.metadata, path);
     if (line.given("rect") && is_detector(subject.card.model)) refuse_rectangles(path, subject.card);
-    subject.data = open_data_for(subject.card, data_for(line, subject.card.data));
+    subject.data = open_data_for(subject.card, data_for(line, subject.card.data), to_stderr);
   } else {
     trainers::DataOptions options;
     options.image_size = line.integer("image-size", 0, 1, 16384);
@@ -75,7 +76,7 @@ Subject open_run(const CommandLine& line, const std::string& path) {
   auto saved = std::make_shared<SavedModel>(open_saved_model(path));
   Subject subject;
   subject.card = saved->card;
-  subject.data = open_data_for(saved->card, data_for(line, saved->card.data));
+  subject.data = open_data_for(saved->card, data_for(line, saved->card.data), to_stderr);
   subject.description = saved->card.model + " of " + saved->checkpoint.string();
   subject.forward = [saved](const at::Tensor& images) { return saved->forward(images); };
   return subject;
@@ -90,7 +91,7 @@ Subject open_model(const CommandLine& line) {
   if (is_detector(line.text("model"))) {
     const auto detector =
         open_detector(line.text("model"), line.text("weights"), line.integer("image-size", 0, 32, 4096));
-    return {detector.description, detector.forward, open_objects_for(detector.card, data_name),
+    return {detector.description, detector.forward, open_objects_for(detector.card, data_name, to_stderr),
             detector.card};
   }
   const auto [model, data] = open_weights(line);
@@ -206,7 +207,8 @@ int measure_parity(const CommandLine& line, std::int64_t batch_size, std::int64_
     throw InputError("--parity: give the run or checkpoint that " + path +
                      " was made from; the file alone does not hold the model it is to be compared with");
   const auto saved = as_input([&] { return open_saved_model(path); });
-  const auto data = as_input([&] { return open_data_for(saved.card, data_for(line, saved.card.data)); });
+  const auto data =
+      as_input([&] { return open_data_for(saved.card, data_for(line, saved.card.data), to_stderr); });
   catch_stop_signals();
   Terminal terminal;
   Progress progress(terminal);

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "sparsify/detection/dataset.hpp"
+
+namespace sparsify {
+
+/// All that is strange about a set's labels and images, by kind, the most frequent first; empty where nothing
+/// is.
+std::string data_report(const std::string& set, const std::vector<detection::LabelFinding>& findings);
+
+/// The first finding of each kind, with the number of others; where some are left out, how many, and the
+/// `file` that holds all (or an empty path).
+void tell_findings(const std::vector<detection::LabelFinding>& findings, const std::filesystem::path& file,
+                   const std::function<void(const std::string&)>& note);
+
+}  // namespace sparsify
