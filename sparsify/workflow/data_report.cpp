@@ -23,13 +23,13 @@ std::string without_numbers(const std::string& what) {
   return kind;
 }
 
-struct Kind {
+struct FindingKind {
   std::string name;
   std::vector<const LabelFinding*> findings{};
 };
 
-std::vector<Kind> sorted_by_kind(const std::vector<LabelFinding>& findings) {
-  std::vector<Kind> kinds;
+std::vector<FindingKind> sorted_by_kind(const std::vector<LabelFinding>& findings) {
+  std::vector<FindingKind> kinds;
   std::map<std::string, std::size_t> places;
   for (const auto& finding : findings) {
     const auto name = without_numbers(finding.what);
@@ -37,8 +37,9 @@ std::vector<Kind> sorted_by_kind(const std::vector<LabelFinding>& findings) {
     if (is_new) kinds.push_back({name});
     kinds[place->second].findings.push_back(&finding);
   }
-  std::stable_sort(kinds.begin(), kinds.end(),
-                   [](const Kind& a, const Kind& b) { return a.findings.size() > b.findings.size(); });
+  std::stable_sort(kinds.begin(), kinds.end(), [](const FindingKind& a, const FindingKind& b) {
+    return a.findings.size() > b.findings.size();
+  });
   return kinds;
 }
 
@@ -68,6 +69,14 @@ void tell_findings(const std::vector<LabelFinding>& findings, const std::filesys
   if (findings.size() > shown)
     note("warning: and " + std::to_string(findings.size() - shown) + " more about the labels" +
          (file.empty() ? "" : ": all are in " + file.string()));
+}
+
+void tell_classes(const std::vector<std::string>& names, const std::vector<std::int64_t>& objects,
+                  const std::function<void(const std::string&)>& note) {
+  std::string list;
+  for (std::size_t i = 0; i < objects.size(); ++i)
+    list += (i ? ", " : "") + names.at(i) + " (" + std::to_string(objects[i]) + ")";
+  if (!list.empty()) note("classes that the annotations name, with their objects: " + list);
 }
 
 }  // namespace sparsify

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -18,5 +19,10 @@ std::string data_report(const std::string& set, const std::vector<detection::Lab
 /// `file` that holds all (or an empty path).
 void tell_findings(const std::vector<detection::LabelFinding>& findings, const std::filesystem::path& file,
                    const std::function<void(const std::string&)>& note);
+
+/// The classes with their `objects`, unless these are empty: where nothing but the annotations says which
+/// classes there are, a misspelt name is one of them.
+void tell_classes(const std::vector<std::string>& names, const std::vector<std::int64_t>& objects,
+                  const std::function<void(const std::string&)>& note);
 
 }  // namespace sparsify

@@ -198,16 +198,6 @@ void go_on(Detector& detector, const detection::DetectionDataset& images, const 
   use_anchors_of(RunDirectory(settings.output).last(), detector);
 }
 
-/// Where nothing but the annotations says which classes there are, a misspelt name is one of them.
-void tell_classes(const detection::DetectionDatasets& data,
-                  const std::function<void(const std::string&)>& note) {
-  std::string list;
-  for (std::size_t i = 0; i < data.found_objects.size(); ++i)
-    list += (i ? ", " : "") + data.train->class_names().at(i) + " (" + std::to_string(data.found_objects[i]) +
-            ")";
-  if (!list.empty()) note("classes that the annotations name, with their objects: " + list);
-}
-
 }  // namespace
 
 bool is_detector(const std::string& model) {
@@ -244,7 +234,7 @@ OpenedTask open_detection(const Settings& settings, bool load,
   const auto image_size = image_size_of(settings, *detector);
   const auto data = detection::open_detection_datasets(settings.data);
   tell_findings(data.findings, RunDirectory(settings.output).data_report(), note);
-  tell_classes(data, note);
+  tell_classes(data.train->class_names(), data.found_objects, note);
   load ? start_new(*detector, *data.train, image_size, settings, note)
        : go_on(*detector, *data.train, settings);
   opened.data_report = data_report(settings.data, data.findings);

@@ -56,3 +56,13 @@ TEST_CASE("without findings about labels nothing is told; of many kinds ten are"
   REQUIRE(notes.size() == 11);
   CHECK(notes.back() == "warning: and 2 more about the labels: all are in r.txt");
 }
+
+TEST_CASE("classes are told where the annotations alone say them") {
+  std::vector<std::string> notes;
+  const auto hear = [&](const std::string& note) { notes.push_back(note); };
+  tell_classes({"RBC", "RCB"}, {}, hear);
+  CHECK(notes.empty());
+  tell_classes({"RBC", "RCB"}, {4155, 1}, hear);
+  CHECK(notes == std::vector<std::string>{
+                     "classes that the annotations name, with their objects: RBC (4155), RCB (1)"});
+}

@@ -9,9 +9,10 @@
 namespace sparsify::detection {
 namespace {
 
-constexpr std::int64_t kRare = 100;           // less than one object in so many
-constexpr std::int64_t kMoreFrequent = 20;    // times
-constexpr std::size_t kShort = 2, kLong = 5;  // letters: of fewer nothing is said; from here two may differ
+constexpr std::int64_t kRare = 100;         // less than one object in so many
+constexpr std::int64_t kMoreFrequent = 20;  // times
+constexpr std::size_t kFewestLetters = 3;   // of a name that is compared
+constexpr std::size_t kLettersForTwo = 5;   // of a name in which two may differ
 
 std::string in_small_letters(std::string name) {
   for (auto& letter : name) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
@@ -30,8 +31,8 @@ bool is_similar(const std::string& some, const std::string& other) {
   const auto length = std::min(a.size(), b.size());
   const auto distance = edit_distance(a, b);
   if (distance == 0) return true;
-  if (length <= kShort) return false;
-  return distance == 1 || is_transposed(a, b) || (distance == 2 && length >= kLong);
+  if (length < kFewestLetters) return false;
+  return distance == 1 || is_transposed(a, b) || (distance == 2 && length >= kLettersForTwo);
 }
 
 std::string with_objects(const std::string& name, std::int64_t count) {
