@@ -55,6 +55,18 @@ TEST_CASE("non-maximum suppression keeps the best of each class") {
   CHECK_THROWS(non_max_suppression(torch::zeros({3, 5})));
 }
 
+TEST_CASE("non-maximum suppression looks at no more boxes than max_nms, the best ones") {
+  std::vector<std::vector<float>> apart;
+  for (int i = 0; i < 100; ++i)
+    apart.push_back({20.0F * static_cast<float>(i), 10, 8, 8, 0.3F + 0.005F * static_cast<float>(i), 1, 0});
+  NmsOptions options;
+  options.max_nms = 30;
+  const auto found = non_max_suppression(rows(apart), options);
+  REQUIRE(found.size() == 30);
+  CHECK(found.front().x1 == 20 * 99 - 4);
+  CHECK(found.back().x1 == 20 * 70 - 4);
+}
+
 TEST_CASE("boxes of equal score keep their order; NaN is nothing") {
   const auto nan = std::nanf("");
   const auto boxes =

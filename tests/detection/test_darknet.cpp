@@ -100,6 +100,44 @@ TEST_CASE("a darknet configuration computes what its layers say") {
   CHECK(torch::allclose(maps[0], expected, 1e-5, 1e-6));
 }
 
+TEST_CASE("darknet's grouped convolution, and padding without pad") {
+  torch::manual_seed(2);
+  const auto detector = parse_darknet(
+      "[net]\n[convolutional]\nfilters=8\nsize=1\nactivation=linear\n"
+      "[convolutional]\nfilters=12\nsize=3\ngroups=4\npadding=2\nactivation=relu\n"
+      "[convolutional]\nfilters=6\nsize=1\nactivation=linear\n[yolo]\nanchors=1,1\nclasses=1\n",
+      "net.cfg");
+  auto p = detector->named_parameters();
+  const auto x = torch::randn({2, 8, 5, 6});
+  const auto weight = p["model.1.conv.weight"], bias = p["model.1.conv.bias"];
+  REQUIRE(weight.sizes() == at::IntArrayRef{12, 2, 3, 3});
+  std::vector<torch::Tensor> of_groups;
+  for (int group = 0; group < 4; ++group)
+    of_groups.push_back(torch::conv2d(x.narrow(1, 2 * group, 2), weight.narrow(0, 3 * group, 3),
+                                      bias.narrow(0, 3 * group, 3), 1, 2));
+  CHECK(torch::allclose(detector->blocks()[1]->forward({x}).at(0), torch::relu(torch::cat(of_groups, 1)),
+                        1e-5, 1e-6));
+  check_refused(
+      "[net]\n[convolutional]\nfilters=8\nsize=1\nactivation=linear\n"
+      "[convolutional]\nfilters=9\nsize=1\ngroups=4\nactivation=linear\n",
+      "net.cfg:6: [convolutional]: groups=4 divides not both 8 channels and 9 filters");
+}
+
+TEST_CASE("darknet's dropout drops in training, and only there") {
+  const auto detector = parse_darknet(
+      "[net]\n[dropout]\nprobability=.25\n[convolutional]\nfilters=6\nsize=1\nactivation=linear\n"
+      "[yolo]\nanchors=1,1\nclasses=1\n",
+      "net.cfg");
+  const auto x = torch::ones({4, 3, 50, 50});
+  const auto dropped = [&] { return detector->blocks().front()->forward({x}).at(0); };
+  detector->train();
+  const auto in_training = dropped();
+  CHECK(std::abs(in_training.eq(0).to(torch::kDouble).mean().item<double>() - 0.25) < 0.02);
+  CHECK(std::abs(in_training.max().item<double>() - 1 / 0.75) < 1e-6);
+  detector->eval();
+  CHECK(torch::equal(dropped(), x));
+}
+
 TEST_CASE("darknet's max-pooling pads at the end, with what never wins") {
   const auto pool = [](int size, int stride, const torch::Tensor& x) {
     const auto text =
