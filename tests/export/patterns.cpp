@@ -78,7 +78,9 @@ void check_on_gpu(const std::vector<Pattern>& patterns) {
     torch::manual_seed(3);
     const Folder folder;
     Exported exported(pattern, Target::kGpu, folder / "model.onnx");
-    CHECK(exported.floats() == pattern.floats);
+    auto floats = pattern.floats;
+    floats.insert(pattern.gpu_floats.begin(), pattern.gpu_floats.end());
+    CHECK(exported.floats() == floats);
     for (const auto& finding : lint_gpu(folder / "model.onnx").findings)
       FAIL_CHECK(finding.rule << " " << finding.node << " " << finding.message);
     check_parity(exported, comparison_options(Target::kGpu), pattern.differing);

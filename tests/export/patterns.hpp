@@ -98,7 +98,8 @@ struct Pattern {
                                                   ///< integers; QuantizeLinear: from one grid to another
   std::set<std::string> floats{};                 ///< layers that no engine computes in integers
   std::vector<std::string> ignore{};
-  double differing = 0.01;  ///< share of a tensor's integers that may be off
+  double differing = 0.01;             ///< share of a tensor's integers that may be off
+  std::set<std::string> gpu_floats{};  ///< layers that GPU engines do not compute in integers, either
 };
 
 /// Trains each for a few steps, exports it and checks that all layers but `floats` are integer kernels in

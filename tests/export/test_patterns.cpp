@@ -67,14 +67,23 @@ const std::vector<Pattern>& common_patterns() {
          const auto a = n.layer("a", x, 8).relu();
          return n.layer("b", a * torch::sigmoid(n.conv("up", squeezed(n, a), 8, 1)), 8).relu();
        },
-       {"QLinearMul", "QLinearSigmoid"}},
+       {"QLinearMul", "QLinearSigmoid"},
+       {},
+       {},
+       {},
+       0.01,
+       {"down", "up"}},
       {"squeeze and excite, hard sigmoid",
        [](N& n, T x) {
          const auto a = torch::hardswish(n.layer("a", x, 8));
          return n.layer("b", a * torch::hardsigmoid(n.conv("up", squeezed(n, a), 8, 1)), 8).relu();
        },
        {"QLinearMul"},
-       {{"HardSigmoid", 2}, {"Mul", 1}}},
+       {{"HardSigmoid", 2}, {"Mul", 1}},
+       {},
+       {},
+       0.01,
+       {"down", "up"}},
       {"nearest upsampling",
        [](N& n, T x) {
          const auto a = n.layer("a", x, 8, 3, 2).relu();

@@ -36,10 +36,11 @@ struct LayerNet : nn::Module {
 
 /// The layers that stay in floating point, with their rules' names.
 std::map<std::string, std::string> left(const LayerNet::Act& act, const std::vector<std::string>& ignore = {},
-                                        const std::vector<std::string>& submodules = {}) {
+                                        const std::vector<std::string>& submodules = {},
+                                        const std::string& scheme = "cpu") {
   LayerNet net(act);
   const auto plan =
-      make_plan(record(net, torch::randn({2, 3, 6, 6})), "cpu", ignore, submodules, SchemeOptions{});
+      make_plan(record(net, torch::randn({2, 3, 6, 6})), scheme, ignore, submodules, SchemeOptions{});
   std::map<std::string, std::string> rules;
   for (const auto& layer : plan.unquantized) rules[layer.site] = layer.rule;
   return rules;
@@ -81,4 +82,13 @@ TEST_CASE("a layer that engines cannot compute in integers stays in floating poi
         Rules{{"transposed.weight", "no-integer-kernel"}});
   CHECK(left([](LayerNet& net, auto& x) { return x + net.second(net.fixed).mean(0); }) ==
         Rules{{"second.weight", "constant-input"}});
+}
+
+TEST_CASE("the gate of a squeeze-and-excitation block stays in floating point for GPU engines") {
+  const auto gate = [](LayerNet& net, const at::Tensor& x) { return x * torch::sigmoid(net.second(x)); };
+  CHECK(left(gate, {}, {}, "gpu") == Rules{{"second.weight", "gate"}});
+  CHECK(left(gate).empty());
+  CHECK(left(gate, {"second"}, {}, "gpu") == Rules{{"second.weight", "ignored"}});
+  CHECK(
+      left([](LayerNet& net, auto& x) { return x + torch::sigmoid(net.second(x)); }, {}, {}, "gpu").empty());
 }

@@ -19,6 +19,8 @@ inline constexpr FloatRule kIgnored{"ignored", "ignored by the recipe"};
 inline constexpr FloatRule kOutsideSubmodules{"outside-submodules", "outside the recipe's submodules"};
 inline constexpr FloatRule kFloatOutput{"float-output", "its output is an output of the model"};
 inline constexpr FloatRule kNoIntegerKernel{"no-integer-kernel", "engines have no integer kernel for it"};
+inline constexpr FloatRule kGate{
+    "gate", "GPU engines compute the gates of squeeze-and-excitation, one pixel each, in floating point"};
 inline constexpr FloatRule kConstantInput{"constant-input", "its input is a constant"};
 inline constexpr FloatRule kComputedWeight{"weight-computed", "its weight is computed in the forward pass"};
 inline constexpr FloatRule kForeignWeight{"weight-foreign", "its weight is not the model's"};

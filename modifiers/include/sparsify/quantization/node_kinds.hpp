@@ -100,6 +100,13 @@ inline bool averages(const GraphNode& node) {
   return axes && axes->constant.isIntList() && are_image_axes(axes->constant.toIntVector());
 }
 
+/// The mean over the whole image.
+inline bool averages_images(const GraphNode& node) {
+  const auto* size = node.op == "aten::adaptive_avg_pool2d" ? node.find("output_size") : nullptr;
+  if (!size) return node.op == "aten::mean" && averages(node);
+  return size->constant.isIntList() && size->constant.toIntVector() == std::vector<std::int64_t>{1, 1};
+}
+
 /// Never gives a negative value, whatever it reads.
 inline bool never_negative(const GraphNode& node) {
   return clips_at_zero(node) || op_is(node, {"sigmoid", "hardsigmoid", "softmax", "abs", "square", "exp"});
