@@ -13,6 +13,7 @@
 #include "sparsify/graph/readers.hpp"
 #include "sparsify/parameters.hpp"
 #include "sparsify/quantization/float_rules.hpp"
+#include "sparsify/quantization/gates.hpp"
 #include "sparsify/quantization/layer_targets.hpp"
 #include "sparsify/quantization/node_kinds.hpp"
 #include "sparsify/quantization/plan.hpp"
@@ -82,46 +83,19 @@ class PlanMaker {
   // --- layers ---
 
   void find_layers() {
-    if (!is_cpu_) find_gates();
+    const auto gates = is_cpu_ ? std::set<int>{} : layers_of_gates(graph_);
     for (int i = 0; i < static_cast<int>(graph_.nodes.size()); ++i) {
       const auto& node = graph_.nodes[i];
       if (!is_weighted(node) && !is_product_with_parameter(node)) continue;
       auto layer = follow(i);
       choose_weight_form(node, layer);
       const auto* rule = why_float(node, layer);
-      if (!rule && gates_.count(i)) rule = &float_rules::kGate;
+      if (!rule && gates.count(i)) rule = &float_rules::kGate;
       if (rule)
         plan_.unquantized.push_back(left_float(node.site, *rule, node.op));
       else
         layers_.push_back(layer);
     }
-  }
-
-  // The layers of squeeze-and-excitation blocks (Hu et al. 2018): from an average over images to a product.
-  void find_gates() {
-    for (const auto& node : graph_.nodes)
-      if (node.op == "aten::mul")
-        for (const auto* operand : {"self", "other"}) {
-          const auto layers = layers_since_average(node.value(operand));
-          gates_.insert(layers.begin(), layers.end());
-        }
-  }
-
-  // Weighted nodes on the way back to an average over images; none if the way does not lead there.
-  std::vector<int> layers_since_average(int value) const {
-    std::vector<int> layers;
-    for (int node = value < 0 ? -1 : producer(value); node >= 0;) {
-      const auto& at = graph_.nodes[node];
-      if (averages_images(at)) return layers;
-      if (is_weighted(at)) layers.push_back(node);
-      const bool is_part =
-          is_weighted(at) || is_activation(at) || passes_values(at) || op_is(at, {"batch_norm"});
-      const int input = at.arguments.empty() || at.arguments.front().values.empty()
-                            ? -1
-                            : at.arguments.front().values.front();
-      node = is_part && input >= 0 ? producer(input) : -1;
-    }
-    return {};
   }
 
   bool is_product_with_parameter(const GraphNode& node) const {
@@ -378,7 +352,6 @@ class PlanMaker {
   bool all_per_tensor_, symmetric_;
   QuantizationPlan plan_;
   std::vector<Layer> layers_;
-  std::set<int> gates_;  ///< nodes
   Readers readers_;
   std::vector<bool> demanded_, rounded_;
   std::vector<int> class_;      ///< values that share a grid, as a union-find forest
