@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "sparsify/isa.hpp"
 #include "sparsify/onnx/export.hpp"
 #include "sparsify/onnx/runtime.hpp"
 #include "sparsify/onnx/temporary_folder.hpp"
@@ -37,6 +38,11 @@ inline double largest_difference(const at::Tensor& actual, const at::Tensor& exp
   if (actual.sizes() != expected.sizes()) return INFINITY;
   return actual.numel() == 0 ? 0
                              : (actual.to(at::kDouble) - expected.to(at::kDouble)).abs().max().item<double>();
+}
+
+/// Whether ONNX Runtime adds here as evaluation and the interpreter do.
+inline bool has_imitated_kernels() {
+  return sparsify::detail::best_isa() != sparsify::detail::Isa::kBaseline;
 }
 
 }  // namespace sparsify::onnx::testing

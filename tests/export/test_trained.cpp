@@ -27,9 +27,6 @@ nn::Conv2d conv(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int
       nn::Conv2dOptions(in, out, kernel).stride(stride).padding(kernel / 2).groups(groups).bias(bias));
 }
 
-// Whether ONNX Runtime adds here as evaluation and the interpreter do.
-bool has_imitated_kernels() { return sparsify::detail::best_isa() != sparsify::detail::Isa::kBaseline; }
-
 // Two residual blocks with a padded and a projected shortcut, as in networks for small images.
 struct SmallResNetImpl : nn::Module {
   SmallResNetImpl() {

@@ -93,7 +93,8 @@ TEST_CASE("over all validation images of CIFAR-10 decisions are the same, and th
     CAPTURE(fake.agreement, fake.max_difference, *fake.reference_accuracy, *fake.engine_accuracy);
     CHECK(fake.samples == 10'000);
     CHECK(*fake.reference_accuracy > 0.5);
-    CHECK(fake.agreement >= 0.998);
+    const bool is_exact = target == Target::kCpu && has_imitated_kernels();
+    CHECK(fake.agreement >= (is_exact ? 1 : 0.998));
     CHECK(std::abs(*fake.reference_accuracy - *fake.engine_accuracy) <= 0.001);
     const auto exact = over_all([&](const Tensor& x) { return reference.run(x); });
     CAPTURE(exact.agreement, exact.max_difference);

@@ -85,10 +85,14 @@ TEST_CASE("a layer that engines cannot compute in integers stays in floating poi
 }
 
 TEST_CASE("the gate of a squeeze-and-excitation block stays in floating point for GPU engines") {
-  const auto gate = [](LayerNet& net, const at::Tensor& x) { return x * torch::sigmoid(net.second(x)); };
+  const auto gate = [](LayerNet& net, const at::Tensor& x) {
+    const auto images = x.view({-1, 8, 1, 1}).expand({-1, 8, 2, 2});
+    return (images * torch::sigmoid(net.second(x)).view({-1, 8, 1, 1})).mean({2, 3});
+  };
   CHECK(left(gate, {}, {}, "gpu") == Rules{{"second.weight", "gate"}});
   CHECK(left(gate).empty());
   CHECK(left(gate, {"second"}, {}, "gpu") == Rules{{"second.weight", "ignored"}});
   CHECK(
       left([](LayerNet& net, auto& x) { return x + torch::sigmoid(net.second(x)); }, {}, {}, "gpu").empty());
+  CHECK(left([](LayerNet& net, auto& x) { return net.second(x) * x; }, {}, {}, "gpu").empty());
 }

@@ -61,7 +61,7 @@ TEST_CASE("an evaluation that reads another tensor than the recorded pass names 
       evaluated([](at::Tensor x, bool training) { return training ? torch::relu(x) : torch::tanh(x); },
                 scheme),
       ContainsSubstring(
-          scheme == "cpu" ? "a.weight: what it gives is read by an operator that did not read it in"
+          scheme == "cpu" ? "a.weight: what it gives is read, or returned, where it was not"
                           : "b.weight: its input is not the tensor that the recorded forward pass rounded"));
   CHECK_THROWS_WITH(
       evaluated([](at::Tensor x, bool training) { return training ? torch::relu(x) : torch::relu(x) * 2; },

@@ -246,6 +246,50 @@ TEST_CASE("a rounded training step with infinite values says so and leaves the r
   CHECK(torch::equal(ranges[0], before.at("modifiers.0.ranges")[0]));
 }
 
+TEST_CASE("evaluation that returns what training computed together with something else is an error") {
+  torch::manual_seed(7);
+  struct Fused : nn::Module {
+    Fused() { register_module("conv", conv), register_module("norm", norm), register_module("fc", fc); }
+    std::vector<at::Tensor> forward(const at::Tensor& x) {
+      const auto sums = conv(x), normal = norm(sums);
+      const auto logits = fc(torch::relu(normal).mean({2, 3}));
+      if (is_training()) return {logits};
+      return {logits, returns_norm ? normal : sums};
+    }
+    nn::Conv2d conv{nn::Conv2dOptions(3, 8, 3)};
+    nn::BatchNorm2d norm{8};
+    nn::Linear fc{8, 4};
+    bool returns_norm = true;
+  } net;
+  Observed<Fused> observed(net, torch::randn({4, 3, 10, 10}));
+  CHECK_THROWS_WITH(observed.evaluate(false), ContainsSubstring("returned, where it was not"));
+  net.returns_norm = false;
+  CHECK_THROWS_WITH(observed.evaluate(false), ContainsSubstring("returned, where it was not"));
+}
+
+TEST_CASE("what a pass returns and a layer reads is rounded in evaluation, as an exported file gives it") {
+  torch::manual_seed(8);
+  struct Leaky : nn::Module {
+    Leaky() { register_module("conv", conv), register_module("next", next), register_module("fc", fc); }
+    std::vector<at::Tensor> forward(const at::Tensor& x) {
+      const auto y = torch::leaky_relu(conv(x), 0.1);
+      return {fc(torch::relu(next(y)).mean({2, 3})), y};
+    }
+    nn::Conv2d conv{nn::Conv2dOptions(3, 8, 3)}, next{nn::Conv2dOptions(8, 4, 3)};
+    nn::Linear fc{4, 2};
+  } net;
+  Observed<Leaky> observed(net, torch::randn({4, 3, 10, 10}));
+  const auto trained = observed.session.find<Quantization>()->trained(observed.session.state());
+  const auto& activations = trained.plan.activations;
+  const auto found = std::find_if(activations.begin(), activations.end(), [](const ActivationQuantizer& a) {
+    return a.site.find("leaky_relu") != a.site.npos;
+  });
+  REQUIRE(found != activations.end());
+  const auto scale = trained.activations[static_cast<std::size_t>(found - activations.begin())].scale;
+  const auto steps = observed.evaluate(false)[1] / scale;
+  CHECK((steps - steps.round()).abs().max().item<double>() < 1e-3);
+}
+
 TEST_CASE("submodules may name modules without parameters, as SparseML's recipes do, but not those alone") {
   auto net = nn::Sequential(nn::Conv2d(3, 8, 3), nn::ReLU(), nn::Conv2d(8, 8, 3), nn::Flatten(),
                             nn::Linear(8 * 36, 4));
@@ -263,6 +307,6 @@ TEST_CASE("submodules may name modules without parameters, as SparseML's recipes
     return sites;
   };
   CHECK(quantized({"0", "1", "2", "3"}) == std::vector<std::string>{"0.weight", "2.weight"});
-  CHECK_THROWS_WITH(quantized({"1", "3"}), ContainsSubstring("none of these modules has parameters"));
+  CHECK_THROWS_WITH(quantized({"1", "3"}), ContainsSubstring("none of these modules has a layer"));
   CHECK_THROWS_WITH(quantized({"0", "17"}), ContainsSubstring("'17' matches no parameter"));
 }

@@ -28,8 +28,9 @@ class Session;
 /// once.
 class Step {
  public:
-  /// Runs the forward pass with quantizers active in it, and only in it; returns what `run` returns. Other
-  /// tensors that the pass leaves behind may hold integers instead of values while layers train in bfloat16.
+  /// Runs the forward pass with quantizers active in it, and only in it; returns what `run` returns: a
+  /// tensor, or vectors, tuples and maps of them. Other tensors that it leaves behind may hold what a kernel
+  /// for several operators put there: the integers of a grid, or what a ReLU makes of them.
   template <class Run>
   auto forward(Run&& run) const;
   /// Runs the teacher of a distillation on the same batch, without gradients; not at all when no modifier

@@ -60,7 +60,7 @@ class Quantization : public Modifier {
     binding.claim("what operators see", first_observed_, StepPlan::kNever);
     owner_ = binding.owner();
     ignore_ = layers("ignore", options_.ignore, binding.state().parameters);
-    submodules_ = layers("submodules", with_parameters(binding.state()), binding.state().parameters);
+    submodules_ = layers("submodules", submodules_with_layers(binding.state()), binding.state().parameters);
     for (auto& tier : forms_.bits.layers)
       tier.params = layers("weight_bits", tier.params, binding.state().parameters);
     forms_.per_tensor = layers("weight_strategy", forms_.per_tensor, binding.state().parameters);
@@ -91,7 +91,7 @@ class Quantization : public Modifier {
       const ModeGuard guard(mode);
       run();
     }
-    const auto& seen = mode.finish();
+    const auto& seen = mode.finish(state.results);
     if (!state.training) return;
     is_active_ = is_active_ || rounds || state.calibrating;
     if (!observes) return;
@@ -161,7 +161,7 @@ class Quantization : public Modifier {
     load_histograms(state);
     const auto is_active = state.find("is_active");
     is_active_ = is_active == state.end() || is_active->second.item<bool>();
-    if (const auto velocities = state.find("scale_velocities"); velocities != state.end())
+    if (const auto velocities = state.find("scale_velocities"); learns_scales() && velocities != state.end())
       scales_.load(velocities->second);
     planned_ = true;
   }
@@ -280,16 +280,17 @@ class Quantization : public Modifier {
   }
 
   // SparseML's recipes list every module of a network, those that have nothing to round too.
-  std::vector<std::string> with_parameters(const State& state) const {
+  std::vector<std::string> submodules_with_layers(const State& state) const {
     std::vector<std::string> result;
     for (const auto& name : options_.submodules) {
-      const bool is_module = std::find(state.modules.begin(), state.modules.end(), name) != state.modules.end();
+      const bool is_module =
+          std::find(state.modules.begin(), state.modules.end(), name) != state.modules.end();
       const auto chosen = Selector(name).choose(state.parameters);
-      const bool has_none = std::find(chosen.begin(), chosen.end(), true) == chosen.end();
-      if (!is_module || !has_none) result.push_back(name);
+      const bool has_layers = std::find(chosen.begin(), chosen.end(), true) != chosen.end();
+      if (has_layers || !is_module) result.push_back(name);
     }
     if (result.empty() && !options_.submodules.empty())
-      throw InvalidField("submodules", "none of these modules has parameters");
+      throw InvalidField("submodules", "none of these modules has a layer to quantize");
     return result;
   }
 

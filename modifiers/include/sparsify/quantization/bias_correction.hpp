@@ -91,7 +91,7 @@ class BiasCorrection : public ForwardMode {
     input = fake_quantize(input.toTensor(), quantizers_.grid(entry.input));
     run_below(op, &arguments);
     const auto difference = arguments.back().toTensor().to(at::kDouble).sub(floating);
-    const std::int64_t channels = facts.short_name == "conv2d" ? 1 : difference.dim() - 1;
+    const std::int64_t channels = difference.dim() - (facts.short_name == "conv2d" ? 3 : 1);
     std::vector<std::int64_t> others;
     for (std::int64_t d = 0; d < difference.dim(); ++d)
       if (d != channels) others.push_back(d);

@@ -22,7 +22,7 @@ struct NormCall {
   double momentum = 0.1;
   double eps = 1e-5;
   at::Tensor factor{};  ///< float32 [C]: the real input is the given one times this; undefined: 1
-  Clip clip{};          ///< a ReLU follows
+  Clip clip{};          ///< of the ReLU that follows
   bool rounds = false;  ///< then rounding to `grid`
   Grid grid{};
   Holds holds = Holds::kValues;

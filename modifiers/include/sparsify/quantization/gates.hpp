@@ -9,6 +9,10 @@
 namespace sparsify {
 namespace detail {
 
+inline bool may_be_part_of_gate(const GraphNode& node) {
+  return is_weighted(node) || is_activation(node) || passes_values(node) || op_is(node, {"batch_norm"});
+}
+
 // Weighted nodes on the way back from a value to an average over images; none if the way does not lead there.
 inline std::vector<int> layers_since_average(const Graph& graph, int value) {
   std::vector<int> layers;
@@ -17,20 +21,18 @@ inline std::vector<int> layers_since_average(const Graph& graph, int value) {
     const auto& node = graph.nodes[number];
     if (averages_images(node)) return layers;
     if (is_weighted(node)) layers.push_back(number);
-    const bool is_part =
-        is_weighted(node) || is_activation(node) || passes_values(node) || op_is(node, {"batch_norm"});
-    const bool has_input = is_part && !node.arguments.empty() && !node.arguments.front().values.empty();
-    value = has_input ? node.arguments.front().values.front() : -1;
+    if (!may_be_part_of_gate(node) || node.arguments.front().values.empty()) return {};
+    value = node.arguments.front().values.front();
   }
   return {};
 }
 
 /// The layers, as nodes, of squeeze-and-excitation blocks (Hu et al. 2018, arXiv 1709.01507): from an average
-/// over images to a product.
+/// over images to a product with images.
 inline std::set<int> layers_of_gates(const Graph& graph) {
   std::set<int> gates;
   for (const auto& node : graph.nodes)
-    if (node.op == "aten::mul")
+    if (node.op == "aten::mul" && graph.values[node.outputs.front()].sizes.size() == 4)
       for (const auto* operand : {"self", "other"}) {
         const auto layers = layers_since_average(graph, node.value(operand));
         gates.insert(layers.begin(), layers.end());

@@ -137,10 +137,16 @@ class PlanMaker {
     if (name.size() < suffix.size() || name.compare(name.size() - suffix.size(), suffix.size(), suffix) != 0)
       return "";
     const auto prefix = name.substr(0, name.size() - suffix.size());
-    for (const auto* part : {"weight", "bias"})
-      if (const int given = node.value(part); given >= 0 && graph_.values[given].name != prefix + part)
-        return "";
+    for (const auto* part : {"running_var", "weight", "bias"})
+      if (!is_given_or_absent(node.value(part), prefix + part)) return "";
     return prefix.empty() ? "." : prefix.substr(0, prefix.size() - 1);
+  }
+
+  // Whether the value is the tensor of that name, or none is given and there is none.
+  bool is_given_or_absent(int value, const std::string& name) const {
+    if (value >= 0) return graph_.values[value].name == name;
+    return std::none_of(graph_.values.begin(), graph_.values.end(),
+                        [&](const GraphValue& other) { return other.name == name; });
   }
 
   // Null: it computes in integers.

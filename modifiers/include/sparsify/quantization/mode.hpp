@@ -58,7 +58,7 @@ class QuantizationMode : public ForwardMode {
       if (facts.short_name == "batch_norm") adjust_batch_norm(arguments);
       if (facts.short_name == "add") origin.adds_bias = layers_.add_bias(arguments, product_);
       if (!training()) origin.given = activations_.common_quantizer(arguments, count);
-      result = computed_here(facts, arguments);
+      if (facts.in_place || !op.schema().is_mutable()) result = computed_here(facts, arguments);
       if (!result) origin.carried = carry_integers(facts, arguments, count);
       if (!result && origin.carried < 0) round_inputs(op, facts, arguments, count, bool(product));
     }
@@ -73,12 +73,15 @@ class QuantizationMode : public ForwardMode {
     note_outputs(facts, *stack, op.schema().returns().size(), origin);
   }
 
-  /// After the pass: what every quantizer saw. Throws when the pass met no quantized layer at all.
-  const std::vector<Extent>& finish() {
+  /// After the pass, which gave `results`: what every quantizer saw. Throws when the pass met no quantized
+  /// layer at all, or when a result is but half computed.
+  const std::vector<Extent>& finish(const std::vector<at::Tensor>& results = {}) {
     if (layers_.visited() == 0 && !quantizers_.plan().weights.empty())
       throw Error(
           "the forward pass used none of the quantized layers: it must run in the thread that called "
           "step.forward, with the model that the session was given");
+    for (const auto& result : results)
+      if (result.defined()) find(result);
     if (!training()) activations_.settle_all();
     return activations_.seen();
   }
@@ -141,7 +144,7 @@ class QuantizationMode : public ForwardMode {
     auto* entry = activations_.find(tensor);
     if (layers_.has_sums(tensor) || (entry && entry->awaits))
       throw Error(sites_.here() +
-                  ": what it gives is read by an operator that did not read it in the forward pass recorded "
+                  ": what it gives is read, or returned, where it was not in the forward pass recorded "
                   "first");
     return entry;
   }
@@ -208,7 +211,7 @@ class QuantizationMode : public ForwardMode {
     const auto rounding =
         adds ? quantizers_.rounding_of_sum(site) : Quantizers::Rounding{quantizers_.activation_at(site)};
     auto *of_a = find(a), *of_b = find(b);
-    if (rounding.quantizer < 0 || !of_a || !of_b) return std::nullopt;
+    if (!rounding || !of_a || !of_b) return std::nullopt;
     const auto compute = adds ? add_integers : multiply_integers;
     const auto integers = compute(activations_.integers(a, *of_a), quantizers_.grid(of_a->quantizer),
                                   activations_.integers(b, *of_b), quantizers_.grid(of_b->quantizer),
@@ -230,7 +233,8 @@ class QuantizationMode : public ForwardMode {
   std::optional<at::Tensor> average_of_integers(const OperatorFacts& facts, c10::IValue* arguments) {
     const auto x = arguments[0].toTensor();
     if (!layers_.computes_as_engines(x) || x.dim() != 4 || !arguments[1].isIntList()) return std::nullopt;
-    const bool is_mean = facts.short_name == "mean";
+    const bool is_mean = facts.short_name == "mean";  // arguments: input, dim, keepdim, dtype
+    if (is_mean && !arguments[3].isNone()) return std::nullopt;
     const auto numbers = arguments[1].toIntVector();  // axes, or what is left of height and width
     const bool whole = is_mean ? detail::are_image_axes(numbers) : numbers == std::vector<std::int64_t>{1, 1};
     const int quantizer = quantizers_.activation_at(sites_.peek(facts));
@@ -293,7 +297,7 @@ class QuantizationMode : public ForwardMode {
     call.momentum = arguments[6].toDouble(), call.eps = arguments[7].toDouble();
     call.factor = product.factor;
     auto rounding = quantizers_.rounding_of_layer(layer, sites_.peek(facts));
-    if (rounding.quantizer >= 0 && !activations_.can_be_fused(rounding.quantizer)) rounding = {};
+    if (rounding && !activations_.can_be_fused(rounding.quantizer)) rounding = {};
     const int quantizer = rounding.quantizer;
     call.clip = rounding.behind.value_or(Clip{});
     if (!can_fuse(x, tensor(1), tensor(2), call)) {

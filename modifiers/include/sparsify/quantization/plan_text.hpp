@@ -40,11 +40,11 @@ inline std::vector<std::string> list(const std::string& field) {
   return field.empty() ? std::vector<std::string>{} : split(field, ',');
 }
 
-inline std::string text_of(const std::optional<Clip>& clip) {
+inline std::string clip_text(const std::optional<Clip>& clip) {
   return clip ? exact(clip->lowest) + ',' + exact(clip->highest) : "";
 }
 
-inline std::optional<Clip> clip_from(const std::string& field) {
+inline std::optional<Clip> clip_from_text(const std::string& field) {
   if (field.empty()) return std::nullopt;
   const auto ends = list(field);
   if (ends.size() != 2)
@@ -66,7 +66,7 @@ inline std::string to_text(const QuantizationPlan& plan) {
          << a.returned << '\n';
   for (const auto& w : plan.weights)
     text << "weight\t" << w.site << '\t' << w.input << '\t' << w.output << '\t' << w.batch_norm << '\t'
-         << detail::exact(w.eps) << '\t' << w.bias << '\t' << w.bits << '\t' << detail::text_of(w.clip)
+         << detail::exact(w.eps) << '\t' << w.bias << '\t' << w.bits << '\t' << detail::clip_text(w.clip)
          << '\t' << w.per_tensor << '\n';
   for (const auto& layer : plan.unquantized)
     text << "unquantized\t" << layer.site << '\t' << layer.rule << '\t' << layer.reason << '\n';
@@ -93,7 +93,7 @@ inline QuantizationPlan plan_from_text(const std::string& text) {
     } else if (f[0] == "weight" && f.size() == 10) {
       plan.weights.push_back({f[1], static_cast<int>(integer(2)), static_cast<int>(integer(3)), f[4],
                               std::atof(f[5].c_str()), f[6], static_cast<int>(integer(7)),
-                              detail::clip_from(f[8]), integer(9) != 0});
+                              detail::clip_from_text(f[8]), integer(9) != 0});
     } else if (f[0] == "unquantized" && f.size() == 4) {
       plan.unquantized.push_back({f[1], f[2], f[3]});
     } else {

@@ -62,10 +62,11 @@ class Quantizers {
   int activation_at(const std::string& site) const { return at(activations_, site); }
   /// Where values on a quantizer's grid are given on without rounding.
   int carried_at(const std::string& site) const { return at(carried_, site); }
-  /// What rounds a tensor: itself, or once a ReLU has clipped it. -1: nothing does.
+  /// What rounds what a layer or a sum gives.
   struct Rounding {
-    int quantizer = -1;
-    std::optional<Clip> behind{};
+    int quantizer = -1;            ///< -1: nothing
+    std::optional<Clip> behind{};  ///< of a ReLU that comes before it
+    explicit operator bool() const { return quantizer >= 0; }
   };
   /// Of what a layer gives, computed at `site`: its own, or its batch norm's.
   Rounding rounding_of_layer(int layer, const std::string& site) const {

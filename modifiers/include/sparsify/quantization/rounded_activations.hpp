@@ -168,15 +168,21 @@ class RoundedActivations {
     return gives_integers(quantizer) && !counts && !is_returned(quantizer);
   }
 
-  /// After an evaluation: what the caller keeps of its tensors becomes the values.
+  /// After an evaluation: what the caller keeps of its tensors becomes the values that an exported file
+  /// gives.
   void settle_all() {
     const c10::InferenceMode in_place_whatever_it_is;
     std::unordered_set<const void*> settled;  // a tensor may have several names
     for (auto& [impl, entry] : entries_) {
-      if (entry.holds != Holds::kIntegers) continue;
       const auto owner = entry.owner.lock();
       if (!owner || !settled.insert(storage_of(at::Tensor(owner))).second) continue;
-      at::Tensor(owner).mul_(static_cast<double>(quantizers_.grid(entry.quantizer).scale));
+      const at::Tensor tensor(owner);
+      const auto grid_of = [&] { return quantizers_.grid(entry.quantizer); };
+      if (entry.holds == Holds::kIntegers)
+        tensor.mul_(static_cast<double>(grid_of().scale));
+      else if (!entry.holds && settings_.round && !quantizers_.rounds_input(entry.quantizer) &&
+               !tensor.requires_grad())
+        fake_quantize_(tensor, grid_of(), nullptr);
     }
     entries_.clear();
   }

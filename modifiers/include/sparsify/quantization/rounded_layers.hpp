@@ -176,7 +176,7 @@ class RoundedLayers {
     const auto plain = sums.is_non_overlapping_and_dense() ? sums : sums.contiguous();
     const auto rounding = quantizers_.rounding_of_layer(layer, site);
     std::optional<Grid> grid;
-    if (rounding.quantizer >= 0) grid = quantizers_.grid(rounding.quantizer);
+    if (rounding) grid = quantizers_.grid(rounding.quantizer);
     finish_sums(plain, channel_dim,
                 sum_form(entry(layer), scales_[layer], input_scale(layer), parameters_, buffers_),
                 grid ? &*grid : nullptr, rounding.behind.value_or(Clip{}));
