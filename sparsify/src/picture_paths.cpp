@@ -2,6 +2,7 @@
 #include "picture_paths.hpp"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "sparsify/trainers/image_files.hpp"
@@ -38,27 +39,23 @@ bool is_there(const fs::path& path) {
 /// Gives out names in a folder.
 class FreeNames {
  public:
-  FreeNames(const std::vector<fs::path>& images, fs::path folder)
-      : images_(canonical_paths(images)), folder_(std::move(folder)) {}
+  explicit FreeNames(fs::path folder) : folder_(std::move(folder)) {}
 
-  // a.jpg, a-2.jpg, a-3.jpg ...
+  // a.jpg, a-2.jpg, a-3.jpg ...; the images are there, so that none of them is written over
   fs::path of(const fs::path& image) {
     const auto stem = image.stem().string(),
                ending = std::string(image.extension() == ".png" ? ".png" : ".jpg");
-    for (int number = 1;; ++number) {
+    for (auto& number = next_.try_emplace(stem + ending, 1).first->second;; ++number) {
       const auto name = stem + (number == 1 ? "" : "-" + std::to_string(number)) + ending;
       auto path = folder_ / name;
-      if (images_.count(real_path(path)))
-        throw InputError("--output " + folder_.string() + ": the picture of " + image.string() +
-                         " would be written over the image " + path.string() + "; give another folder");
       if (!is_there(path) && given_.insert(name).second) return path;
     }
   }
 
  private:
-  const std::set<fs::path> images_;
   const fs::path folder_;
   std::set<std::string> given_{};
+  std::map<std::string, int> next_{};  ///< by name; smaller numbers are taken
 };
 
 }  // namespace
@@ -76,7 +73,7 @@ std::vector<fs::path> images_below(const fs::path& folder, const fs::path& outpu
 }
 
 std::vector<fs::path> picture_paths(const std::vector<fs::path>& images, const fs::path& folder) {
-  FreeNames names(images, folder);
+  FreeNames names(folder);
   std::vector<fs::path> paths;
   for (const auto& image : images) paths.push_back(names.of(image));
   return paths;

@@ -12,8 +12,8 @@ namespace sparsify {
 std::vector<std::filesystem::path> images_below(const std::filesystem::path& folder,
                                                 const std::filesystem::path& output);
 
-/// Where the picture of each image goes: a name of its own in `folder`, and one that nothing has there yet.
-/// Throws InputError where it would be written over one of the images.
+/// Where the picture of each image goes: a name of its own in `folder`, and one that nothing has there yet,
+/// be it one of the images.
 std::vector<std::filesystem::path> picture_paths(const std::vector<std::filesystem::path>& images,
                                                  const std::filesystem::path& folder);
 

@@ -57,18 +57,21 @@ std::string data_report(const std::string& set, const std::vector<LabelFinding>&
   return text;
 }
 
-void tell_findings(const std::vector<LabelFinding>& findings, const std::filesystem::path& file,
+void tell_findings(const std::vector<LabelFinding>& findings, bool run_keeps_all,
                    const std::function<void(const std::string&)>& note) {
   const auto kinds = sorted_by_kind(findings);
   const auto shown = std::min(kinds.size(), kMostKinds);
+  std::size_t left_out = 0;
+  for (auto i = shown; i < kinds.size(); ++i) left_out += kinds[i].findings.size();
+  const std::string kept = run_keeps_all ? "; a run keeps all of them in data_report.txt" : "";
   for (std::size_t i = 0; i < shown; ++i) {
     const auto others = kinds[i].findings.size() - 1;
     note("warning: " + text_of(*kinds[i].findings.front()) +
-         (others ? " (and " + std::to_string(others) + " more of this kind)" : ""));
+         (others ? " (and " + std::to_string(others) + " more of this kind" +
+                       (i == 0 && left_out == 0 ? kept : "") + ")"  // once; the first kind has the most
+                 : ""));
   }
-  if (findings.size() > shown)
-    note("warning: and " + std::to_string(findings.size() - shown) + " more about the labels" +
-         (file.empty() ? "" : ": all are in " + file.string()));
+  if (left_out > 0) note("warning: and " + std::to_string(left_out) + " more about the labels" + kept);
 }
 
 void tell_classes(const std::vector<std::string>& names, const std::vector<std::int64_t>& objects,

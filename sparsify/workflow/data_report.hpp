@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -15,9 +14,10 @@ namespace sparsify {
 /// is.
 std::string data_report(const std::string& set, const std::vector<detection::LabelFinding>& findings);
 
-/// The first finding of each kind, with the number of others; where some are left out, how many, and the
-/// `file` that holds all (or an empty path).
-void tell_findings(const std::vector<detection::LabelFinding>& findings, const std::filesystem::path& file,
+/// The first finding of each kind, with the number of others; of very many kinds those that are most
+/// frequent, and how many findings are of the others. `run_keeps_all`: where some are left out, tells that a
+/// run keeps them.
+void tell_findings(const std::vector<detection::LabelFinding>& findings, bool run_keeps_all,
                    const std::function<void(const std::string&)>& note);
 
 /// The classes with their `objects`, unless these are empty: where nothing but the annotations says which

@@ -94,11 +94,24 @@ void use_anchors_of(const fs::path& weights, Detector& detector) {
     detector.set_anchors(card->anchors);
 }
 
+// Gives how many convolutions there are in the file.
+std::int64_t load_darknet_layers(Detector& detector, const Settings& settings) {
+  try {
+    return detection::load_darknet_backbone(detector, settings.weights);
+  } catch (const Error& error) {
+    // The layers of other models follow another order after the backbone.
+    const bool may_be_whole = is_darknet_file(settings.weights) && is_file(settings.weights);
+    if (!may_be_whole || extension_of(settings.model) == ".cfg") throw;
+    throw Error(std::string(error.what()) +
+                "; .weights of a whole network are read by their .cfg: --model FILE.cfg");
+  }
+}
+
 /// Darknet's, of the whole network or of its first layers. Gives whether the heads are theirs, too.
 bool load_darknet_start(Detector& detector, const Settings& settings, std::int64_t classes,
                         const std::function<void(const std::string&)>& note) {
   const auto before = classes_of(detector), all = detection::darknet_convolutions(detector),
-             loaded = detection::load_darknet_backbone(detector, settings.weights);
+             loaded = load_darknet_layers(detector, settings);
   const bool is_whole = loaded == all && extension_of(settings.model) == ".cfg";  // others have more in heads
   fit_classes(detector, classes);
   if (!is_whole) {
@@ -233,7 +246,7 @@ OpenedTask open_detection(const Settings& settings, bool load,
   const auto detector = parse(settings.model, definition);
   const auto image_size = image_size_of(settings, *detector);
   const auto data = detection::open_detection_datasets(settings.data);
-  tell_findings(data.findings, RunDirectory(settings.output).data_report(), note);
+  tell_findings(data.findings, true, note);
   tell_classes(data.train->class_names(), data.found_objects, note);
   load ? start_new(*detector, *data.train, image_size, settings, note)
        : go_on(*detector, *data.train, settings);
@@ -247,7 +260,8 @@ OpenedTask open_detection(const Settings& settings, bool load,
   opened.card.anchors = detector->anchors();
   opened.card.data = settings.data;
   opened.data = std::make_shared<ObjectData>(
-      data, detection::BoxReader{detector->heads(), detection::BoxOutput::kDecoded}, image_size);
+      data, detection::BoxReader{detector->heads(), detection::BoxOutput::kDecoded}, image_size,
+      detector->largest_stride);
   opened.describe = describe_data(data.train->size(), data.val->size(), opened.card);
   opened.task =
       std::make_shared<detection::DetectionTask>(detector, data, options_from(settings, image_size, note));
@@ -273,7 +287,9 @@ std::shared_ptr<Detector> open_detector_weights(const std::string& model, const 
   Settings settings;
   settings.model = model, settings.image_size = image_size;
   card.image_size = image_size_of(settings, *detector);
-  if (extension_of(weights.string()) == ".weights") {
+  if (may_be_darknet_backbone(weights) && !is_darknet_file(weights))
+    throw Error(weights.string() + ": holds a backbone alone; expected weights of the whole network");
+  if (is_darknet_file(weights)) {
     load_darknet(*detector, model, weights);
   } else {
     load_weights(*detector, read_model_weights(weights));
@@ -299,8 +315,10 @@ std::shared_ptr<const DataSource> open_objects_for(const ModelCard& card, const 
   if (data.val->classes() != card.num_classes)
     throw Error("data '" + spec + "' has " + std::to_string(data.val->classes()) + " classes, the detector " +
                 std::to_string(card.num_classes));
-  tell_findings(data.findings, "", note);
-  return std::make_shared<ObjectData>(std::move(data), reader_of(card), card.image_size);
+  tell_findings(data.findings, false, note);
+  const auto detector = build_detector(card);
+  return std::make_shared<ObjectData>(std::move(data), detection::BoxReader{detector->heads(), card.boxes},
+                                      card.image_size, detector->largest_stride);
 }
 
 }  // namespace sparsify

@@ -77,8 +77,7 @@ class TrainRun::Impl {
 
   json run() {
     if (!inputs_.begun) inputs_.directory.begin(inputs_.recipe.text, inputs_.config());
-    if (!inputs_.opened.data_report.empty())
-      write_file_atomically(inputs_.directory.data_report(), inputs_.opened.data_report);
+    write_data_report();
     if (events_.began) events_.began(inputs_.directory, description());
     if (!one_shot_) train();
     const auto started = Clock::now();
@@ -95,6 +94,17 @@ class TrainRun::Impl {
   const TrainInputs& inputs() const { return inputs_; }
 
  private:
+  // The data of a run that goes on may have been mended since it began.
+  void write_data_report() const {
+    const auto file = inputs_.directory.data_report();
+    if (!inputs_.opened.data_report.empty()) {
+      write_file_atomically(file, inputs_.opened.data_report);
+    } else {
+      std::error_code ignored;
+      std::filesystem::remove(file, ignored);
+    }
+  }
+
   std::string description() const {
     char parameters[32];
     std::snprintf(parameters, sizeof parameters, "%.2f M",

@@ -78,6 +78,29 @@ TEST_CASE("crowds are no objects; strange boxes are mended") {
               start + "[5], in a.png: an empty box, or one outside the image: left out"});
 }
 
+TEST_CASE("COCO's crowds may be told by booleans") {
+  const TwoImages files;
+  files.train(box(42, 1, "0, 0, 40, 20", R"(, "iscrowd": true)") + "," +
+              box(42, 17, "30, 5, 10, 5", R"(, "iscrowd": false)"));
+  const auto data = open_detection_datasets(files.path());
+  REQUIRE(data.train->objects(0).size() == 1);
+  CHECK(is_box(data.train->objects(0)[0], 1, 30, 5, 40, 10));
+}
+
+TEST_CASE("sizes that COCO does not give as numbers claim nothing") {
+  const TwoImages files;
+  for (const auto* size : {R"("width": null, "height": null)", R"("width": "41", "height": 20)",
+                           R"("width": 41, "height": 20.5)"}) {
+    INFO(size);
+    files.write("annotations/instances_train2017.json",
+                instances(R"({"id": 42, "file_name": "a.png", )" + std::string(size) + "}",
+                          box(42, 90, "1, 2, 10, 4")));
+    const auto data = open_detection_datasets(files.path());
+    CHECK(data.train->objects(0).size() == 1);
+    CHECK(data.findings.empty());
+  }
+}
+
 TEST_CASE("COCO annotations that cannot be used") {
   const TwoImages files;
   const auto start = files.path() + ": cannot be used\n  " + files.file();

@@ -169,7 +169,13 @@ TEST_CASE("a part without a folder of labels is refused, one with an empty folde
   // Of two folders of one part one may have no labels.
   files.yaml(kTwoNames + "train: [images/train, images/val]\nval: images/val\n");
   fs::remove_all(files.path("labels/train"));
-  CHECK(open_detection_datasets(file).train->size() == 2);
+  write_plain_image(files, "images/val/c.png", 8, 8);
+  const auto both = open_detection_datasets(file);
+  CHECK(both.train->size() == 3);
+  const auto without = files.path("images/val") + ": 1 images without objects";
+  CHECK(findings_of(both) ==
+        Texts{files.path("labels/train") + ": no such folder: its 1 images are taken as without objects",
+              without, without});
 }
 
 TEST_CASE("a polygon means the box around it") {
@@ -185,6 +191,14 @@ TEST_CASE("a polygon means the box around it") {
   const auto line = files.path("data.yaml") + ": cannot be used\n  " + files.path("labels/train/a.txt");
   CHECK(refusal(files.labelled("0 0.1 0.2 0.3 0.2 0.3 1.6\n")) ==
         line + ":1: expected parts of the image's size, from 0 to 1, got '0 0.1 0.2 0.3 0.2 0.3 1.6'");
+  // Corners a little outside are clipped as boxes are: by less than a pixel, and by two.
+  const auto clipped = open_detection_datasets(
+      files.labelled("0 0.5 0.2 1.0000001 0.2 0.5 0.6\n1 -0.05 0.2 0.5 0.2 0.25 0.6\n"));
+  CHECK(findings_of(clipped) ==
+        Texts{files.path("labels/train/a.txt") + ":2: a box reaches outside the image: clipped"});
+  REQUIRE(clipped.train->objects(0).size() == 2);
+  CHECK(is_box(clipped.train->objects(0)[0], 0, 20, 4, 40, 12));
+  CHECK(is_box(clipped.train->objects(0)[1], 1, 0, 4, 20, 12));
   for (const std::string odd :
        {"0 0.1 0.2 0.3 0.2 0.3 0.6 0.1", "0 0.1 0.2 0.3 0.2 0.3 0.6 x", "0 0.5 0.5 0.5 0.5 -"})
     CHECK(refusal(files.labelled(odd + "\n")) == line + ":1: " + kLine + ", got '" + odd + "'");

@@ -138,9 +138,9 @@ struct Judged {
   Evaluation evaluation{};
 };
 
-Judged judged(bool rectangular) {
+Judged judged(std::int64_t stride) {
   const auto detector = cells_detector();
-  const auto pass = detection_validation(images_of_many_shapes(), {detector->heads()}, 64, 2, 0, rectangular);
+  const auto pass = detection_validation(images_of_many_shapes(), {detector->heads()}, 64, 2, 0, stride);
   Judged result;
   pass->listen(0, [&](std::int64_t image, std::vector<Detection> found) {
     std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.x1 < b.x1; });
@@ -200,7 +200,7 @@ TEST_CASE("other anchors reach the heads, the state and the loss of a task that 
 }
 
 TEST_CASE("rectangular validation finds what squares find, with fewer pixels") {
-  const auto squares = judged(false), rectangles = judged(true);
+  const auto squares = judged(0), rectangles = judged(8);
   CHECK(squares.inputs == std::vector<std::pair<std::int64_t, std::int64_t>>(3, {64, 64}));
   CHECK(rectangles.inputs ==
         std::vector<std::pair<std::int64_t, std::int64_t>>{{32, 64}, {64, 64}, {64, 32}});
@@ -225,11 +225,34 @@ TEST_CASE("rectangular validation finds what squares find, with fewer pixels") {
   }
 }
 
-TEST_CASE("rectangles are whole cells of the coarsest head") {
+TEST_CASE("sides of rectangles are multiples of the stride") {
   const auto detector = cells_detector();
-  const auto open = [&](bool rectangular) {
-    return detection_validation(images_of_many_shapes(), {detector->heads()}, 60, 2, 0, rectangular);
+  const auto open = [&](std::int64_t stride) {
+    return detection_validation(images_of_many_shapes(), {detector->heads()}, 60, 2, 0, stride);
   };
-  CHECK_NOTHROW(open(false));
-  CHECK_THROWS_WITH(open(true), "detection loader: image_size: expected a multiple of the stride 8, got 60");
+  CHECK_NOTHROW(open(0));
+  CHECK_THROWS_WITH(open(8), "detection loader: image_size: expected a multiple of the stride 8, got 60");
+}
+
+TEST_CASE("rectangles fit a network whose deepest maps have no head") {
+  const auto detector = parse_darknet(
+      "[net]\nwidth=64\nheight=64\nchannels=3\n"
+      "[convolutional]\nfilters=8\nsize=4\nstride=4\nactivation=linear\n"
+      "[convolutional]\nfilters=8\nsize=3\nstride=2\npad=1\nactivation=linear\n"
+      "[upsample]\nstride=2\n"
+      "[route]\nlayers=-1,-3\n"
+      "[convolutional]\nfilters=9\nsize=1\nstride=1\nactivation=linear\n"
+      "[yolo]\nmask=0\nanchors=8,8\nclasses=4\nnum=1\n",
+      "shallow.cfg");
+  detector->eval();
+  CHECK(detector->heads().at(0).stride == 4);
+  const auto images = std::make_shared<MemoryObjects>();
+  images->add(36, 64, {});  // nine cells of the head
+  const auto pass = detection_validation(images, {detector->heads()}, 64, 1, 0, detector->largest_stride);
+  const torch::NoGradGuard no_grad;
+  const auto batch = pass->next();
+  REQUIRE(batch);
+  CHECK(batch->size(2) == 40);
+  CHECK(batch->size(3) == 64);
+  CHECK_NOTHROW(detector->outputs(*batch));
 }

@@ -63,15 +63,16 @@ TEST_CASE("names of classes are trimmed, counted, and compared with each other")
   const ThreeImages files;
   std::string many;
   for (int i = 0; i < 30; ++i)
-    for (const std::string name : {"RBC", " person\n", "Platelets", "bat"})
+    for (const std::string name : {"RBC", " person\n", "Platelets", "bat", "v20"})
       many += object(name, {"1", "1", std::to_string(2 + i), std::to_string(1 + (name.size() + i) % 20)});
   files.annotate("train", many);
   files.annotate("test", object("RCB", {"1", "1", "4", "4"}) + object("Platlet", {"1", "1", "4", "4"}) +
-                             object("rbc", {"1", "1", "4", "4"}) + object("cow", {"1", "1", "4", "4"}));
+                             object("rbc", {"1", "1", "4", "4"}) + object("cow", {"1", "1", "4", "4"}) +
+                             object("v30", {"1", "1", "4", "4"}));
   const auto data = open_detection_datasets(files.path());
   CHECK(data.train->class_names() ==
-        Texts{"Platelets", "Platlet", "RBC", "RCB", "bat", "cow", "person", "rbc"});
-  CHECK(data.found_objects == std::vector<std::int64_t>{30, 1, 30, 1, 30, 1, 31, 1});
+        Texts{"Platelets", "Platlet", "RBC", "RCB", "bat", "cow", "person", "rbc", "v20", "v30"});
+  CHECK(data.found_objects == std::vector<std::int64_t>{30, 1, 30, 1, 30, 1, 31, 1, 30, 1});
   const auto start = files.path("Annotations") + ": class ";
   CHECK(findings_of(data) == Texts{start + "Platlet (1 object) looks like Platelets (30 objects)",
                                    start + "RCB (1 object) looks like RBC (30 objects)",

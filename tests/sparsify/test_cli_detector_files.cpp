@@ -115,6 +115,12 @@ TEST_CASE(
     CHECK_FALSE(cli::fs::exists(folder / "none"));
   };
   refused("cut.weights", kHeader + 4 * (kTwoLayers - 1), "up to its convolution 2 has 5232");
+  const auto of_other = train(folder, {"--model", "yolov3-tiny", "--image-size", "64", "--weights",
+                                       "tiny.weights", "--output", "none"});
+  INFO(of_other.err);
+  CHECK(of_other.code == 2);
+  CHECK_THAT(of_other.err,
+             ContainsSubstring("; .weights of a whole network are read by their .cfg: --model FILE.cfg"));
   refused("tiny.conv.0", kHeader, "holds a header and no weights");
 
   const auto with_boxes =

@@ -74,24 +74,23 @@ TEST_CASE("predict writes over none of the images, nor over anything else that i
   cli::fs::create_directory_symlink("photos", folder / "link");
   const auto photo = cli::read(folder / "photos/a.jpg");
   // Found before the network is opened: these weights are none.
-  const auto refused = [&](const Words& words, const std::string& expected) {
-    check_refuses(folder.predict(words, "none.weights"), expected);
+  check_refuses(folder.predict({"photos", "--json", "photos/a.jpg"}, "none.weights"),
+                "--json photos/a.jpg: is one of the images");
+  Files files = {"a.jpg", "b.bmp"};
+  const auto adds = [&](const Words& words, const Files& pictures) {
+    check_succeeds(folder.predict(words));
+    files.insert(pictures.begin(), pictures.end());
+    CHECK(folder.files_in("photos") == files);
     CHECK(cli::read(folder / "photos/a.jpg") == photo);
-    CHECK(folder.files_in("photos") == Files{"a.jpg", "b.bmp"});
   };
-  refused({"photos", "--output", "photos"},
-          "--output photos: the picture of photos/a.jpg would be written over the image photos/a.jpg");
-  refused({"photos/a.jpg", "--output", "photos"}, "would be written over the image photos/a.jpg");
-  refused({"photos", "--output", "./photos/../photos/"}, "would be written over the image");
-  refused({"photos", "--output", "link"}, "would be written over the image");
-  refused({"link/a.jpg", "--output", "photos"}, "would be written over the image");
-  refused({"photos", "--json", "photos/a.jpg"}, "--json photos/a.jpg: is one of the images");
-
+  adds({"photos/a.jpg", "--output", "photos"}, {"a-2.jpg"});
+  adds({"photos/a.jpg", "--output", "./photos/../photos/"}, {"a-3.jpg"});
+  adds({"photos/a.jpg", "--output", "link"}, {"a-4.jpg"});
+  adds({"link/a.jpg", "--output", "photos"}, {"a-5.jpg"});
   cli::write(folder / "photos/b.jpg", "somebody's");
-  check_succeeds(folder.predict({"photos/b.bmp", "--output", "photos"}));
+  files.insert("b.jpg");
+  adds({"photos/b.bmp", "--output", "photos"}, {"b-2.jpg"});
   CHECK(cli::read(folder / "photos/b.jpg") == "somebody's");
-  CHECK(cli::read(folder / "photos/a.jpg") == photo);
-  CHECK(folder.files_in("photos") == Files{"a.jpg", "b.bmp", "b.jpg", "b-2.jpg"});
 }
 
 TEST_CASE("predict leaves its own pictures out where their folder lies in the images'") {
@@ -137,6 +136,9 @@ TEST_CASE("predict looks at its output, names and weights before images") {
   check_refuses(folder.predict({"a.bmp", "--output", "out"}, "net.weights", "yolov3-tiny"),
                 "net.weights: darknet's weights are read by the .cfg that they were trained with; expected "
                 "--model FILE.cfg, got 'yolov3-tiny'");
+  cli::write(folder / "net.conv.1", cli::read(folder / "net.weights"));
+  check_refuses(folder.predict({"a.bmp", "--output", "out"}, "net.conv.1"),
+                "net.conv.1: holds a backbone alone; expected weights of the whole network");
   cli::write(folder / "odd.cfg", changed(kOneLayer, "pad=1", "pad=1\ndilation=2"));
   check_refuses(folder.predict({"a.bmp", "--output", "out"}, "net.weights", "odd.cfg"),
                 "odd.cfg:9: dilation");

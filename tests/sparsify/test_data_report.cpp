@@ -16,23 +16,21 @@ const std::vector<LabelFinding> kFindings = {{"a.txt:1", kClipped},
                                              {"images", "3 images without objects"},
                                              {"d.xml", "says 1 x 1 pixels, the image has 9 x 10"}};
 
-std::vector<std::string> told(const std::vector<LabelFinding>& findings, const std::filesystem::path& file) {
+std::vector<std::string> told(const std::vector<LabelFinding>& findings, bool run_keeps_all) {
   std::vector<std::string> notes;
-  tell_findings(findings, file, [&](const std::string& note) { notes.push_back(note); });
+  tell_findings(findings, run_keeps_all, [&](const std::string& note) { notes.push_back(note); });
   return notes;
 }
 
 }  // namespace
 
 TEST_CASE("findings about labels are told by kind, and reported in full") {
-  const std::vector<std::string> kinds = {
+  std::vector<std::string> expected = {
       "warning: b.xml: says 60 x 30 pixels, the image has 40 x 20 (and 2 more of this kind)",
       "warning: a.txt:1: " + kClipped, "warning: images: 3 images without objects"};
-  auto expected = kinds;
-  expected.push_back("warning: and 2 more about the labels");
-  CHECK(told(kFindings, "") == expected);
-  expected.back() += ": all are in run/data_report.txt";
-  CHECK(told(kFindings, "run/data_report.txt") == expected);
+  CHECK(told(kFindings, false) == expected);
+  expected.front().insert(expected.front().size() - 1, "; a run keeps all of them in data_report.txt");
+  CHECK(told(kFindings, true) == expected);
   CHECK(data_report("pets", kFindings) ==
         "What is strange about the labels and images of pets\n"
         "\n3 x says N x N pixels, the image has N x N\n"
@@ -46,15 +44,17 @@ TEST_CASE("findings about labels are told by kind, and reported in full") {
 }
 
 TEST_CASE("without findings about labels nothing is told; of many kinds ten are") {
-  CHECK(told({}, "run/data_report.txt").empty());
+  CHECK(told({}, true).empty());
   CHECK(data_report("pets", {}).empty());
-  CHECK(told({{"a.txt:1", kClipped}}, "run/data_report.txt") ==
-        std::vector<std::string>{"warning: a.txt:1: " + kClipped});
+  CHECK(told({{"a.txt:1", kClipped}}, true) == std::vector<std::string>{"warning: a.txt:1: " + kClipped});
   std::vector<LabelFinding> findings;
   for (char letter = 'a'; letter < 'm'; ++letter) findings.push_back({"x", std::string(1, letter)});
-  const auto notes = told(findings, "r.txt");
+  findings.push_back({"y", "a"});
+  const auto notes = told(findings, true);
   REQUIRE(notes.size() == 11);
-  CHECK(notes.back() == "warning: and 2 more about the labels: all are in r.txt");
+  CHECK(notes.front() == "warning: x: a (and 1 more of this kind)");
+  CHECK(notes.back() == "warning: and 2 more about the labels; a run keeps all of them in data_report.txt");
+  CHECK(told(findings, false).back() == "warning: and 2 more about the labels");
 }
 
 TEST_CASE("classes are told where the annotations alone say them") {

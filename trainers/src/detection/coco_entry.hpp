@@ -29,12 +29,17 @@ class CocoEntry {
   std::int64_t integer(const char* key) const {
     const auto& value = at(key, "a whole number");
     if (!is_whole(value)) expected("a whole number", key, shown(value));
-    return value.get<std::int64_t>();
+    return whole(value);
   }
   /// Nothing where it is not given.
   std::optional<std::int64_t> optional_integer(const char* key) const {
     if (entry_.is_object() && !entry_.contains(key)) return std::nullopt;
     return integer(key);
+  }
+  /// Nothing where it is anything but a whole number.
+  std::optional<std::int64_t> whole_number(const char* key) const {
+    if (!entry_.is_object() || !entry_.contains(key) || !is_whole(entry_[key])) return std::nullopt;
+    return whole(entry_[key]);
   }
   std::string text(const char* key) const {
     const auto& value = at(key, "a text");
@@ -59,6 +64,10 @@ class CocoEntry {
   static bool is_whole(const nlohmann::json& value) {
     if (value.is_number_float()) return value.get<double>() == std::floor(value.get<double>());
     return value.is_number() || value.is_boolean();
+  }
+  // Tools write "iscrowd": false, which nlohmann's get() refuses for numbers.
+  static std::int64_t whole(const nlohmann::json& value) {
+    return value.is_boolean() ? std::int64_t{value.get<bool>()} : value.get<std::int64_t>();
   }
   static std::string shown(const nlohmann::json& value) {
     constexpr std::size_t kMost = 60;

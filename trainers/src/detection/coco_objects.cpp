@@ -101,8 +101,9 @@ void read_images(CocoPart& part, const fs::path& folder) {
       entry.fail("expected an id of its own, " + part.split.files[first->second].image.string() +
                  " has the same");
     part.split.files.push_back({.image = folder / name, .id = id});
+    // Only checked, never used: what is no number claims nothing.
     part.claimed.push_back(
-        {entry.optional_integer("height").value_or(0), entry.optional_integer("width").value_or(0)});
+        {entry.whole_number("height").value_or(0), entry.whole_number("width").value_or(0)});
   });
 }
 

@@ -10,6 +10,14 @@
 namespace sparsify::detection {
 namespace {
 
+// The side of the heads' largest cells, in pixels: of a detector that was put together by hand, all that is
+// known.
+std::int64_t coarsest_stride(const std::vector<DetectionHead>& heads) {
+  double stride = 1;
+  for (const auto& head : heads) stride = std::max(stride, head.stride);
+  return std::llround(stride);
+}
+
 DetectionLoaderOptions training(const Detector& detector, const DetectionDatasets& data,
                                 const DetectionOptions& options) {
   if (options.nominal_batch_size < 1) throw Error("nominal_batch_size: expected at least 1");

@@ -2,7 +2,6 @@
 #include "sparsify/detection/detector.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "sparsify/error.hpp"
 
@@ -96,12 +95,6 @@ std::vector<Anchors> anchors_of(const std::vector<DetectionHead>& heads) {
   std::vector<Anchors> anchors;
   for (const auto& head : heads) anchors.push_back(head.anchors);
   return anchors;
-}
-
-std::int64_t coarsest_stride(const std::vector<DetectionHead>& heads) {
-  double stride = 1;
-  for (const auto& head : heads) stride = std::max(stride, head.stride);
-  return std::llround(stride);
 }
 
 void Detector::set_anchors(const std::vector<Anchors>& anchors) {

@@ -13,6 +13,10 @@
 namespace sparsify::detection {
 namespace {
 
+// Parts of the image's size by which corners of polygons may lie outside, as boxes reach outside: to be
+// clipped.
+constexpr double kCornersBeyond = 0.1;
+
 // Nothing where there is something else on the line.
 std::vector<double> numbers_on(const std::string& line) {
   std::istringstream stream(line);
@@ -52,8 +56,9 @@ GroundTruth parse_label(const std::string& line, const std::string& place, std::
   if (label != std::floor(label) || label < 0 || label >= static_cast<double>(classes))
     throw Error(place + ": expected a class from 0 to " + std::to_string(classes - 1) + ", got '" + line +
                 "'");
+  const double beyond = is_polygon ? kCornersBeyond : 0;
   for (std::size_t i = 1; i < count; ++i)
-    if (!(numbers[i] >= 0 && numbers[i] <= 1))
+    if (!(numbers[i] >= -beyond && numbers[i] <= 1 + beyond))
       throw Error(place + ": expected parts of the image's size, from 0 to 1, got '" + line + "'");
   const auto side = [&](std::size_t centre) {
     const double half = numbers[centre + 2] / 2;

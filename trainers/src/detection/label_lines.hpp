@@ -17,8 +17,8 @@ struct LabelLine {
   std::string text;
 };
 
-/// The lines of an Ultralytics label file, those of empty boxes too; every line that cannot be used becomes
-/// an error. See read_yolo_labels.
+/// The lines of an Ultralytics label file, those of empty boxes and of boxes that reach outside too; every
+/// line that cannot be used becomes an error. See read_yolo_labels.
 std::vector<LabelLine> read_label_lines(const std::filesystem::path& file, std::int64_t classes, double width,
                                         double height, std::vector<std::string>& errors);
 

@@ -19,6 +19,12 @@ std::string in_small_letters(std::string name) {
   return name;
 }
 
+// speed_limit_20 and speed_limit_30 are two classes, no slip of the pen.
+std::string without_digits(std::string name) {
+  std::erase_if(name, [](unsigned char letter) { return std::isdigit(letter) != 0; });
+  return name;
+}
+
 bool is_transposed(const std::string& a, const std::string& b) {
   if (a.size() != b.size()) return false;
   const auto [one, other] = std::mismatch(a.begin(), a.end(), b.begin());
@@ -31,7 +37,7 @@ bool is_similar(const std::string& some, const std::string& other) {
   const auto length = std::min(a.size(), b.size());
   const auto distance = edit_distance(a, b);
   if (distance == 0) return true;
-  if (length < kFewestLetters) return false;
+  if (length < kFewestLetters || without_digits(a) == without_digits(b)) return false;
   return distance == 1 || is_transposed(a, b) || (distance == 2 && length >= kLettersForTwo);
 }
 

@@ -108,9 +108,9 @@ class DetectionPass : public DetectionValidation {
 std::unique_ptr<DetectionValidation> detection_validation(std::shared_ptr<const DetectionDataset> images,
                                                           BoxReader reader, std::int64_t image_size,
                                                           std::int64_t batch_size, std::int64_t workers,
-                                                          bool rectangular) {
+                                                          std::int64_t stride) {
   auto loading = in_order(image_size, batch_size, workers);
-  if (rectangular) loading.rectangular = true, loading.stride = coarsest_stride(reader.heads);
+  if (stride > 0) loading.rectangular = true, loading.stride = stride;
   return std::make_unique<DetectionPass>(std::move(images), std::move(reader), loading);
 }
 

@@ -65,23 +65,54 @@ void look_for_orphans(ReadObjects& set) {
     set.report.findings.push_back({orphan.string(), "labels without an image"});
 }
 
-// Labels that lie elsewhere would make a part of images without objects, which trains and finds nothing.
-void require_folder_of_labels(const std::vector<ObjectFile>& files, LabelReport& report) {
-  std::set<fs::path> missing;
-  const ObjectFile* first = nullptr;
+/// Images of one folder.
+struct ImageFolder {
+  fs::path labels{};
+  bool has_labels = false;  ///< whether that folder is there
+  std::size_t images = 0, without_objects = 0;
+};
+
+using ImageFolders = std::map<fs::path, ImageFolder>;
+
+// Of the images that are there.
+ImageFolders folders_of(const std::vector<ObjectFile>& files) {
+  ImageFolders folders;
   std::error_code ignored;
   for (const auto& file : files) {
     if (file.size.width == 0) continue;
-    if (!first) first = &file;
-    const auto folder = label_file_of(file.image).parent_path();
-    if (missing.insert(folder).second && fs::is_directory(folder, ignored)) return;
+    const auto [place, is_new] = folders.try_emplace(file.image.parent_path());
+    auto& folder = place->second;
+    if (is_new) {
+      folder.labels = label_file_of(file.image).parent_path();
+      folder.has_labels = fs::is_directory(folder.labels, ignored);
+    }
+    ++folder.images;
+    folder.without_objects += file.objects.empty();
   }
-  if (!first) return;
+  return folders;
+}
+
+// Labels that lie elsewhere would make a part of images without objects, which trains and finds nothing.
+void require_folder_of_labels(const ImageFolders& folders, LabelReport& report) {
+  const bool is_one_there =
+      std::any_of(folders.begin(), folders.end(), [](const auto& entry) { return entry.second.has_labels; });
+  if (folders.empty() || is_one_there) return;
+  const auto& [images, first] = *folders.begin();
   report.errors.push_back(
-      label_file_of(first->image).parent_path().string() +
-      ": no such folder, though labels of the images in " + first->image.parent_path().string() +
+      first.labels.string() + ": no such folder, though labels of the images in " + images.string() +
       " belong there; expected a .txt file for each image with objects, of lines 'class x y "
       "width height' (where no image has any, an empty folder)");
+}
+
+void tell_images_without_objects(const ImageFolders& folders, LabelReport& report) {
+  for (const auto& [images, folder] : folders)
+    if (!folder.has_labels)
+      report.findings.push_back(
+          {folder.labels.string(),
+           "no such folder: its " + std::to_string(folder.images) + " images are taken as without objects"});
+    else if (folder.without_objects > 0)
+      report.findings.push_back(
+          {images.string(), std::to_string(folder.without_objects) + " images without objects"});
 }
 
 /// Images of a part, and where they were looked for.
@@ -98,16 +129,11 @@ ObjectSplit read_split(const PartImages& listed, std::int64_t classes, ImageRead
   for (const auto& image : listed.images) split.files.push_back({image});
   if (!listed.images.empty()) reading.index.keep_in(folder_of_labels(listed.images.front()));
   read_sizes(split.files, reading, report);
-  require_folder_of_labels(split.files, report);
-  std::size_t without = 0;
-  for (auto& file : split.files) {
-    if (file.size.width == 0) continue;
-    read_labels(file, classes, report);
-    without += file.objects.empty();
-  }
-  if (without > 0 && !split.files.empty())
-    report.findings.push_back({split.files.front().image.parent_path().string(),
-                               std::to_string(without) + " images without objects"});
+  for (auto& file : split.files)
+    if (file.size.width > 0) read_labels(file, classes, report);
+  const auto folders = folders_of(split.files);
+  require_folder_of_labels(folders, report);
+  tell_images_without_objects(folders, report);
   return split;
 }
 

@@ -47,13 +47,14 @@ class DetectionValidation : public Validation {
 
 /// Judges what a detector gives over a set's validation part: "map50", "map", "precision", "recall" and "f1",
 /// of boxes with a score above 0.001, after non-maximum suppression at an IoU of 0.6. Images are letterboxed
-/// into a square; `rectangular`: those of like shape come together, in as many cells of the coarsest head as
-/// they need. Two detectors decide the same where they find boxes of one class, with a score of 0.25 or more,
-/// that overlap by at least 0.9. Throws Error for `rectangular` with an image size that is not whole cells.
+/// into a square; with a `stride`, those of like shape come together, in sides that are no larger multiples
+/// of it than they need: pass Detector::largest_stride. Two detectors decide the same where they find boxes
+/// of one class, with a score of 0.25 or more, that overlap by at least 0.9. Throws Error for an image size
+/// that is no multiple of the stride.
 std::unique_ptr<DetectionValidation> detection_validation(std::shared_ptr<const DetectionDataset> images,
                                                           BoxReader reader, std::int64_t image_size,
                                                           std::int64_t batch_size, std::int64_t workers,
-                                                          bool rectangular = false);
+                                                          std::int64_t stride = 0);
 
 /// Training images, letterboxed, to calibrate on.
 std::unique_ptr<CalibrationImages> calibration_images(std::shared_ptr<const DetectionDataset> images,

@@ -33,9 +33,6 @@ using Maps = std::vector<torch::Tensor>;
 /// Of each of them.
 std::vector<Anchors> anchors_of(const std::vector<DetectionHead>& heads);
 
-/// The side of their largest cells, in pixels: sides of the network's input are multiples of it.
-std::int64_t coarsest_stride(const std::vector<DetectionHead>& heads);
-
 /// One step of a detector: reads the outputs of earlier steps, one after the other, and gives its own.
 class Block : public torch::nn::Module {
  public:
