@@ -175,7 +175,7 @@ TEST_CASE("a part without a folder of labels is refused, one with an empty folde
   const auto without = files.path("images/val") + ": 1 images without objects";
   CHECK(findings_of(both) ==
         Texts{files.path("labels/train") + ": no such folder: its 1 images are taken as without objects",
-              without, without});
+              without});
 }
 
 TEST_CASE("a polygon means the box around it") {
