@@ -75,6 +75,7 @@ TEST_CASE("a darknet configuration computes what its layers say") {
   torch::manual_seed(1);
   const auto detector = parse_darknet(kSmall, "net.cfg");
   detector->eval();
+  CHECK(detector->largest_stride == 4);
   CHECK(detector->image_width == 32);
   CHECK(detector->image_height == 16);
   REQUIRE(detector->heads().size() == 1);

@@ -82,7 +82,7 @@ class CfgBuilder {
   void place(std::vector<std::int64_t> from, std::shared_ptr<Block> block, const Feature& output) {
     detector_->add(std::move(from), std::move(block));
     features_.push_back(output);
-    detector_->largest_stride = larger_stride(detector_->largest_stride, output);
+    detector_->largest_stride = larger_stride(detector_->largest_stride, features_.back());
   }
 
   void convolution(const DarknetSection& section) {
