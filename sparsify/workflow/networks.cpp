@@ -9,17 +9,9 @@
 #include "sparsify/trainers/classification.hpp"
 #include "workflow/classifiers.hpp"
 #include "workflow/detectors.hpp"
+#include "workflow/table.hpp"
 
 namespace sparsify {
-namespace {
-
-std::string listed(const std::vector<std::string>& names) {
-  std::string list;
-  for (const auto& name : names) list += (list.empty() ? "" : ", ") + name;
-  return list;
-}
-
-}  // namespace
 
 std::string describe_data(std::int64_t train, std::int64_t val, const ModelCard& card) {
   return std::to_string(train) + " training and " + std::to_string(val) + " validation images, " +
@@ -46,11 +38,12 @@ void check_known(const std::string& model) {
   if (is_detector(model)) return;
   auto names = model_names();
   if (std::find(names.begin(), names.end(), model) != names.end()) return;
-  const auto list = listed(names), detectors = listed(detection::builtin_ultralytics_models());
-  for (const auto& detector : detection::builtin_ultralytics_models()) names.push_back(detector);
+  const auto detectors = detection::builtin_ultralytics_models();
+  const auto known = "Known are " + format_list(names) + "; of detectors " + format_list(detectors);
+  names.insert(names.end(), detectors.begin(), detectors.end());
   const auto hint = suggestion(model, names);
-  throw Error("model '" + model + "' is not known" + (hint.empty() ? "." : hint) + " Known are " + list +
-              "; of detectors " + detectors + ", and those that a .cfg or .yaml file describes");
+  throw Error("model '" + model + "' is not known" + (hint.empty() ? "." : hint) + " " + known +
+              ", and those that a .cfg or .yaml file describes");
 }
 
 std::string metric_of(const std::string& model) {

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "workflow/darknet_files.hpp"
 #include "workflow/detectors.hpp"
 #include "workflow/input_error.hpp"
 #include "workflow/recipe_quantization.hpp"
@@ -33,7 +34,7 @@ Teacher open_darknet_teacher(const fs::path& weights, std::int64_t image_size) {
 }
 
 Teacher open_any_teacher(const fs::path& path, std::int64_t image_size) {
-  if (path.extension() == ".weights") return open_darknet_teacher(path, image_size);
+  if (is_darknet_file(path)) return open_darknet_teacher(path, image_size);
   auto saved = open_saved_model(path);
   if (!quantization_scheme(saved.recipe).empty())
     throw Error("this model is quantized; expected one in floating point");

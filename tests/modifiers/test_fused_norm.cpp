@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <ATen/autocast_mode.h>
 #include <torch/torch.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include "autocast.hpp"
 #include "sparsify/graph/recorder.hpp"
 #include "sparsify/modifiers/quantization.hpp"
 #include "sparsify/session.hpp"
@@ -80,17 +80,6 @@ Parameters buffers_of(const nn::Module& net) {
   for (const auto& buffer : net.named_buffers()) all.push_back({buffer.key(), buffer.value()});
   return all;
 }
-
-struct Bf16Autocast {
-  Bf16Autocast() {
-    at::autocast::set_autocast_enabled(at::kCPU, true);
-    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-  }
-  ~Bf16Autocast() {
-    at::autocast::set_autocast_enabled(at::kCPU, false);
-    at::autocast::clear_cache();
-  }
-};
 
 }  // namespace
 
@@ -260,7 +249,7 @@ TEST_CASE("in bfloat16 layers multiply the integers of inference, to the bit") {
   QuantizationMode mode(quantizers, parameters, buffers, {});
   at::Tensor out;
   {
-    const Bf16Autocast autocast;
+    const test::Autocast autocast(at::kBFloat16);
     const ModeGuard guard(mode);
     out = net.forward(image);
   }
@@ -316,8 +305,8 @@ TEST_CASE("a quantized step in bfloat16 follows the one in float32") {
     QuantizationMode mode(quantizers, parameters, buffers, {});
     at::Tensor out;
     {
-      std::optional<Bf16Autocast> autocast;
-      if (bfloat16) autocast.emplace();
+      std::optional<test::Autocast> autocast;
+      if (bfloat16) autocast.emplace(at::kBFloat16);
       const ModeGuard guard(mode);
       out = net.forward(image);
     }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // What broke when rounding under the feet of a model was first tried.
-#include <ATen/autocast_mode.h>
 #include <dlfcn.h>
 #include <torch/torch.h>
 
@@ -10,6 +9,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <thread>
 
+#include "autocast.hpp"
 #include "quantized_by_hand.hpp"
 #include "sparsify/modifiers/magnitude_pruning.hpp"
 #include "sparsify/session.hpp"
@@ -288,13 +288,9 @@ TEST_CASE("bfloat16 autocast: weights are rounded from their full precision, gra
   torch::optim::SGD optimizer(net.parameters(), 0.0);
   Session session(quantize(), net, optimizer, 1);
   const auto image = torch::randn({4, 3, 6, 6}).contiguous(at::MemoryFormat::ChannelsLast);
-  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
   const auto autocast_forward = [&] {
-    at::autocast::set_autocast_enabled(at::kCPU, true);
-    auto result = net.forward(image);
-    at::autocast::clear_cache();
-    at::autocast::set_autocast_enabled(at::kCPU, false);
-    return result;
+    const Autocast autocast(at::kBFloat16);
+    return net.forward(image);
   };
   warm_up(session, autocast_forward);
   auto step = session.begin_step();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Evaluation in integers of networks that are not written as usual: without gradients it computes the
 // integers of engines, with them it rounds values, and the two differ by a few steps of a grid at most.
-#include <ATen/autocast_mode.h>
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include <limits>
 #include <optional>
 
+#include "autocast.hpp"
 #include "quantized_by_hand.hpp"
 #include "sparsify/session.hpp"
 
@@ -20,17 +20,6 @@ using Catch::Matchers::ContainsSubstring;
 namespace nn = torch::nn;
 
 namespace {
-
-struct AutocastTo {
-  explicit AutocastTo(at::ScalarType type) {
-    at::autocast::set_autocast_enabled(at::kCPU, true);
-    at::autocast::set_autocast_dtype(at::kCPU, type);
-  }
-  ~AutocastTo() {
-    at::autocast::set_autocast_enabled(at::kCPU, false);
-    at::autocast::clear_cache();
-  }
-};
 
 /// Observes `images` for a few steps that change no weight.
 template <class Net>
@@ -161,7 +150,7 @@ TEST_CASE("in bfloat16 training what a pass returns are values, though layers mu
   const auto train = [&](bool in_bfloat16) {
     const auto step = observed.session.begin_step();
     if (!in_bfloat16) return step.forward([&] { return net.forward(observed.images); });
-    const AutocastTo autocast(at::kBFloat16);
+    const Autocast autocast(at::kBFloat16);
     return step.forward([&] { return net.forward(observed.images); });
   };
   const auto expected = train(false), actual = train(true);
@@ -189,7 +178,7 @@ TEST_CASE("an image without the dimension of batches is evaluated, and trained i
   Observed<Plain> observed(net, torch::randn({3, 10, 10}));
   const auto expected = observed.evaluate(true).detach();
   check_near(observed.evaluate(false), expected);
-  const AutocastTo autocast(at::kBFloat16);
+  const Autocast autocast(at::kBFloat16);
   const auto step = observed.session.begin_step();
   check_near(step.forward([&] { return net.forward(observed.images); }).detach().to(at::kFloat), expected,
              0.1);
@@ -202,7 +191,7 @@ TEST_CASE("evaluation under autocast rounds values in the type that it chooses")
   const auto expected = observed.evaluate(false);
   for (const auto type : {at::kHalf, at::kBFloat16}) {
     CAPTURE(type);
-    const AutocastTo autocast(type);
+    const Autocast autocast(type);
     check_near(observed.evaluate(false).to(at::kFloat), expected, 0.05);
   }
 }
@@ -232,7 +221,7 @@ TEST_CASE("a rounded training step with infinite values says so and leaves the r
   auto broken = observed.images.clone();
   broken[0][0][0][0] = std::numeric_limits<float>::infinity();
   {
-    std::optional<AutocastTo> autocast;
+    std::optional<Autocast> autocast;
     if (in_bfloat16) autocast.emplace(at::kBFloat16);
     const auto step = observed.session.begin_step();
     step.forward([&] { return net.forward(broken); });

@@ -60,7 +60,10 @@ class Quantization : public Modifier {
     binding.claim("what operators see", first_observed_, StepPlan::kNever);
     owner_ = binding.owner();
     ignore_ = layers("ignore", options_.ignore, binding.state().parameters);
-    submodules_ = layers("submodules", submodules_with_layers(binding.state()), binding.state().parameters);
+    submodules_ =
+        layers("submodules", options_.submodules, binding.state().parameters, binding.state().modules);
+    if (submodules_.empty() && !options_.submodules.empty())
+      throw InvalidField("submodules", "none of these modules has a layer to quantize");
     for (auto& tier : forms_.bits.layers)
       tier.params = layers("weight_bits", tier.params, binding.state().parameters);
     forms_.per_tensor = layers("weight_strategy", forms_.per_tensor, binding.state().parameters);
@@ -279,32 +282,22 @@ class Quantization : public Modifier {
     if (epoch < options_.start_epoch) throw InvalidField(field, "must not lie before start_epoch");
   }
 
-  // SparseML's recipes list every module of a network, those that have nothing to round too.
-  std::vector<std::string> submodules_with_layers(const State& state) const {
-    std::vector<std::string> result;
-    for (const auto& name : options_.submodules) {
-      const bool is_module =
-          std::find(state.modules.begin(), state.modules.end(), name) != state.modules.end();
-      const auto chosen = Selector(name).choose(state.parameters);
-      const bool has_layers = std::find(chosen.begin(), chosen.end(), true) != chosen.end();
-      if (has_layers || !is_module) result.push_back(name);
-    }
-    if (result.empty() && !options_.submodules.empty())
-      throw InvalidField("submodules", "none of these modules has a layer to quantize");
-    return result;
-  }
-
   // A name that matches nothing is found out when the recipe is bound, a kind only once the model has run.
-  // Which layer is the first or the last is known here and not there, and other names of layers are.
+  // Which layer is the first or the last is known here and not there, and other names of layers are. Names of
+  // `modules` without layers are left out: SparseML's recipes list all that a network has.
   static std::vector<std::string> layers(const char* field, const std::vector<std::string>& targets,
-                                         const Parameters& parameters) {
+                                         const Parameters& parameters,
+                                         const std::vector<std::string>& modules = {}) {
     std::vector<std::string> result;
     for (const auto& target : targets) {
       const Selector selector(target);
       const auto chosen = selector.choose(parameters);
       const auto first = std::find(chosen.begin(), chosen.end(), true);
       const bool kind = target == "Conv2d" || target == "Linear";
-      if (first == chosen.end() && !kind) throw InvalidField(field, matches_nothing(target, parameters));
+      if (first == chosen.end() && !kind) {
+        if (std::find(modules.begin(), modules.end(), target) != modules.end()) continue;
+        throw InvalidField(field, matches_nothing(target, parameters));
+      }
       const bool place = target == "__FIRST__" || target == "__LAST__";
       if (!place && !selector.needs_other_names(parameters)) {
         result.push_back(target);

@@ -232,14 +232,13 @@ class QuantizationMode : public ForwardMode {
   // In evaluation: averages over whole images likewise.
   std::optional<at::Tensor> average_of_integers(const OperatorFacts& facts, c10::IValue* arguments) {
     const auto x = arguments[0].toTensor();
-    if (!layers_.computes_as_engines(x) || x.dim() != 4 || !arguments[1].isIntList()) return std::nullopt;
+    if (!layers_.computes_as_engines(x) || x.dim() != 4) return std::nullopt;
     const bool is_mean = facts.short_name == "mean";  // arguments: input, dim, keepdim, dtype
+    if (!detail::covers_images(is_mean, arguments[1])) return std::nullopt;
     if (is_mean && !arguments[3].isNone()) return std::nullopt;
-    const auto numbers = arguments[1].toIntVector();  // axes, or what is left of height and width
-    const bool whole = is_mean ? detail::are_image_axes(numbers) : numbers == std::vector<std::int64_t>{1, 1};
     const int quantizer = quantizers_.activation_at(sites_.peek(facts));
     auto* of_x = find(x);
-    if (quantizer < 0 || !of_x || !whole) return std::nullopt;
+    if (quantizer < 0 || !of_x) return std::nullopt;
     const auto averages = average_integers(activations_.integers(x, *of_x), quantizers_.grid(of_x->quantizer),
                                            quantizers_.grid(quantizer));
     const bool keeps_dimensions = !is_mean || arguments[2].toBool();

@@ -100,11 +100,19 @@ inline bool averages(const GraphNode& node) {
   return axes && axes->constant.isIntList() && are_image_axes(axes->constant.toIntVector());
 }
 
+/// Whether a mean with these axes, or an adaptive pooling to this size, is one over whole images.
+inline bool covers_images(bool is_mean, const c10::IValue& axes_or_size) {
+  if (!axes_or_size.isIntList()) return false;
+  const auto numbers = axes_or_size.toIntVector();
+  return is_mean ? are_image_axes(numbers) : numbers == std::vector<std::int64_t>{1, 1};
+}
+
 /// The mean over the whole image.
 inline bool averages_images(const GraphNode& node) {
-  const auto* size = node.op == "aten::adaptive_avg_pool2d" ? node.find("output_size") : nullptr;
-  if (!size) return node.op == "aten::mean" && averages(node);
-  return size->constant.isIntList() && size->constant.toIntVector() == std::vector<std::int64_t>{1, 1};
+  const bool is_mean = node.op == "aten::mean";
+  if (!is_mean && node.op != "aten::adaptive_avg_pool2d") return false;
+  const auto* argument = node.find(is_mean ? "dim" : "output_size");
+  return argument && covers_images(is_mean, argument->constant);
 }
 
 /// Never gives a negative value, whatever it reads.

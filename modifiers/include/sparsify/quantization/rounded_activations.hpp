@@ -175,14 +175,15 @@ class RoundedActivations {
     std::unordered_set<const void*> settled;  // a tensor may have several names
     for (auto& [impl, entry] : entries_) {
       const auto owner = entry.owner.lock();
-      if (!owner || !settled.insert(storage_of(at::Tensor(owner))).second) continue;
+      if (!owner || !has_range(entry.quantizer)) continue;
       const at::Tensor tensor(owner);
-      const auto grid_of = [&] { return quantizers_.grid(entry.quantizer); };
+      if (!settled.insert(storage_of(tensor)).second) continue;
+      const auto grid = quantizers_.grid(entry.quantizer);
       if (entry.holds == Holds::kIntegers)
-        tensor.mul_(static_cast<double>(grid_of().scale));
+        tensor.mul_(static_cast<double>(grid.scale));
       else if (!entry.holds && settings_.round && !quantizers_.rounds_input(entry.quantizer) &&
                !tensor.requires_grad())
-        fake_quantize_(tensor, grid_of(), nullptr);
+        fake_quantize_(tensor, grid, nullptr);
     }
     entries_.clear();
   }
